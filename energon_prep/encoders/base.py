@@ -1,0 +1,46 @@
+"""Station 3, encoders: what every visual and text encoder can do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from energon_prep.samples import TextEmbedding
+
+
+class VisualEncoder(Protocol):
+    """Pixels -> latents. Frozen; one call encodes one batch of equal shape."""
+
+    spatial_factor: int  #: pixels per latent row and column
+    temporal_factor: int  #: frames per latent frame after the first
+    channels: int  #: of the latent
+
+    def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        """Encode ``pixels`` [B, T, H, W, 3] uint8 to normalised latents [B, C, T', H', W'] in the recipe's dtype.
+
+        ``seeds``: one per sample, for posteriors that are drawn from, so that a sample's draw does not depend
+        on its batch.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Id, revision, config hash, dtype, posterior, shift and scale: JSON-able, for run.json."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """Captions -> embeddings."""
+
+    name: str
+
+    def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
+        """Token ids of each caption, special tokens included, not yet cut."""
+        ...
+
+    def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
+        """Embed one batch; each result is an own tensor (no view of the batch)."""
+        ...
+
+    def describe(self) -> dict[str, Any]: ...

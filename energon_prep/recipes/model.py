@@ -1,0 +1,102 @@
+"""The recipe: everything that decides what the bytes of a dataset will be, named and validated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+DType = Literal["bf16", "fp16", "fp32"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Visual(_Section):
+    """The visual encoder (VAE or tokenizer): pixels -> latent."""
+
+    model: str  #: alias, Hugging Face id or directory
+    subfolder: str | None = None  #: inside the model's repository; in a pipeline folder "vae" is tried by itself
+    revision: str | None = None  #: commit, tag or branch of the repository
+    dtype: DType = "bf16"
+    posterior: Literal["mean", "sample"] = "mean"  #: what is taken of the VAE's Gaussian (its mode is its mean)
+    normalize: Literal["checkpoint", "none"] = "checkpoint"  #: (z - shift) * scale with the checkpoint's own values
+    batch_pixels: int = Field(default=8 * 512 * 512, gt=0)  #: frames * height * width of one batch, at most
+
+
+class Text(_Section):
+    """One text encoder: caption -> embeddings."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")  #: what the target calls it: "t5", "clip"
+    model: str
+    subfolder: str | None = None  #: of a pipeline folder: "text_encoder" (then "tokenizer") or "text_encoder_2", ...
+    revision: str | None = None
+    dtype: DType = "bf16"
+    max_tokens: int = Field(gt=0)  #: longer captions are cut here, the end token kept
+    padding: Literal["trim", "max_length"] = "trim"  #: "max_length": stored at max_tokens, padding outputs included
+    attention_mask: bool = True  #: False: padding is attended to, as some pipelines do
+    batch_tokens: int = Field(default=8192, gt=0)  #: sequences * longest of one batch, at most
+
+    @model_validator(mode="after")
+    def _t5_needs_range(self) -> Text:
+        if self.dtype == "fp16" and "t5" in self.model.lower():
+            raise ValueError("T5 and UMT5 overflow in fp16 (NaN or zeros): use bf16 or fp32")
+        return self
+
+
+def _size(value: object) -> object:
+    """512, "512", "720x1280" (height x width) or [720, 1280] -> (height, width)."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return (value, value)
+    if isinstance(value, str):
+        height, _, width = value.lower().partition("x")
+        return (height, width or height)
+    return value
+
+
+_Side = Annotated[int, Field(gt=0, le=16384)]
+
+
+class Resize(_Section):
+    """How pixels come to the size the encoder sees."""
+
+    mode: Literal["bucket", "crop", "fit", "stretch", "none"] = "bucket"
+    resolution: Annotated[tuple[_Side, _Side], BeforeValidator(_size)] = (512, 512)  #: (height, width)
+    patch: int = Field(default=2, gt=0)  #: latent height and width become multiples of this
+    max_aspect: float = Field(default=2.0, ge=1)  #: the widest and the tallest bucket
+    filter: Literal["lanczos", "bicubic", "bilinear", "box"] = "lanczos"  #: all antialiased (Pillow)
+    draft_gap: float = Field(default=1.5, ge=1)  #: JPEG is decoded reduced while this times the target size is left
+    min_size: int = Field(default=0, ge=0)  #: samples with a shorter side are rejected
+
+
+class Limits(_Section):
+    """Caps on input, against decompression bombs and runaway files."""
+
+    max_bytes: int = Field(default=256 * 2**20, gt=0)  #: of one media file
+    max_pixels: int = Field(default=200_000_000, gt=0)  #: of one frame, before resizing
+
+
+class Recipe(_Section):
+    """Encoders, preprocessing and target: what a dataset is made with."""
+
+    name: str
+    description: str = ""
+    target: str  #: the trainer's contract, a name in energon_prep.targets
+    visual: Visual
+    text: tuple[Text, ...] = Field(min_length=1)
+    resize: Resize = Resize()
+    limits: Limits = Limits()
+    allow_empty_captions: bool = False
+    samples_per_shard: int = Field(default=1000, gt=0)
+    window: int = Field(default=256, gt=0)  #: samples of a shard that are batched together and held in memory
+    seed: int = Field(default=0, ge=0)  #: of every random draw (posterior samples)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Recipe:
+        names = [text.name for text in self.text]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two text encoders have the same name: {', '.join(names)}")
+        return self

@@ -1,0 +1,43 @@
+"""Station 1, sources: what every source can do, and the piece, the unit the plan hands to a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from energon_prep.samples import PendingSample
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where one sample lies. Cheap: a listing of ten million of these streams through the plan."""
+
+    path: str  #: relative to the source's root, "/" separated
+    start: int  #: a file of samples: byte offset or row number; a file that is the sample: 0
+    size: int  #: bytes of the file (not of the sample), so that a changed source shows
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """``count`` consecutive samples of one file, from ``start`` on: neighbouring entries, joined."""
+
+    path: str
+    start: int
+    count: int
+
+
+class Source(Protocol):
+    """A place raw samples come from."""
+
+    def describe(self) -> dict[str, Any]:
+        """What identifies the source in run.json (kind, root, options): JSON-able, equal for equal sources."""
+        ...
+
+    def list(self) -> Iterator[Entry]:
+        """Every sample in a fixed order, without opening any media. Raises PrepError if there can be none."""
+        ...
+
+    def read(self, piece: Piece) -> Iterator[PendingSample]:
+        """Exactly ``piece.count`` pending samples. What is wrong with one sample is raised by its ``load``."""
+        ...

@@ -1,0 +1,31 @@
+"""Station 4, targets: what a trainer's contract can do. One check serves the writer and ``verify``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from energon_prep.samples import EncodedSample
+
+
+class ContractError(ValueError):
+    """A sample's parts do not meet the trainer's contract; the message names the part, what it is and what it must be."""
+
+
+class Target(Protocol):
+    """The contract of one trainer: part names, shapes, dtypes, pickle type, JSON keys."""
+
+    name: str
+    part_names: tuple[str, ...]  #: in the order in which they are written
+
+    def build(self, sample: EncodedSample) -> dict[str, Any]:
+        """Lay a sample out: part name -> tensor, array, dict or JSON-able. Not serialised, not checked."""
+        ...
+
+    def check(self, parts: Mapping[str, Any]) -> None:
+        """Raise ContractError unless the decoded ``parts`` are what the trainer reads."""
+        ...
+
+    def subflavors(self) -> dict[str, Any]:
+        """What dataset.yaml says about every sample, for cookers to select by."""
+        ...
