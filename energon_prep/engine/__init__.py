@@ -1,0 +1,1 @@
+"""The engine: runs the way of a sample, from plan to ledger."""

@@ -1,0 +1,1 @@
+"""Shards: parts -> tar, whole or not at all."""

@@ -1,0 +1,77 @@
+"""Station 6, shards: a shard on its way to the disk, whole with its ledger entry or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from energon_prep.samples import Reject
+from energon_prep.shards.ledger import LedgerEntry, count_rejects, record, shard_stem
+from energon_prep.shards.tar import TarWriter
+from energon_prep.storage import Publication, Storage
+
+
+def sample_key(serial: int) -> str:
+    """The key of a sample in the dataset: serial over all shards, so unique by construction, and free of dots."""
+    return f"samples/sample_{serial:09d}"
+
+
+class ShardWriter:
+    """Takes a shard's samples and rejects; ``finish`` publishes the tar, then the ledger entry.
+
+    Left without ``finish`` (an error, a kill) nothing of the shard carries a final name. A shard whose samples
+    were all rejected has a ledger entry and no tar: Megatron-Energon cannot index an empty one.
+    """
+
+    def __init__(self, storage: Storage, *, index: int, num_planned: int) -> None:
+        self._storage = storage
+        self._index = index
+        self._num_planned = num_planned
+        self._name = f"{shard_stem(index)}.tar"
+        self._publication: Publication | None = None
+        self._tar: TarWriter | None = None
+        self._num_written = 0
+        self._num_truncated = 0
+        self._rejects: list[Reject] = []
+
+    def write(self, serial: int, parts: Mapping[str, bytes], *, truncated: bool = False) -> None:
+        if self._tar is None:
+            self._publication = self._storage.create(self._name)
+            self._tar = TarWriter(self._publication.file)
+        self._tar.write(sample_key(serial), parts)
+        self._num_written += 1
+        self._num_truncated += truncated
+
+    def reject(self, reject: Reject) -> None:
+        self._rejects.append(reject)
+
+    def finish(self) -> LedgerEntry:
+        """Publish. Raises PrepError unless every planned sample was written or rejected."""
+        sha256, num_bytes = "", 0
+        if self._tar is not None:
+            sha256 = self._tar.finish()
+            num_bytes = self._tar.num_bytes
+        entry = LedgerEntry(
+            index=self._index,
+            shard=self._name if self._tar is not None else "",
+            num_planned=self._num_planned,
+            num_written=self._num_written,
+            num_rejected=len(self._rejects),
+            num_truncated=self._num_truncated,
+            bytes=num_bytes,
+            sha256=sha256,
+            rejects=count_rejects(self._rejects),
+        )
+        if self._publication is not None:
+            self._publication.publish()
+        else:
+            self._storage.remove(self._name)
+        record(self._storage, entry, self._rejects)
+        return entry
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._publication is not None:
+            self._publication.discard()

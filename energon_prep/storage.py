@@ -1,0 +1,216 @@
+"""Under every station, storage: a place datasets are written to, where a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+from energon_prep.errors import PrepError
+
+PRIVATE_DIR = ".energon-prep"  #: of a dataset: run.json, plan, ledger, rejects
+_TMP_DIR = f"{PRIVATE_DIR}/tmp"
+_LOCK = f"{PRIVATE_DIR}/lock"
+
+
+class Publication(Protocol):
+    """A file being written: invisible under its final name until ``publish``."""
+
+    file: BinaryIO
+
+    def publish(self) -> None:
+        """Give the complete file its final name, durably."""
+        ...
+
+    def discard(self) -> None:
+        """Forget the file. Does nothing after ``publish``."""
+        ...
+
+
+class Storage(Protocol):
+    """The destination of a run. Names are relative, "/" separated."""
+
+    def exists(self, name: str) -> bool: ...
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, or None if there is none."""
+        ...
+
+    def read(self, name: str) -> bytes: ...
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files directly in ``folder``, sorted; empty if there is no such folder."""
+        ...
+
+    def create(self, name: str) -> Publication: ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        ...
+
+
+def publish_bytes(storage: Storage, name: str, data: bytes) -> None:
+    """Write a small file whole."""
+    publication = storage.create(name)
+    try:
+        publication.file.write(data)
+        publication.publish()
+    finally:
+        publication.discard()
+
+
+class LocalStorage:
+    """A folder of this machine (or of a mounted file system)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def exists(self, name: str) -> bool:
+        return (self.root / name).exists()
+
+    def size(self, name: str) -> int | None:
+        try:
+            return (self.root / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return sorted(entry.name for entry in entries if entry.is_file())
+        except FileNotFoundError:
+            return []
+
+    def create(self, name: str) -> LocalPublication:
+        return LocalPublication(self.root, name)
+
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the dataset against other runs; the system frees the lock of a process that died.
+
+        What such a process left half-written is removed. Raises PrepError while another run holds the lock.
+        """
+        with _writing(self.root / _LOCK):
+            (self.root / _TMP_DIR).mkdir(parents=True, exist_ok=True)
+            lock = (self.root / _LOCK).open("a+")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise PrepError(
+                    f"another run is writing to {self.root} ({_holder(lock.read())}): "
+                    "wait for it, stop it, or write to another destination"
+                ) from None
+            lock.truncate(0)
+            json.dump({"pid": os.getpid(), "host": socket.gethostname()}, lock)
+            lock.flush()
+            for name in self.names(_TMP_DIR):
+                self.remove(f"{_TMP_DIR}/{name}")
+            yield
+
+
+class LocalPublication:
+    """A temporary file in the same folder tree, renamed when complete."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self._final = root / name
+        self._tmp = root / _TMP_DIR / f"{os.getpid()}-{name.replace('/', '-')}"
+        self._done = False
+        with _writing(self._final):
+            self._tmp.parent.mkdir(parents=True, exist_ok=True)
+            self._final.parent.mkdir(parents=True, exist_ok=True)
+            self.file: BinaryIO = _GuardedFile(self._tmp, self._final)  # type: ignore[assignment]
+
+    def publish(self) -> None:
+        with _writing(self._final):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            self._tmp.replace(self._final)
+            self._done = True
+            _sync_dir(self._final.parent)
+
+    def discard(self) -> None:
+        if not self._done:
+            self.file.close()
+            self._tmp.unlink(missing_ok=True)
+            self._done = True
+
+    def __enter__(self) -> LocalPublication:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.discard()
+
+
+class _GuardedFile:
+    """A binary file whose write failures (full disk, lost mount) say what they stopped."""
+
+    def __init__(self, path: Path, final: Path) -> None:
+        self._raw = path.open("wb")
+        self._final = final
+
+    def write(self, data: bytes) -> int:
+        with _writing(self._final):
+            return self._raw.write(data)
+
+    def flush(self) -> None:
+        self._raw.flush()
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def close(self) -> None:
+        # Closing flushes, and after a full disk that fails once more: the first failure was already reported.
+        try:
+            self._raw.close()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn a failure of the file system into a message with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "make room" if error.errno in _FULL else "make it writable"
+        raise PrepError(
+            f"cannot write {path}: {error.strerror or error}: {remedy} and run the same command again; "
+            "what is finished is kept"
+        ) from error
+
+
+def _holder(lock: str) -> str:
+    try:
+        holder = json.loads(lock)
+        return f"process {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "its process is not known"
+
+
+def _sync_dir(path: Path) -> None:
+    """Make a rename durable: the folder's entry is data too."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

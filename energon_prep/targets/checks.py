@@ -1,0 +1,64 @@
+"""Station 4, targets: the checks that contracts share; each raises ContractError naming the part and its value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from energon_prep.targets.base import ContractError
+
+MAX_LATENT = 1e3  #: the trainers skip samples with a larger magnitude, without a word
+
+
+def require_parts(parts: Mapping[str, Any], names: Iterable[str]) -> None:
+    missing = [name for name in names if name not in parts]
+    if missing:
+        raise ContractError(f"part {missing[0]!r} is missing (there are: {', '.join(sorted(parts)) or 'none'})")
+
+
+def require_keys(part: str, info: Any, keys: Iterable[str]) -> None:
+    if not isinstance(info, dict):
+        raise ContractError(f"{part} is a {type(info).__name__}, not an object")
+    missing = [key for key in keys if key not in info]
+    if missing:
+        raise ContractError(f"{part} lacks the key {missing[0]!r}, which the trainer reads")
+
+
+def require_latent(part: str, latent: Any, *, ndim: int, patch: int) -> None:
+    """A finite float tensor [C, ..., H, W] of ``ndim`` dimensions, H and W multiples of ``patch``."""
+    if not isinstance(latent, torch.Tensor):
+        raise ContractError(f"{part} is a {type(latent).__name__}, not a torch.Tensor")
+    if latent.ndim != ndim:
+        raise ContractError(f"{part} has shape {list(latent.shape)}, {latent.ndim} dimensions instead of {ndim}")
+    if latent.shape[-1] % patch or latent.shape[-2] % patch:
+        raise ContractError(f"{part} has shape {list(latent.shape)}: height and width must be multiples of {patch}")
+    if not latent.is_floating_point():
+        raise ContractError(f"{part} is {latent.dtype}, not a float dtype")
+    stored = latent.untyped_storage().nbytes()
+    if stored != latent.numel() * latent.element_size():
+        raise ContractError(f"{part} is a view: {stored} bytes are stored for {latent.numel()} numbers")
+    if not bool(torch.isfinite(latent).all()):
+        raise ContractError(f"{part} has NaN or Inf")
+    if latent.numel() == 0 or float(latent.abs().max()) > MAX_LATENT:
+        raise ContractError(f"{part} is empty or exceeds {MAX_LATENT:g} in magnitude")
+
+
+def require_text(part: str, text: Any, *, max_tokens: int) -> None:
+    """Finite embeddings [S, D] with 1 <= S <= ``max_tokens``, as a tensor or an array, not all zero."""
+    if not isinstance(text, (torch.Tensor, np.ndarray)):
+        raise ContractError(f"{part} is a {type(text).__name__}, not embeddings [S, D]")
+    shape = list(text.shape)
+    if len(shape) != 2 or not shape[1]:
+        raise ContractError(f"{part} has shape {shape}, not [S, D]")
+    if not 1 <= shape[0] <= max_tokens:
+        raise ContractError(f"{part} has {shape[0]} tokens, not 1 to {max_tokens}")
+    values = torch.from_numpy(text) if isinstance(text, np.ndarray) and text.dtype.kind == "f" else text
+    if not isinstance(values, torch.Tensor) or not values.is_floating_point():
+        raise ContractError(f"{part} is {text.dtype}, not a float dtype")
+    if not bool(torch.isfinite(values).all()):
+        raise ContractError(f"{part} has NaN or Inf")
+    if not bool(values.any()):
+        raise ContractError(f"{part} is all zero")

@@ -1,0 +1,32 @@
+"""Station 4, targets: the DiT of DFM (``DiTTaskEncoder``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from energon_prep.samples import EncodedSample
+from energon_prep.targets.checks import require_keys, require_latent, require_parts, require_text
+from energon_prep.targets.metadata import sample_metadata
+
+MAX_TOKENS = 512  #: DFM cuts longer embeddings, but not their mask
+
+
+class DiT:
+    """``json`` metadata, ``pth`` latent [C, T, H, W], ``pickle`` torch.Tensor [S, D] with S <= 512."""
+
+    name = "dit"
+    part_names: tuple[str, ...] = ("json", "pickle", "pth")
+
+    def build(self, sample: EncodedSample) -> dict[str, Any]:
+        (text,) = sample.texts.values()
+        return {"json": sample_metadata(sample), "pickle": text.hidden, "pth": sample.latent}
+
+    def check(self, parts: Mapping[str, Any]) -> None:
+        require_parts(parts, self.part_names)
+        require_keys("json", parts["json"], ())
+        require_text("pickle", parts["pickle"], max_tokens=MAX_TOKENS)
+        require_latent("pth", parts["pth"], ndim=4, patch=2)
+
+    def subflavors(self) -> dict[str, Any]:
+        return {"target": self.name}

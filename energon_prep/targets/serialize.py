@@ -1,0 +1,53 @@
+"""Station 4, targets: part values -> bytes; equal values give equal bytes, on every call and every machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+def serialize(parts: Mapping[str, Any]) -> dict[str, bytes]:
+    """Bytes of each part, by the part's suffix: ``pth``, ``pickle``, ``json``. Bytes stay as they are."""
+    return {name: _dump(name, value) for name, value in parts.items()}
+
+
+def dumps_pth(tensor: torch.Tensor) -> bytes:
+    """What ``torch.load`` reads. Cloned first: torch.save of ``batch[i]`` would write the whole batch."""
+    buffer = io.BytesIO()
+    torch.save(tensor.detach().to("cpu", copy=True).contiguous(), buffer)
+    return buffer.getvalue()
+
+
+def dumps_pickle(value: Any) -> bytes:
+    """What ``pickle.loads`` reads. ``pickle.dumps`` of a tensor differs from call to call, this does not."""
+    buffer = io.BytesIO()
+    _StablePickler(buffer, protocol=4).dump(value)
+    return buffer.getvalue()
+
+
+def dumps_json(value: Any) -> bytes:
+    """Strict JSON in ASCII: NaN, which other languages' parsers refuse, is an error here."""
+    return json.dumps(value, allow_nan=False).encode("ascii")
+
+
+_DUMPERS = {"pth": dumps_pth, "pickle": dumps_pickle, "json": dumps_json}
+
+
+def _dump(name: str, value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return _DUMPERS[name.rpartition(".")[2]](value)
+
+
+class _StablePickler(pickle.Pickler):
+    """Stores a tensor as its torch.save bytes, which plain ``pickle.loads`` reads back."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, torch.Tensor):
+            return torch.storage._load_from_bytes, (dumps_pth(obj),)
+        return NotImplemented
