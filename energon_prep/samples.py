@@ -47,16 +47,29 @@ class Frames:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodedSample:
-    """A raw sample without its bytes, and its pixels."""
+class SampleInfo:
+    """Everything known about a sample but its pixels; sizes in pixels."""
 
     serial: int  #: place in the whole dataset, from 0; makes the output key
-    key: str
+    key: str  #: the source's own name
     source: str
-    media_name: str
     caption: str
     metadata: dict[str, Any]
-    frames: Frames
+    num_frames: int
+    height: int  #: of what is encoded
+    width: int
+    original_height: int  #: after the file's own orientation was applied
+    original_width: int
+    crop: tuple[int, int, int, int]  #: (top, left, bottom, right) of what was kept, in original pixels
+    framerate: float | None  #: frames per second; None for an image
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedSample:
+    """A sample without its file, and with its pixels."""
+
+    info: SampleInfo
+    pixels: np.ndarray[Any, np.dtype[np.uint8]]  #: [T, H, W, 3] uint8, sRGB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +86,7 @@ class TextEmbedding:
 class EncodedSample:
     """Latent and embeddings, ready for a target to lay out."""
 
-    decoded: DecodedSample
+    info: SampleInfo
     latent: torch.Tensor  #: [C, T', H', W'], normalised as the recipe says
     texts: dict[str, TextEmbedding]  #: by the recipe's text encoder names
 

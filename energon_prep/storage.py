@@ -43,6 +43,8 @@ class Storage(Protocol):
         """Bytes of a file, or None if there is none."""
         ...
 
+    def open(self, name: str) -> BinaryIO: ...
+
     def read(self, name: str) -> bytes: ...
 
     def names(self, folder: str) -> list[str]:
@@ -80,6 +82,9 @@ class LocalStorage:
             return (self.root / name).stat().st_size
         except FileNotFoundError:
             return None
+
+    def open(self, name: str) -> BinaryIO:
+        return (self.root / name).open("rb")
 
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()

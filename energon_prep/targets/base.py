@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from energon_prep.samples import EncodedSample
+from energon_prep.samples import EncodedSample, TextEmbedding
 
 
 class ContractError(ValueError):
-    """A sample's parts do not meet the trainer's contract; the message names the part, what it is and what it must be."""
+    """A sample's parts do not meet the trainer's contract; the message names the part, its value and the rule."""
 
 
 class Target(Protocol):
@@ -20,6 +20,10 @@ class Target(Protocol):
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         """Lay a sample out: part name -> tensor, array, dict or JSON-able. Not serialised, not checked."""
+        ...
+
+    def build_text(self, texts: Mapping[str, TextEmbedding]) -> Any:
+        """The text part alone; of the empty caption it is stored once, for classifier-free guidance dropout."""
         ...
 
     def check(self, parts: Mapping[str, Any]) -> None:

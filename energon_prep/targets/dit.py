@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from energon_prep.samples import EncodedSample
+import torch
+
+from energon_prep.samples import EncodedSample, TextEmbedding
 from energon_prep.targets.checks import require_keys, require_latent, require_parts, require_text
 from energon_prep.targets.metadata import sample_metadata
 
@@ -19,8 +21,11 @@ class DiT:
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
-        (text,) = sample.texts.values()
-        return {"json": sample_metadata(sample), "pickle": text.hidden, "pth": sample.latent}
+        return {"json": sample_metadata(sample), "pickle": self.build_text(sample.texts), "pth": sample.latent}
+
+    def build_text(self, texts: Mapping[str, TextEmbedding]) -> torch.Tensor:
+        (text,) = texts.values()
+        return text.hidden
 
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names)

@@ -13,22 +13,21 @@ def sample_metadata(sample: EncodedSample) -> dict[str, Any]:
     ``crop`` is [top, left, bottom, right] in original pixels; ``text_tokens`` counts real tokens by text encoder;
     ``latent_shape`` is [C, T, H, W]; the source's own metadata is under ``meta``.
     """
-    decoded, frames = sample.decoded, sample.decoded.frames
-    num_frames, height, width, _ = frames.pixels.shape
+    info = sample.info
     return {
-        "key": decoded.key,
-        "source": decoded.source,
-        "caption": decoded.caption,
-        "media": "image" if frames.framerate is None else "video",
-        "original_height": frames.original_height,
-        "original_width": frames.original_width,
-        "height": height,
-        "width": width,
-        "aspect_ratio": round(width / height, 6),
-        "num_frames": num_frames,
-        "framerate": frames.framerate,
-        "crop": list(frames.crop),
+        "key": info.key,
+        "source": info.source,
+        "caption": info.caption,
+        "media": "image" if info.framerate is None else "video",
+        "original_height": info.original_height,
+        "original_width": info.original_width,
+        "height": info.height,
+        "width": info.width,
+        "aspect_ratio": round(info.width / info.height, 6),
+        "num_frames": info.num_frames,
+        "framerate": info.framerate,
+        "crop": list(info.crop),
         "text_tokens": {name: text.num_tokens for name, text in sample.texts.items()},
         "latent_shape": list(sample.latent.shape),
-        "meta": decoded.metadata,
+        "meta": info.metadata,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from energon_prep.samples import EncodedSample
+from energon_prep.samples import EncodedSample, TextEmbedding
 from energon_prep.targets.base import ContractError
 from energon_prep.targets.checks import require_keys, require_latent, require_parts, require_text
 from energon_prep.targets.metadata import sample_metadata
@@ -30,13 +30,16 @@ class NeMoDiT:
     part_names: tuple[str, ...] = (".json", ".pickle", ".pth")
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
-        (text,) = sample.texts.values()
         info = sample_metadata(sample)
         info |= {"aesthetic_score": _score(info["meta"])}
         info |= {"image_height": info["height"], "image_width": info["width"]}
-        embeddings = text.hidden.float().numpy().astype(np.float16)
+        embeddings = self.build_text(sample.texts)
         is_image = info["media"] == "image"
         return {".json": info, ".pickle": embeddings if is_image else [embeddings], ".pth": sample.latent}
+
+    def build_text(self, texts: Mapping[str, TextEmbedding]) -> np.ndarray[Any, np.dtype[np.float16]]:
+        (text,) = texts.values()
+        return text.hidden.float().numpy().astype(np.float16)
 
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names)

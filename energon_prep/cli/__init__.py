@@ -1,0 +1,50 @@
+"""The command line: one module per command; each parses, calls one library function and prints."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+
+import click
+
+from energon_prep import __version__
+from energon_prep.errors import PrepError
+
+_COMMANDS = ("encode", "index", "verify", "recipes", "demo")
+
+
+class _Commands(click.Group):
+    """Finds a command in the module of its name, imported when it is asked for; turns PrepError into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"energon_prep.cli.{cmd_name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except PrepError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="energon-prep")
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens, on stderr.")
+def main(verbose: bool) -> None:
+    """Turn raw images and captions into a precomputed dataset that Megatron's diffusion trainers read.
+
+    \b
+    energon-prep encode PHOTOS ENCODED --recipe dit --split 1,0,0
+    energon-prep verify ENCODED
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if not verbose:
+        # Its INFO lines go to stdout, which is for results.
+        logging.getLogger("megatron").setLevel(logging.WARNING)

@@ -1,0 +1,124 @@
+"""The command line's voice: results on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from energon_prep.engine.plan import PlanSummary
+    from energon_prep.engine.run import EncodeReport
+    from energon_prep.engine.tally import Tally
+    from energon_prep.indexing import IndexReport
+    from energon_prep.recipes.model import Recipe
+    from energon_prep.verifying import VerifyReport
+
+
+def emit(report: dict[str, Any]) -> None:
+    """A report for machines."""
+    click.echo(json.dumps(report, indent=2))
+
+
+@contextmanager
+def encode_progress() -> Iterator[Callable[[Tally], None]]:
+    """A progress bar with rate and time left; where stderr is no terminal, a line now and then."""
+    if not sys.stderr.isatty():
+        yield _LineProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("encode"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rejected]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("encode", total=None, rate="", rejected="")
+
+        def update(tally: Tally) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(
+                task,
+                total=tally.num_planned,
+                completed=tally.num_done,
+                rate=f"{speed:.1f}/s" if speed else "",
+                rejected=f"{tally.num_rejected} rejected" if tally.num_rejected else "",
+            )
+
+        yield update
+
+
+class _LineProgress:
+    """For logs: one line at each tenth of the way."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def __call__(self, tally: Tally) -> None:
+        tenth = 10 * tally.num_done // max(1, tally.num_planned)
+        if tenth > self._told:
+            self._told = tenth
+            click.echo(
+                f"encode: {tally.num_done} of {tally.num_planned} samples, {tally.num_rejected} rejected", err=True
+            )
+
+
+def print_encode_report(report: EncodeReport) -> None:
+    click.echo(
+        f"{report.num_samples} samples in = {report.num_written} written + {report.num_rejected} rejected, "
+        f"in {_plural(report.num_shards, 'shard')} of {report.dest}"
+    )
+    for reason, number in sorted(report.rejects.items(), key=lambda item: -item[1]):
+        click.echo(f"  {number:>6} x {reason}")
+    if report.num_rejected:
+        click.echo(f"  each with its key in {report.dest}/.energon-prep/rejects/")
+    if report.num_truncated:
+        click.echo(f"{_plural(report.num_truncated, 'caption')} cut to the recipe's max_tokens")
+    fresh = report.num_samples - report.num_resumed
+    if report.num_resumed:
+        click.echo(f"{report.num_resumed} samples were finished by earlier runs")
+    if fresh and report.seconds:
+        click.echo(f"{fresh} samples in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s")
+
+
+def print_plan(recipe: Recipe, source: dict[str, Any], plan: PlanSummary, *, dest: str, as_json: bool) -> None:
+    if as_json:
+        emit({"source": source, "recipe": recipe.model_dump(mode="json"), "plan": vars(plan), "dest": dest})
+        return
+    click.echo(f"source   {source['kind']}: {source.get('root', '')}")
+    click.echo(f"recipe   {recipe.name}: {recipe.visual.model} + {', '.join(text.model for text in recipe.text)}")
+    click.echo(f"target   {recipe.target}")
+    click.echo(f"plan     {plan.num_samples} samples in {_plural(plan.num_shards, 'shard')}, into {dest}")
+    click.echo("nothing was written (--dry-run)")
+
+
+def print_index_report(report: IndexReport) -> None:
+    shares = ", ".join(
+        f"{name} {_plural(shards, 'shard')} / {samples} samples" for name, (shards, samples) in report.split.items()
+    )
+    state = "indexed" if report.prepared else "index is current"
+    click.echo(f"{state}: {report.samples} samples in {_plural(report.shards, 'shard')}: {shares}")
+    if report.dataset_yaml == "kept":
+        click.echo("dataset.yaml was edited by hand and is kept (--force overwrites it)")
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def print_verify_report(report: VerifyReport) -> None:
+    for problem in report.problems:
+        click.echo(problem)
+    state = "all right" if report.ok else f"{_plural(len(report.problems), 'problem')}"
+    click.echo(f"{state}: {_plural(report.shards, 'shard')}, {report.samples} samples, {report.parts} parts checked")
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,118 @@
+"""``energon-prep encode``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from energon_prep.cli.console import emit, encode_progress, print_encode_report, print_index_report, print_plan
+from energon_prep.errors import PrepError
+
+#: Options that are short for a recipe's field.
+_FIELDS = {
+    "vae": "visual.model",
+    "resolution": "resize.resolution",
+    "resize": "resize.mode",
+    "min_size": "resize.min_size",
+    "samples_per_shard": "samples_per_shard",
+    "seed": "seed",
+}
+
+
+@click.command()
+@click.argument("src", default=".")
+@click.argument("dst", default="./encoded")
+@click.option("--recipe", default="dit", show_default=True, help="A recipe's name (see `recipes`) or a YAML file.")
+@click.option("--model", "models", multiple=True, metavar="NAME|ID|DIR", help="Text encoders, in the recipe's order.")
+@click.option("--vae", metavar="NAME|ID|DIR", help="Visual encoder.")
+@click.option(
+    "--weights",
+    metavar="ID|DIR|tiny|random",
+    help="A diffusers-style pipeline for all encoders; tiny: small random models, to try things offline; "
+    "random: random values in the published sizes, to measure a device.",
+)
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any recipe field: text.max_tokens=226.")
+@click.option("--resolution", metavar="N|HxW", help="Size, or area of the buckets, in pixels.")
+@click.option("--resize", type=click.Choice(["bucket", "crop", "fit", "stretch", "none"]), help="How to get there.")
+@click.option("--min-size", type=int, help="Reject samples whose shorter side is below this.")
+@click.option("--dtype", type=click.Choice(["bf16", "fp16", "fp32"]), help="Of the models and of what is stored.")
+@click.option("--samples-per-shard", type=int, help="Samples in one tar.")
+@click.option("--seed", type=int, help="Of every random draw.")
+@click.option("--source", "source_kind", metavar="KIND", help="folder, manifest or webdataset; recognised by itself.")
+@click.option("--caption-key", metavar="K", help="Column, JSON key or member suffix that holds the caption.")
+@click.option("--image-key", "media_key", metavar="K", help="Column or member suffix that holds the image.")
+@click.option("--allow-empty-captions", is_flag=True, help="Encode samples without a caption as the empty caption.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of the source.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--workers", type=click.IntRange(min=1), help="Decode threads. [default: the processors there are]")
+@click.option("--torch-threads", type=click.IntRange(min=1), help="Threads of the models on the CPU; recorded.")
+@click.option("--max-rejects", metavar="N|P%", help="Stop when more samples than this are rejected.")
+@click.option("--overwrite", is_flag=True, help="Remove the dataset in DST and start over.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing.")
+@click.option("--split", metavar="A,B,C", help="Index when done: shares of train, val and test, such as 8,1,1.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    src: str,
+    dst: str,
+    recipe: str,
+    models: tuple[str, ...],
+    sets: tuple[str, ...],
+    allow_empty_captions: bool,
+    dtype: str | None,
+    dry_run: bool,
+    split: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Encode SRC (a folder, a manifest or tars) into the dataset DST.
+
+    Goes on where an earlier run of the same command was stopped. Exit code 0 when every sample is written or
+    accounted for as a reject, 1 when not.
+    """
+    from energon_prep.engine import run
+
+    changes: dict[str, Any] = _parse_sets(sets)
+    changes |= {field: value for name, field in _FIELDS.items() if (value := options.pop(name)) is not None}
+    changes |= {f"text.{i}.model": model for i, model in enumerate(models)}
+    if dtype is not None:
+        changes |= {"visual.dtype": dtype, "text.dtype": dtype}
+    if allow_empty_captions:
+        changes["allow_empty_captions"] = True
+    if split is not None:
+        from energon_prep.indexing.split import parse_split
+
+        parse_split(split)  # a wrong one is told before hours of encoding
+    if dry_run:
+        plan = run.dry_run(
+            src, recipe=recipe, changes=changes, source_kind=options["source_kind"], limit=options["limit"]
+        )
+        print_plan(*plan, dest=dst, as_json=as_json)
+        return
+    with encode_progress() as progress:
+        report = run.encode(src, dst, recipe=recipe, changes=changes, progress=progress, **options)
+    if as_json:
+        emit(report.to_dict())
+    else:
+        print_encode_report(report)
+    if split is not None:
+        from energon_prep.indexing import index
+
+        index_report = index(dst, split=split)
+        if not as_json:
+            print_index_report(index_report)
+
+
+def _parse_sets(sets: tuple[str, ...]) -> dict[str, Any]:
+    import yaml
+
+    changes = {}
+    for item in sets:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"--set {item!r}: give KEY=VALUE, such as text.max_tokens=226")
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise PrepError(f"--set {item!r}: the value is not YAML: {error}") from error
+    return changes

@@ -1,0 +1,36 @@
+"""Station 3, batching: pure functions of the samples' order and sizes, so that batches never depend on timing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+def by_shape(items: Iterable[T], *, shape: Callable[[T], K], capacity: Callable[[K], int]) -> Iterator[list[T]]:
+    """Groups of equal shape, each given out when it holds ``capacity(shape)`` items.
+
+    What is left at the end comes in the order in which the shapes were first seen.
+    """
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        key = shape(item)
+        group = groups.setdefault(key, [])
+        group.append(item)
+        if len(group) >= max(1, capacity(key)):
+            yield groups.pop(key)
+    yield from groups.values()
+
+
+def by_length(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
+    """Indices in batches of similar length: in each, count * longest <= ``budget`` (one item is always allowed)."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        # Sorted upwards, so the newcomer is the longest of its batch.
+        if batches and (len(batches[-1]) + 1) * lengths[index] <= budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

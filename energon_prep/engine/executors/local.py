@@ -1,0 +1,39 @@
+"""Executors: this process is the only worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from energon_prep.engine.plan import ShardPlan
+from energon_prep.engine.stream import Stations, encode_shard
+from energon_prep.engine.tally import Tally
+from energon_prep.shards.ledger import LedgerEntry
+from energon_prep.storage import Storage
+
+_AHEAD = 8  #: samples decoded in advance, for each decode worker
+
+
+class LocalExecutor:
+    """Encodes shard after shard here, decoding in ``workers`` threads (Pillow releases the GIL)."""
+
+    def __init__(self, stations: Stations, *, storage: Storage, workers: int, tally: Tally) -> None:
+        self._stations = stations
+        self._storage = storage
+        self._workers = workers
+        self._tally = tally
+
+    def run(self, shards: Iterable[ShardPlan]) -> Iterator[LedgerEntry]:
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
+        try:
+            for shard in shards:
+                yield encode_shard(
+                    shard,
+                    self._stations,
+                    storage=self._storage,
+                    pool=pool,
+                    ahead=_AHEAD * self._workers,
+                    tally=self._tally,
+                )
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
