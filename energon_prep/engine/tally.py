@@ -32,7 +32,7 @@ class RejectLimit:
             value = float(number) if is_percent else int(number)
         except ValueError:
             value = -1
-        if value < 0 or (is_percent and value > 100):
+        if not value >= 0 or (is_percent and value > 100):
             raise PrepError(f"--max-rejects {text!r}: give a number of samples (100) or a percentage (2%)")
         return RejectLimit(percent=value) if is_percent else RejectLimit(count=int(value))
 

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from energon_prep.errors import PrepError
+from energon_prep.storage import LocalStorage, publish_bytes
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from energon_prep.storage import LocalStorage
+storage = LocalStorage(Path(sys.argv[1]))
+with storage.locked():
+    publication = storage.create("half.tar")
+    publication.file.write(b"x" * 100)
+    publication.file.flush()
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    publication = storage.create("a.tar")
+    publication.file.write(b"half")
+    assert not storage.exists("a.tar")
+    publication.discard()
+    assert storage.names(".") == []
+    publish_bytes(storage, "sub/b.json", b"whole")
+    assert storage.read("sub/b.json") == b"whole"
+    assert storage.size("sub/b.json") == 5
+    assert storage.size("none") is None
+    assert storage.names("sub") == ["b.json"]
+    assert storage.names(".energon-prep/tmp") == []
+
+
+def test_an_error_while_writing_publishes_nothing(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    publish_bytes(storage, "a", b"old")
+    with pytest.raises(RuntimeError), storage.create("a") as publication:
+        publication.file.write(b"new")
+        raise RuntimeError
+    assert storage.read("a") == b"old"
+
+
+def test_a_second_run_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        storage = LocalStorage(tmp_path)
+        with (
+            pytest.raises(PrepError, match=rf"another run is writing to .* \(process {holder.pid} on "),
+            storage.locked(),
+        ):
+            pass
+        assert len(storage.names(".energon-prep/tmp")) == 1, "the refused run must not touch the other's files"
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with storage.locked():
+            assert storage.names(".energon-prep/tmp") == [], "what the dead run left half-written is removed"
+            assert json.loads(storage.read(".energon-prep/lock"))["pid"] == os.getpid()
+    assert not storage.exists("half.tar")
+
+
+def test_an_unwritable_destination_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(PrepError, match=r"cannot write .*: make it writable and run the same command again"),
+        LocalStorage(tmp_path / "file" / "dst").locked(),
+    ):
+        pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_says_what_to_do(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    (tmp_path / ".energon-prep" / "tmp").mkdir(parents=True)
+    (tmp_path / ".energon-prep" / "tmp" / f"{os.getpid()}-a").symlink_to("/dev/full")
+    with pytest.raises(PrepError, match=r"No space left on device: make room and run the same command again"):
+        publish_bytes(storage, "a", b"x")
+    assert not storage.exists("a")
