@@ -119,7 +119,8 @@ def encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> dict[
         pixels = torch.stack([torch.from_numpy(sample.pixels) for sample in batch])  # [B, T, H, W, 3]
         seeds = [(stations.seed << 40) + sample.info.serial for sample in batch]
         encoded = stations.visual.encode(pixels, seeds).cpu()
-        latents.update(zip((sample.info.serial for sample in batch), encoded, strict=True))
+        # Cloned: a latent that is a view would keep the whole batch alive, and be written with all of it.
+        latents.update((sample.info.serial, z.clone()) for sample, z in zip(batch, encoded, strict=True))
     return latents
 
 

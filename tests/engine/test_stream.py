@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import io
+import tarfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cookers.safe import load_json, load_pickle, load_pth
+from energon_prep.engine.plan import make_plan
+from energon_prep.engine.stream import Stations, decode_ahead, encode_shard, number_samples
+from energon_prep.engine.tally import Tally
+from energon_prep.recipes.load import load_recipe
+from energon_prep.samples import DecodedSample, Frames, RawSample
+from energon_prep.shards.ledger import LedgerEntry
+from energon_prep.storage import LocalStorage
+from energon_prep.targets import get_target
+from tests.fakes import HashText, MeanVisual, Numbers, decode_number
+
+TEXT = load_recipe("dit", {"text.max_tokens": 5}).text[0]
+
+
+def stations(source: Numbers, *, window: int = 8, **changes: Any) -> Stations:
+    fields: dict[str, Any] = {
+        "source": source,
+        "decode": decode_number,
+        "visual": MeanVisual(),
+        "texts": ((TEXT, HashText(TEXT)),),
+        "target": get_target("dit"),
+        "window": window,
+        "batch_pixels": 3 * 64 * 64,
+        "seed": 0,
+    }
+    return Stations(**(fields | changes))
+
+
+def run(dest: Path, line: Stations, *, workers: int = 1, size: int = 20) -> tuple[list[LedgerEntry], Tally]:
+    shards = list(make_plan(line.source, samples_per_shard=size))
+    tally = Tally(num_planned=sum(shard.num_samples for shard in shards))
+    with ThreadPoolExecutor(workers) as pool:
+        entries = [
+            encode_shard(shard, line, storage=LocalStorage(dest), pool=pool, ahead=4, tally=tally) for shard in shards
+        ]
+    tally.finish()
+    return entries, tally
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+
+
+def test_every_sample_arrives_with_its_own_latent_and_text(tmp_path: Path) -> None:
+    entries, _ = run(tmp_path, stations(Numbers(50)))
+    assert [entry.num_written for entry in entries] == [20, 20, 10]
+    seen = 0
+    for entry in entries:
+        parts = members(tmp_path / entry.shard)
+        for name in [name for name in parts if name.endswith(".json")]:
+            info = load_json(parts[name])
+            number = int(info["key"])
+            assert name == f"samples/sample_{number:09d}.json"
+            latent = load_pth(parts[name.replace(".json", ".pth")])
+            place = latent.float() - number % 251 / 255
+            assert torch.allclose(place, place.round(), atol=0.02), "the latent is of other pixels"
+            text = load_pickle(parts[name.replace(".json", ".pickle")])
+            assert len(text) == info["text_tokens"]["t5"] == min(5, number % 7 + 1)
+            seen += 1
+    assert seen == 50
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_bytes_do_not_depend_on_the_workers(tmp_path: Path, workers: int) -> None:
+    def slow_at_random(raw: RawSample) -> Frames:
+        time.sleep(0.001 * (hash(raw.media + bytes([workers])) % 4))
+        return decode_number(raw)
+
+    one, _ = run(tmp_path / "one", stations(Numbers(50)))
+    many, _ = run(tmp_path / "many", stations(Numbers(50), decode=slow_at_random), workers=workers)
+    assert [entry.sha256 for entry in one] == [entry.sha256 for entry in many]
+    assert all((tmp_path / "one" / e.shard).read_bytes() == (tmp_path / "many" / e.shard).read_bytes() for e in one)
+
+
+def test_rejects_are_recorded_and_leave_the_others_alone(tmp_path: Path) -> None:
+    broken = frozenset({0, 7, 8, 19, 33})
+    entries, tally = run(tmp_path, stations(Numbers(40, broken=broken)))
+    assert [(e.num_written, e.num_rejected) for e in entries] == [(16, 4), (19, 1)]
+    assert tally.rejects == {"read: broken": 5}
+    lines = (tmp_path / ".energon-prep/rejects/shard_000000.jsonl").read_text().splitlines()
+    assert [load_json(line.encode())["key"] for line in lines] == ["0", "7", "8", "19"]
+    keys = {name.split(".")[0] for name in members(tmp_path / "shard_000000.tar")}
+    assert keys == {f"samples/sample_{i:09d}" for i in range(20) if i not in broken}
+
+
+def test_what_the_trainer_would_refuse_is_rejected_by_the_target(tmp_path: Path) -> None:
+    class Overflowing(MeanVisual):
+        def encode(self, pixels: torch.Tensor, seeds: Any) -> torch.Tensor:
+            latents = super().encode(pixels, seeds).clone()
+            latents[[seed % 10 == 3 for seed in seeds]] = float("inf")
+            return latents
+
+    entries, tally = run(tmp_path, stations(Numbers(20), visual=Overflowing()))
+    assert tally.rejects == {"target: not what dit reads": 2}
+    assert entries[0].num_written == 18
+
+
+def test_equal_shapes_share_batches_within_the_budget(tmp_path: Path) -> None:
+    line = stations(Numbers(24), window=12)
+    run(tmp_path, line, size=24)
+    assert isinstance(line.visual, MeanVisual)
+    assert max(shape[0] for shape in line.visual.batches) == 3
+    assert all(b * t * h * w <= 3 * 64 * 64 for b, t, h, w, _ in line.visual.batches)
+    assert sum(shape[0] for shape in line.visual.batches) == 24
+
+
+def test_equal_captions_are_encoded_once(tmp_path: Path) -> None:
+    line = stations(Numbers(24), window=24)
+    run(tmp_path, line, size=24)
+    (_, encoder) = line.texts[0]
+    assert isinstance(encoder, HashText)
+    assert len(encoder.captions) == 7
+
+
+def test_an_unexpected_error_stops_the_shard_and_publishes_nothing(tmp_path: Path) -> None:
+    class Dying(MeanVisual):
+        def encode(self, pixels: torch.Tensor, seeds: Any) -> torch.Tensor:
+            raise RuntimeError("device lost")
+
+    with pytest.raises(RuntimeError, match="device lost"):
+        run(tmp_path, stations(Numbers(20), visual=Dying()))
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_decoding_runs_ahead_but_not_away() -> None:
+    source = Numbers(100)
+    (shard,) = make_plan(source, samples_per_shard=100)
+    lock, started = threading.Lock(), 0
+
+    def counting(raw: RawSample) -> Frames:
+        nonlocal started
+        with lock:
+            started += 1
+        return decode_number(raw)
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = decode_ahead(number_samples(shard, source), counting, pool=pool, ahead=10)
+        first = next(outcomes)
+        time.sleep(0.2)
+        assert isinstance(first, DecodedSample)
+        assert started == 11, "back-pressure: a slow consumer must not fill the memory"
+        assert [o.info.serial for o in outcomes if isinstance(o, DecodedSample)] == list(range(1, 100))
+
+
+def test_tars_are_plain(tmp_path: Path) -> None:
+    entries, _ = run(tmp_path, stations(Numbers(3)))
+    data = (tmp_path / entries[0].shard).read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        names = tar.getnames()
+    assert names[:4] == [f"samples/sample_000000000.{part}" for part in ("json", "pickle", "pth")] + [
+        "samples/sample_000000001.json"
+    ]
