@@ -1,0 +1,222 @@
+"""Station 2, decode: the bytes of an image file -> oriented, resized, cropped sRGB pixels."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import PIL
+from PIL import ExifTags, Image, ImageFile, features
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import PREFIXES, TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from energon_prep.decode.color import opaque, to_srgb
+from energon_prep.decode.geometry import FloatBox, Size, plan_geometry
+from energon_prep.errors import PrepError, SampleError
+from energon_prep.samples import Frames
+
+if TYPE_CHECKING:
+    from energon_prep.recipes.model import Resize
+
+# The only parsers that see untrusted bytes. Image.open would offer them to all that Pillow has (EPS runs Ghostscript),
+# and hide why a file is broken.
+_READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
+    (b"\xff\xd8\xff", JpegImageFile),
+    (b"\x89PNG\r\n\x1a\n", PngImageFile),
+    (b"GIF87a", GifImageFile),
+    (b"GIF89a", GifImageFile),
+    (b"BM", BmpImageFile),
+    *((prefix, TiffImageFile) for prefix in PREFIXES),
+)
+
+# What those raise for broken files: they index, unpack and divide by what the file says.
+_BAD_DATA = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+# By EXIF orientation: how stored pixels become upright ones ...
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# ... and how an upright box is found in the stored pixels: rows are columns, rows and columns count from the far end.
+_SWAPS_AXES = (5, 6, 7, 8)
+_FLIPS_ROWS = (3, 4, 6, 7)
+_FLIPS_COLUMNS = (2, 3, 7, 8)
+
+
+def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int) -> Frames:
+    """Decode the first frame of a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF file to pixels [1, H, W, 3] uint8 sRGB.
+
+    H and W are multiples of ``multiple``. EXIF orientation is applied, alpha is laid over white, 16-bit gray is scaled
+    and an ICC profile converted (a broken one is ignored). Resampling is antialiased, in one step from the decoded
+    pixels; JPEG is decoded reduced, as far as ``resize.draft_gap`` allows.
+
+    Raises SampleError for what cannot be decoded, has more than ``max_pixels`` or is below ``resize.min_size``.
+    """
+    image = _open(data, max_pixels)
+    stored: Size = (image.height, image.width)
+    if min(stored) < resize.min_size:
+        detail = f"{stored[0]}x{stored[1]}, needs {resize.min_size}"
+        raise SampleError("filter", "shorter side below resize.min_size", detail)
+    if not isinstance(image, JpegImageFile):
+        _load(image)  # PNG may keep its orientation behind the pixels; TIFF applies its own
+        stored = (image.height, image.width)
+    orientation = _orientation(image)
+    original = _across(stored, orientation)
+    geometry = plan_geometry(
+        original, mode=resize.mode, resolution=resize.resolution, multiple=multiple, max_aspect=resize.max_aspect
+    )
+    scale = 1.0
+    if isinstance(image, JpegImageFile):
+        scale = _draft(image, _across(geometry.resize_to, orientation), resize.draft_gap)
+        _load(image)
+    left, top, right, bottom = (scale * edge for edge in _stored_box(geometry.box, stored, orientation))
+    height, width = _across(geometry.final, orientation)
+    with _pillow_faults():
+        kept = opaque(image).resize(
+            (width, height), Image.Resampling[resize.filter.upper()], (left, top, right, bottom)
+        )
+    if orientation in _TRANSPOSE:
+        kept = kept.transpose(_TRANSPOSE[orientation])
+    pixels = np.empty((1, *geometry.final, 3), np.uint8)
+    pixels[0] = np.asarray(to_srgb(kept, image.info.get("icc_profile")))  # last, when few pixels are left
+    return Frames(pixels=pixels, original_height=original[0], original_width=original[1], crop=geometry.crop)
+
+
+def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """Read the header and refuse what would be too large, before memory for pixels is asked for."""
+    _keep_pillow_from_overruling(max_pixels)
+    reader = _reader(data)
+    with _pillow_faults():
+        if reader is WebPImageFile:
+            _check_pixels(_webp_canvas(data), max_pixels)  # its constructor already asks for the canvas
+        image = reader(io.BytesIO(data))
+    _check_pixels((image.height, image.width), max_pixels)
+    return image
+
+
+def _reader(data: bytes) -> type[ImageFile.ImageFile]:
+    for magic, reader in _READERS:
+        if data.startswith(magic):
+            return reader
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return WebPImageFile
+    if data[4:8] == b"ftyp" and {b"avif", b"avis"} & _brands(data):
+        if not features.check("avif"):
+            raise SampleError(
+                "decode", "AVIF needs Pillow 11.3 or newer, built with libavif", f"Pillow {PIL.__version__}"
+            )
+        from PIL.AvifImagePlugin import AvifImageFile
+
+        return AvifImageFile
+    if not data:
+        raise SampleError("decode", "empty file")
+    raise SampleError("decode", "not an image Pillow can read", f"starts with {data[:24]!r}")
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """What an ISO media file (AVIF, HEIF, MP4) says in its first box that it can be read as."""
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    return {data[start : start + 4] for start in (8, *range(16, end, 4))}
+
+
+def _webp_canvas(data: bytes) -> Size:
+    """(height, width) that an extended WebP header claims; the simple ones cannot claim more than 16384 a side."""
+    if data[12:16] != b"VP8X":
+        return (0, 0)
+    return int.from_bytes(data[27:30], "little") + 1, int.from_bytes(data[24:27], "little") + 1
+
+
+def _check_pixels(size: Size, max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise SampleError("decode", "more pixels than limits.max_pixels", f"{size[0]}x{size[1]}")
+
+
+def _keep_pillow_from_overruling(max_pixels: int) -> None:
+    """Hold Pillow's process-wide switches against the recipe.
+
+    Its pixel limit is raised, never lowered, to what the recipe allows: some readers would refuse less otherwise. Its
+    leave to fill cut images with grey cannot be withdrawn for a single image.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise PrepError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True: cut images would end in grey. Set it to False.")
+
+
+@contextmanager
+def _pillow_faults() -> Iterator[None]:
+    """Turn what Pillow raises for bad data into SampleError. Wraps calls of Pillow only, lest it hide our own bugs."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise SampleError("decode", "more pixels than limits.max_pixels", str(error)) from error
+    except _BAD_DATA as error:
+        detail = f"{type(error).__name__}: {error}"
+        reason = "truncated image" if "truncated" in detail.lower() else "broken image"
+        raise SampleError("decode", reason, detail) from error
+
+
+def _load(image: ImageFile.ImageFile) -> None:
+    with _pillow_faults():
+        image.load()
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """The EXIF orientation, 1 to 8; a broken EXIF block says 1, as in browsers."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except _BAD_DATA:
+        return 1
+    return orientation if isinstance(orientation, int) and orientation in _TRANSPOSE else 1
+
+
+def _across(size: Size, orientation: int) -> Size:
+    """From stored to upright or back."""
+    return (size[1], size[0]) if orientation in _SWAPS_AXES else size
+
+
+def _draft(image: JpegImageFile, target: Size, gap: float) -> float:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 while ``gap`` times ``target`` is left; returns which, 1.0 for whole."""
+    width = image.width
+    drafted = image.draft(None, (math.ceil(target[1] * gap), math.ceil(target[0] * gap)))
+    return drafted[1][2] / width if drafted else 1.0
+
+
+def _stored_box(box: FloatBox, stored: Size, orientation: int) -> FloatBox:
+    """An upright (top, left, bottom, right) as (left, top, right, bottom) of the stored pixels, Pillow's order."""
+    top, left, bottom, right = box
+    if orientation in _SWAPS_AXES:
+        top, left, bottom, right = left, top, right, bottom
+    if orientation in _FLIPS_ROWS:
+        top, bottom = stored[0] - bottom, stored[0] - top
+    if orientation in _FLIPS_COLUMNS:
+        left, right = stored[1] - right, stored[1] - left
+    return left, top, right, bottom
