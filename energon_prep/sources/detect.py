@@ -1,0 +1,153 @@
+"""Station 1, sources: recognises what kind of source SRC is, and rebuilds a source from its description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from energon_prep.errors import PrepError
+from energon_prep.sources.folder import FolderSource
+from energon_prep.sources.manifest import MANIFEST_SUFFIXES, ManifestSource, is_parquet
+from energon_prep.sources.media import MAX_BYTES, MEDIA_SUFFIXES, URL
+from energon_prep.sources.walk import suffix_of, walk
+from energon_prep.sources.webdataset import WebDatasetSource, expand_braces, is_brace_pattern, is_tar
+
+LocalSource: TypeAlias = FolderSource | ManifestSource | WebDatasetSource
+
+SOURCES: Mapping[str, type[LocalSource]] = {
+    "folder": FolderSource,
+    "manifest": ManifestSource,
+    "webdataset": WebDatasetSource,
+}
+#: What a manifest is called that lies on top of a folder of media.
+METADATA_FILES = ("metadata.jsonl", "metadata.json", "metadata.csv", "meta.jsonl", "meta.json")
+
+
+def open_source(
+    src: str | Path,
+    *,
+    kind: str | None = None,
+    caption_key: str | None = None,
+    media_key: str | None = None,
+    allow_empty_captions: bool = False,
+    max_bytes: int = MAX_BYTES,
+) -> LocalSource:
+    """The source at ``src``, of the ``kind`` given or recognised: a key of SOURCES.
+
+    Raises PrepError if there is nothing at ``src``, or nothing that can be recognised for certain.
+    """
+    if url := URL.match(str(src)):
+        raise PrepError(
+            f"{src}: remote sources ({url[1]}) are not read yet; copy it here or mount it, and give the path"
+        )
+    if kind is not None and kind not in SOURCES:
+        raise PrepError(f"there is no source of kind {kind!r}: give one of {', '.join(SOURCES)}")
+    path = Path(src).expanduser()
+    _check_exists(path)
+    kind = kind or _recognise(path)
+    if kind == "folder" and not path.is_dir():
+        raise PrepError(f"a source of kind folder needs a folder, and {path} is none")
+    if kind == "manifest" and path.is_dir():
+        path = _manifest_in(path)
+    return SOURCES[kind](
+        root=path,
+        caption_key=caption_key,
+        media_key=media_key,
+        allow_empty_captions=allow_empty_captions,
+        max_bytes=max_bytes,
+    )
+
+
+def make_source(description: Mapping[str, Any]) -> LocalSource:
+    """The source that gave ``description``, which is what its ``describe`` returned, in this or another process."""
+    options = dict(description)
+    kind = options.pop("kind", None)
+    source = SOURCES.get(kind)
+    if source is None or options.keys() != {field.name for field in fields(source)}:
+        raise PrepError(f"not the description of a source that this version knows: {dict(description)}")
+    return source(**{**options, "root": Path(options["root"])})
+
+
+def _recognise(path: Path) -> str:
+    if path.is_dir():
+        return _recognise_folder(path)
+    if is_brace_pattern(path) or is_tar(path.name):
+        return "webdataset"
+    if suffix_of(path.name) in MANIFEST_SUFFIXES:
+        return "manifest"
+    known = " ".join((".tar", *MANIFEST_SUFFIXES))
+    raise PrepError(f"{path} is no source that is recognised by its name: give a folder, or a file named {known}")
+
+
+def _recognise_folder(folder: Path) -> str:
+    found = _kinds_of_files(folder)
+    if {"tar", "media"} <= found:
+        raise PrepError(
+            f"{folder} holds tars and loose images or videos: say which are meant with --source webdataset or "
+            "--source folder"
+        )
+    if "tar" in found:
+        return "webdataset"
+    if _metadata_files(folder):
+        return "manifest"
+    if "media" in found:
+        return "folder"
+    if "parquet" in found:
+        return "manifest"
+    wanted = " ".join((*MEDIA_SUFFIXES, ".tar", ".parquet", *METADATA_FILES))
+    raise PrepError(f"nothing to encode in {folder}: looked for {wanted}")
+
+
+def _kinds_of_files(folder: Path) -> set[str]:
+    """What lies in the folder and below: "tar", "media", "parquet". Stops looking where tars and media are mixed."""
+    found: set[str] = set()
+    for path in walk(folder, lambda name: _kind_of_file(name) is not None):
+        found.add(str(_kind_of_file(path)))
+        if found >= {"tar", "media"}:
+            break
+    return found
+
+
+def _kind_of_file(name: str) -> str | None:
+    if is_tar(name):
+        return "tar"
+    if is_parquet(name):
+        return "parquet"
+    return "media" if suffix_of(name) in MEDIA_SUFFIXES else None
+
+
+def _metadata_files(folder: Path) -> list[Path]:
+    """Manifests on top of the folder, but not the JSON beside an image that happens to be called ``meta.jpg``."""
+    names = {path.name for path in map(folder.joinpath, METADATA_FILES) if path.is_file()}
+    if not names:
+        return []
+    media_stems = {path.stem for path in folder.iterdir() if suffix_of(path.name) in MEDIA_SUFFIXES}
+    return [folder / name for name in METADATA_FILES if name in names and Path(name).stem not in media_stems]
+
+
+def _manifest_in(folder: Path) -> Path:
+    """The manifest that a folder stands for: its metadata file, or itself if it holds Parquet files."""
+    files = _metadata_files(folder)
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise PrepError(f"{folder} holds several manifests ({names}): give the one that is meant instead of the folder")
+    if not files and "parquet" not in _kinds_of_files(folder):
+        raise PrepError(
+            f"no manifest in {folder}: looked for {' '.join(METADATA_FILES)} *.parquet; give the file itself"
+        )
+    return files[0] if files else folder
+
+
+def _check_exists(path: Path) -> None:
+    if is_brace_pattern(path):
+        tars = expand_braces(path)
+        missing = [tar for tar in tars if not Path(tar).is_file()]
+        if missing:
+            raise PrepError(
+                f"{len(missing)} of the {len(tars)} files of {path} do not exist, the first is {missing[0]}"
+            )
+    elif not path.exists():
+        hint = "; a * is not expanded here, give the folder or a brace pattern {000..099}" if "*" in str(path) else ""
+        raise PrepError(f"the source {path} does not exist{hint}")

@@ -1,0 +1,189 @@
+"""Station 1, sources: a manifest, a table whose rows name (or hold) the media and their captions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from energon_prep.errors import PrepError, SampleError
+from energon_prep.samples import PendingSample, RawSample
+from energon_prep.sources.base import Entry, Piece
+from energon_prep.sources.captions import CAPTION_NAMES, clean_caption, jsonable, pick
+from energon_prep.sources.media import MAX_BYTES, MAX_TEXT_BYTES, URL, check_media_size, read_media, sniffed_suffix
+from energon_prep.sources.parquet import Parquet
+from energon_prep.sources.tables import Csv, JsonLines, JsonList, Row, Table, open_table
+from energon_prep.sources.walk import printable, suffix_of, walk
+
+MANIFEST_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+MEDIA_NAMES = (  #: columns with a path or bytes; URLs come last, to be refused by name
+    *("file_name", "filename", "file", "path", "file_path", "filepath", "media", "media_path"),
+    *("image", "image_path", "image_file", "img", "img_path", "video", "video_path", "video_file"),
+    *("jpg", "png", "webp", "mp4", "url", "image_url", "video_url"),
+)
+KEY_NAMES = ("key", "id", "sample_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestSource:
+    """Every row is a sample: its media column holds a path or bytes, its caption column text, the rest is metadata.
+
+    A relative path is looked up from the manifest's folder and must not leave it; an absolute one is taken as it is.
+    """
+
+    root: Path  #: the manifest, or a folder of Parquet files
+    caption_key: str | None = None  #: caption column
+    media_key: str | None = None  #: media column
+    allow_empty_captions: bool = False
+    max_bytes: int = MAX_BYTES  #: of one media file
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "manifest", **asdict(self), "root": str(self.root.resolve())}
+
+    def list(self) -> Iterator[Entry]:
+        """One entry per row. Raises PrepError for a table that cannot be read or lacks the columns asked for."""
+        entry = None
+        for path in walk(self.root, is_parquet) if self.root.is_dir() else (self.root.name,):
+            table = open_rows(self._folder() / path)
+            self._check_columns(path, table.columns())
+            size = (self._folder() / path).stat().st_size
+            for start in table.starts():
+                entry = Entry(path, start, size)
+                yield entry
+        if entry is None:
+            raise PrepError(f"no rows in {self.root}")
+
+    def read(self, piece: Piece) -> Iterator[PendingSample]:
+        """The samples of the rows from ``piece.start`` on. Raises PrepError if the table has fewer by now."""
+        file = self._folder() / piece.path
+        num_read = 0
+        for start, row in open_rows(file).rows(piece.start, piece.count):
+            num_read += 1
+            key = _key(row) or f"{file.stem}:{start}"
+            load = partial(self._load, row, key, file.parent, piece.path)
+            yield PendingSample(key=printable(key), source=printable(piece.path), load=load)
+        if num_read < piece.count:
+            raise PrepError(f"{file} has fewer rows than when it was listed: was it replaced? Restore it")
+
+    def _folder(self) -> Path:
+        """What the entries' paths are relative to."""
+        return self.root if self.root.is_dir() else self.root.parent
+
+    def _check_columns(self, path: str, columns: Sequence[str] | None) -> None:
+        if columns is None:
+            return
+        row = dict.fromkeys(columns, "")
+        found = f"its columns: {', '.join(columns)}"
+        if pick(row, self.media_key, MEDIA_NAMES) is None:
+            raise PrepError(f"{path} has no media column {self.media_key or '(give --image-key)'}; {found}")
+        if pick(row, self.caption_key, CAPTION_NAMES) is None and not self.allow_empty_captions:
+            advice = "(give --caption-key, or --allow-empty-captions)"
+            raise PrepError(f"{path} has no caption column {self.caption_key or advice}; {found}")
+
+    def _load(self, row: Row, key: str, folder: Path, path: str) -> RawSample:
+        if isinstance(row, SampleError):
+            raise row
+        media_name = _media_column(row, self.media_key)
+        if media_name is None:
+            raise SampleError("read", "no media in the row (give --image-key)", f"its columns: {', '.join(row)}")
+        caption_name = pick(row, self.caption_key, CAPTION_NAMES)
+        caption = clean_caption(
+            None if caption_name is None else row[caption_name], allow_empty=self.allow_empty_captions
+        )
+        name, media = _media(row[media_name], key, folder, max_bytes=self.max_bytes)
+        rest = {column: value for column, value in row.items() if column not in (media_name, caption_name)}
+        return RawSample(
+            key=printable(key),
+            source=printable(path),
+            media_name=printable(name),
+            media=media,
+            caption=caption,
+            metadata=jsonable(rest),
+        )
+
+
+def open_rows(path: Path) -> Table:
+    """The table in a manifest file, by its suffix, and for JSON by its first character."""
+    suffix = suffix_of(path.name)
+    if is_parquet(path.name):
+        return Parquet(path=path)
+    if suffix in (".csv", ".tsv"):
+        return Csv(path=path, delimiter="," if suffix == ".csv" else "\t")
+    with open_table(path) as file:
+        lines = iter(partial(file.readline, MAX_TEXT_BYTES), b"")
+        line = next((line for line in lines if not line.isspace()), b"").lstrip()
+    if line.startswith(b"["):
+        return JsonList(path=path)
+    if suffix == ".json" and not _is_json(line):
+        raise PrepError(
+            f"{path} is neither a JSON list of objects nor JSON lines: write one object a line, or give another source"
+        )
+    return JsonLines(path=path)
+
+
+def is_parquet(name: str) -> bool:
+    return suffix_of(name) == ".parquet"
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _key(row: Row) -> str:
+    """What the row calls itself, "" if nothing."""
+    name = None if isinstance(row, SampleError) else pick(row, None, KEY_NAMES)
+    value = row[name] if name is not None and not isinstance(row, SampleError) else None
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+
+
+def _media_column(row: dict[str, Any], media_key: str | None) -> str | None:
+    """The media column: of those with a usual name rather one that holds bytes than one that holds a path."""
+    with_bytes = {name: value for name, value in row.items() if _bytes_in(value) is not None}
+    return (
+        pick(row, media_key, ()) if media_key else pick(with_bytes, None, MEDIA_NAMES) or pick(row, None, MEDIA_NAMES)
+    )
+
+
+def _bytes_in(value: object) -> bytes | memoryview | None:
+    """The bytes of a column that holds bytes, or Hugging Face's {bytes, path}."""
+    if isinstance(value, dict):
+        value = value.get("bytes")
+    return value if isinstance(value, (bytes, memoryview)) else None
+
+
+def _media(value: object, key: str, folder: Path, *, max_bytes: int) -> tuple[str, bytes]:
+    """Name and bytes of the media in a column: bytes, a path, or Hugging Face's {bytes, path}."""
+    path = value.get("path") if isinstance(value, dict) else value
+    content = _bytes_in(value)
+    if content is not None:
+        check_media_size(len(content), max_bytes)
+        media = bytes(content)
+        return (path if isinstance(path, str) and path else key + sniffed_suffix(media)), media
+    if path is None or path == "":
+        raise SampleError("read", "no media in the row (give --image-key)", "the media column is empty")
+    if not isinstance(path, str):
+        raise SampleError("read", "the media column holds neither a path nor bytes", f"it is {type(path).__name__}")
+    return path, read_media(_media_path(path, folder), max_bytes=max_bytes)
+
+
+def _media_path(path: str, folder: Path) -> Path:
+    """Where the media lie. Raises SampleError for a URL and for a path out of the manifest's folder."""
+    if URL.match(path):
+        remedy = "fetch them first (img2dataset, rclone) or mount the bucket, and give paths"
+        raise SampleError("read", "remote media are not read here", f"{path}: {remedy}")
+    if "\0" in path:
+        raise SampleError("read", "the media path holds a NUL")
+    if Path(path).is_absolute():
+        return Path(path)
+    normal = os.path.normpath(path)
+    if normal.split("/", 1)[0] == "..":
+        raise SampleError("read", "the media path leaves the manifest's folder", f"{path}; give it as an absolute path")
+    return folder / normal

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from energon_prep.engine.plan import join_entries
+from energon_prep.errors import PrepError, SampleError
+from energon_prep.samples import RawSample
+from energon_prep.sources.base import Entry
+from energon_prep.sources.folder import FolderSource
+from energon_prep.sources.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from tests.sources.reading import fault, load_all, only, write
+
+
+def test_media_with_text_and_json_beside_them(tmp_path: Path) -> None:
+    write(tmp_path / "cats" / "1.jpg", b"media")
+    write(tmp_path / "cats" / "1.txt", "a cat\n")
+    write(tmp_path / "cats" / "1.json", '{"caption": "from the json", "score": 6.5}')
+    assert list(FolderSource(root=tmp_path).list()) == [Entry("cats/1.jpg", 0, 5)]
+    assert load_all(FolderSource(root=tmp_path)) == [
+        RawSample(
+            key="cats/1",
+            source="cats/1.jpg",
+            media_name="1.jpg",
+            media=b"media",
+            caption="a cat",
+            metadata={"caption": "from the json", "score": 6.5},
+        )
+    ]
+
+
+@pytest.mark.parametrize("suffix", [*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".JPG", ".Mp4"])
+def test_every_media_suffix_in_any_case(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / f"1{suffix}")
+    write(tmp_path / "1.TXT", "caption")
+    sample = only(FolderSource(root=tmp_path))
+    assert (sample.media_name, sample.caption) == (f"1{suffix}", "caption")
+
+
+@pytest.mark.parametrize(
+    "name", ["v1.5_a", "two words", "\u00fcber \u732b", "sub/dir.d/1", "a,b;c'd\"e", "-x", "new\nline"]
+)
+def test_keys_are_relative_paths_without_suffix(tmp_path: Path, name: str) -> None:
+    write(tmp_path / f"{name}.jpg")
+    write(tmp_path / f"{name}.caption", "caption")
+    assert only(FolderSource(root=tmp_path)).key == name
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names are always UTF-8 there")
+def test_names_that_are_not_utf8_are_read_and_have_printable_keys(tmp_path: Path) -> None:
+    for name, content in ((b"caf\xe9.jpg", b"media"), (b"caf\xe9.txt", b"caption")):
+        (tmp_path / os.fsdecode(name)).write_bytes(content)
+    sample = only(FolderSource(root=tmp_path))
+    assert (sample.key, sample.caption) == ("caf\\udce9", "caption")
+    json.dumps([sample.key, sample.source, sample.media_name], ensure_ascii=False).encode("utf-8")
+
+
+def test_media_of_one_stem_are_two_samples_with_one_caption(tmp_path: Path) -> None:
+    for name, content in (("a.jpg", "jpg"), ("a.png", "png"), ("a.txt", "caption")):
+        write(tmp_path / name, content)
+    first, second = load_all(FolderSource(root=tmp_path))
+    assert isinstance(first, RawSample) and isinstance(second, RawSample)
+    assert (first.key, first.media, first.caption) == ("a", b"jpg", "caption")
+    assert (second.key, second.media, second.caption) == ("a", b"png", "caption")
+    assert only(FolderSource(root=tmp_path, media_key="png")).media == b"png"
+
+
+@pytest.mark.parametrize(
+    ("beside", "key", "caption"),
+    [
+        ({"json": '{"prompt": "usual name"}'}, None, "usual name"),
+        ({"json": '{"TEXT": ["first", "second"]}'}, None, "first"),
+        ({"json": '{"caption": "short", "long": "long"}', "txt": "text"}, "long", "long"),
+        ({"blip": "its own file", "txt": "text"}, "blip", "its own file"),
+        ({"json": '{"a/b": "no file name"}'}, "a/b", "no file name"),
+    ],
+)
+def test_where_the_caption_is(tmp_path: Path, beside: dict[str, str], key: str | None, caption: str) -> None:
+    write(tmp_path / "1.jpg")
+    for suffix, content in beside.items():
+        write(tmp_path / f"1.{suffix}", content)
+    assert only(FolderSource(root=tmp_path, caption_key=key)).caption == caption
+
+
+@pytest.mark.parametrize(
+    ("beside", "stage", "reason"),
+    [
+        ({}, "caption", "no caption (give --caption-key, or --allow-empty-captions)"),
+        ({"txt": b"  \n"}, "caption", "empty caption (give --caption-key, or --allow-empty-captions)"),
+        ({"txt": b"caf\xe9"}, "caption", "not UTF-8"),
+        ({"json": b'{"caption": 3}'}, "caption", "the caption is not text"),
+        ({"json": b"{", "txt": b"caption"}, "read", "broken JSON"),
+        ({"json": b'["caption"]'}, "read", "the JSON is not an object"),
+    ],
+)
+def test_faults_of_captions(tmp_path: Path, beside: dict[str, bytes], stage: str, reason: str) -> None:
+    write(tmp_path / "1.jpg")
+    for suffix, content in beside.items():
+        write(tmp_path / f"1.{suffix}", content)
+    error = fault(FolderSource(root=tmp_path))
+    assert (error.stage, error.reason) == (stage, reason)
+
+
+def test_empty_captions_where_they_are_allowed(tmp_path: Path) -> None:
+    write(tmp_path / "1.jpg")
+    assert only(FolderSource(root=tmp_path, allow_empty_captions=True)).caption == ""
+
+
+def test_faults_of_media(tmp_path: Path) -> None:
+    for name, content in (("empty", b""), ("large", b"x" * 11), ("fine", b"x" * 10)):
+        write(tmp_path / f"{name}.jpg", content)
+        write(tmp_path / f"{name}.txt", "caption")
+    empty, fine, large = load_all(FolderSource(root=tmp_path, max_bytes=10))
+    assert isinstance(empty, SampleError) and (empty.stage, empty.reason) == ("read", "empty file")
+    assert isinstance(fine, RawSample)
+    assert isinstance(large, SampleError) and large.reason == "larger than limits.max_bytes"
+    assert large.detail == "11 bytes, the limit is 10"
+
+
+def test_links_are_read_within_the_folder_only(tmp_path: Path) -> None:
+    secret = write(tmp_path / "secret.txt", "secret")
+    root = tmp_path / "root"
+    write(root / "deep" / "media.jpg", b"inside")
+    write(root / "deep" / "media.txt", "caption")
+    for name in ("inside", "outside", "broken", "caption"):
+        write(root / f"{name}.txt", name)
+    (root / "inside.jpg").symlink_to("deep/media.jpg")
+    (root / "outside.jpg").symlink_to(secret)
+    (root / "broken.jpg").symlink_to("nothing")
+    write(root / "loop.txt", "loop")
+    (root / "loop.jpg").symlink_to("loop.jpg")
+    (root / "caption.txt").unlink()
+    (root / "caption.txt").symlink_to(secret)
+    write(root / "caption.jpg")
+    (tmp_path / "link to root").symlink_to(root)
+    for source in (FolderSource(root=root), FolderSource(root=tmp_path / "link to root")):
+        broken, caption, deep, inside, loop, outside = load_all(source)
+        assert isinstance(deep, RawSample)
+        assert isinstance(inside, RawSample) and inside.media == b"inside"
+        for error, stage in ((caption, "caption"), (outside, "read")):
+            assert isinstance(error, SampleError) and error.stage == stage
+            assert error.reason == "a link leads out of the source folder"
+        assert isinstance(broken, SampleError) and broken.reason == "cannot be read: No such file or directory"
+        assert isinstance(loop, SampleError) and loop.reason == "cannot be read: Too many levels of symbolic links"
+
+
+def test_a_file_that_is_gone_since_the_listing_is_a_fault(tmp_path: Path) -> None:
+    source = FolderSource(root=tmp_path)
+    write(tmp_path / "1.txt", "caption")
+    media = write(tmp_path / "1.jpg")
+    (piece,) = join_entries(source.list())
+    media.unlink()
+    (pending,) = source.read(piece)
+    with pytest.raises(SampleError, match="No such file"):
+        pending.load()
+
+
+def test_the_order_does_not_depend_on_when_files_were_made(tmp_path: Path) -> None:
+    names = [f"{i % 7}/{i}.jpg" for i in range(50)]
+    orders = []
+    for seed in range(3):
+        random.Random(seed).shuffle(names)
+        for name in names:
+            write(tmp_path / str(seed) / name)
+        orders.append([entry.path for entry in FolderSource(root=tmp_path / str(seed)).list()])
+    assert orders[0] == orders[1] == orders[2] == sorted(names)
+
+
+def test_samples_load_in_threads(tmp_path: Path) -> None:
+    for i in range(100):
+        write(tmp_path / f"{i:03d}.jpg", f"media {i}")
+        write(tmp_path / f"{i:03d}.txt", f"caption {i}")
+    source = FolderSource(root=tmp_path)
+    pending = list(chain.from_iterable(source.read(piece) for piece in join_entries(source.list())))
+    with ThreadPoolExecutor(8) as pool:
+        loaded = list(pool.map(lambda sample: sample.load(), pending))
+    assert [(raw.media, raw.caption) for raw in loaded] == [(b"media %d" % i, f"caption {i}") for i in range(100)]
+
+
+def test_the_output_of_an_earlier_run_within_the_folder_is_no_input(tmp_path: Path) -> None:
+    write(tmp_path / "1.jpg")
+    before = list(FolderSource(root=tmp_path).list())
+    write(tmp_path / "encoded" / ".energon-prep" / "run.json", "{}")
+    write(tmp_path / "encoded" / "preview.jpg")
+    assert list(FolderSource(root=tmp_path).list()) == before
+
+
+def test_an_empty_folder_stops_the_run(tmp_path: Path) -> None:
+    write(tmp_path / "notes.md")
+    with pytest.raises(PrepError, match=r"no images or videos in .*: looked for files named \.jpg"):
+        list(FolderSource(root=tmp_path).list())

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from energon_prep.errors import SampleError
+from energon_prep.sources.media import MAX_TEXT_BYTES, read_media, read_text_file, sniffed_suffix
+from tests.sources.reading import write
+
+
+def test_reads_what_is_within_the_limit(tmp_path: Path) -> None:
+    assert read_media(write(tmp_path / "a.jpg", b"12345"), max_bytes=5) == b"12345"
+
+
+def test_the_size_is_judged_before_reading(tmp_path: Path) -> None:
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(1 << 42)  # sparse: reading it would not end well
+    with pytest.raises(SampleError) as error:
+        read_media(tmp_path / "huge.jpg", max_bytes=1000)
+    assert (error.value.stage, error.value.reason) == ("read", "larger than limits.max_bytes")
+    assert error.value.detail == f"{1 << 42} bytes, the limit is 1000"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("empty.jpg", "empty file"),
+        ("pipe.jpg", "not a regular file"),
+        ("gone.jpg", "cannot be read: No such file or directory"),
+        ("folder.jpg", "not a regular file"),
+        ("x" * 300, "cannot be read: File name too long"),
+    ],
+)
+def test_faults_have_reasons_without_names(tmp_path: Path, name: str, reason: str) -> None:
+    write(tmp_path / "empty.jpg", b"")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    with pytest.raises(SampleError) as error:
+        read_media(tmp_path / name, max_bytes=10)
+    assert (error.value.stage, error.value.reason) == ("read", reason)
+
+
+def test_a_text_file_may_be_missing_but_not_endless(tmp_path: Path) -> None:
+    assert read_text_file(tmp_path / "a.txt", stage="caption") is None
+    assert read_text_file(tmp_path / ("x" * 300), stage="caption") is None
+    with (tmp_path / "a.txt").open("wb") as file:
+        file.truncate(MAX_TEXT_BYTES + 1)
+    with pytest.raises(SampleError, match="caption: text file too large"):
+        read_text_file(tmp_path / "a.txt", stage="caption")
+
+
+@pytest.mark.parametrize(
+    ("media", "suffix"),
+    [
+        (b"\xff\xd8\xff\xe0", ".jpg"),
+        (b"\x89PNG\r\n\x1a\n", ".png"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", ".webp"),
+        (b"RIFF\0\0\0\0AVI LIST", ".avi"),
+        (b"\0\0\0\x20ftypavif", ".avif"),
+        (b"\0\0\0\x20ftypisom", ".mp4"),
+        (b"\x1aE\xdf\xa3", ".mkv"),
+        (b"text", ""),
+    ],
+)
+def test_sniffs_what_has_no_name(media: bytes, suffix: str) -> None:
+    assert sniffed_suffix(media) == suffix
