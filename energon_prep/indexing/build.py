@@ -1,0 +1,193 @@
+"""Station 7, indexing: tars -> .nv-meta, which Megatron-Energon trains from; whole or not at all.
+
+DST/shard_000000.tar.idx                             by Energon: where each sample begins
+DST/.nv-meta/{.info.json,index.sqlite,index.uuid}    by Energon
+DST/.nv-meta/{.info.yaml,dataset.yaml,split.yaml}    ours; split.yaml comes last
+DST/.nv-meta/.energon-prep/                          the lock, and what is being written
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from energon_prep.errors import PrepError
+from energon_prep.indexing import dataset_yaml
+from energon_prep.indexing.configs import write_configs
+from energon_prep.indexing.current import why_stale
+from energon_prep.indexing.meta import META_DIR, read_shard_counts
+from energon_prep.indexing.scan import Oddities, merge_oddities, scan_tars
+from energon_prep.indexing.split import assign, parse_split
+from energon_prep.indexing.staged import prepare_staged, retire
+from energon_prep.indexing.tars import Listing, list_tars
+from energon_prep.indexing.vouched import ledger_counts, ledger_problems, num_unfinished, read_target
+from energon_prep.shards.ledger import LedgerEntry, read_ledger
+from energon_prep.storage import LocalStorage
+
+logger = logging.getLogger(__name__)
+
+_MOST_WORKERS = 16  #: by default; they read, and one process writes what they find
+_MOST_NAMED = 20  #: problems in one message
+_UNUSABLE = set("{}\\")  #: Energon expands braces in the names of tars
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexReport:
+    """What ``index`` did."""
+
+    shards: int
+    samples: int
+    split: dict[str, tuple[int, int]]  #: train, val, test -> (shards, samples)
+    prepared: bool  #: False: the index was current already
+    dataset_yaml: dataset_yaml.Outcome  #: "kept": somebody edited it; ``force`` overwrites it
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def index(
+    dest: str | Path,
+    *,
+    split: str | Sequence[float] = "1,0,0",
+    subflavors: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    timeout: float | None = None,
+) -> IndexReport:
+    """Make ``dest`` a dataset that Energon loads as CrudeWebdataset, whoever wrote its tars.
+
+    A current index is left as it is, only split.yaml and dataset.yaml are refreshed; ``force`` prepares again and
+    overwrites a dataset.yaml that was edited. ``split``: the shares of train, val and test. ``subflavors``: by default
+    those of the target, for a dataset of ours. ``timeout``: seconds for Energon's preparation.
+    Raises PrepError; then no half-made index carries a final name.
+    """
+    ratio = parse_split(split)
+    if workers is not None and workers < 1:
+        raise PrepError(f"workers {workers}: give 1 or more")
+    root = _local_folder(dest)
+    with _failures_named(root):
+        entries = read_ledger(root)
+        listing = list_tars(root)
+        warnings = _check(root, listing, entries)
+        if subflavors is None:
+            subflavors = {} if entries is None else read_target(root).subflavors
+        dataset = dataset_yaml.render(subflavors)
+        splits = assign(listing.tars, ratio)
+        workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS, len(listing.tars))
+        with LocalStorage(root / META_DIR).locked():
+            vouched = None if entries is None else ledger_counts(entries)
+            stale = why_stale(root, listing.tars, vouched)
+            prepared = force or stale is not None
+            if prepared:
+                logger.info("preparing %s: %s", root, stale or "forced")
+                warnings += _prepare(root, listing.tars, vouched, workers, timeout, was_current=stale is None)
+            counts = read_shard_counts(root / META_DIR) or {}
+            outcome, dropped = write_configs(root, counts, splits, dataset, force=force)
+    sizes = {name: (len(tars), sum(counts[tar] for tar in tars)) for name, tars in splits.items()}
+    return IndexReport(
+        shards=len(counts),
+        samples=sum(counts.values()),
+        split=sizes,
+        prepared=prepared,
+        dataset_yaml=outcome,
+        warnings=(*warnings, *dropped, *_empty_splits(splits, ratio, len(listing.tars))),
+    )
+
+
+def _local_folder(dest: str | Path) -> Path:
+    if "://" in str(dest):
+        raise PrepError(f"{dest}: an index is made in a local or mounted folder: give its path")
+    root = Path(dest).absolute()
+    if not root.is_dir():
+        raise PrepError(f"{dest} is not a folder: give the folder with the dataset's tars")
+    return root
+
+
+@contextmanager
+def _failures_named(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PrepError(f"cannot index {root}: {error}: mend that and run the same command again") from error
+
+
+def _check(root: Path, listing: Listing, entries: Sequence[LedgerEntry] | None) -> list[str]:
+    """Refuse what cannot become a dataset, from names and sizes alone; return warnings."""
+    others = f"{len(listing.compressed)} compressed tars, first {listing.compressed[:1]}" if listing.compressed else ""
+    if not listing.tars and entries is None:
+        raise PrepError(f"{root} has no .tar files" + (f" but {others}: unpack them to .tar" if others else ""))
+    problems = [
+        f"{tar!a}: braces, backslashes and other than UTF-8 in a tar's name mislead Energon: rename it"
+        for tar in listing.tars
+        if _UNUSABLE & set(tar) or not _is_utf8(tar)
+    ]
+    problems += [] if entries is None else ledger_problems(root, entries, listing)
+    _stop_at(root, problems)
+    if not listing.tars:
+        raise PrepError(f"{root} has no finished shard with a sample in it: see its rejects, or run encode first")
+    warnings = [f"{others}, are passed over: Energon cannot load them; unpack them to .tar"] if others else []
+    unfinished = 0 if entries is None else num_unfinished(root, entries)
+    if unfinished:
+        warnings.append(f"{unfinished} shards of the plan are not encoded yet: run encode again, then index")
+    return warnings
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _stop_at(root: Path, problems: Sequence[str]) -> None:
+    if problems:
+        rest = [f"and {len(problems) - _MOST_NAMED} more"] if len(problems) > _MOST_NAMED else []
+        raise PrepError("\n  ".join([f"cannot index {root}:", *problems[:_MOST_NAMED], *rest]))
+
+
+def _prepare(
+    root: Path,
+    tars: Sequence[str],
+    vouched: Mapping[str, int] | None,
+    workers: int,
+    timeout: float | None,
+    *,
+    was_current: bool,
+) -> list[str]:
+    """Scan what nothing vouches for, then prepare; an index that was stale does not survive a failure."""
+    oddities: Oddities = {}
+    expected = vouched if vouched is not None else _scan(root, tars, workers, oddities)
+    try:
+        prepare_staged(root, {tar: expected[tar] for tar in tars}, workers=workers, timeout=timeout)
+    except PrepError:
+        if not was_current:
+            retire(root)
+        raise
+    return [f"{count} x {what}, first {where}" for what, (count, where) in oddities.items()]
+
+
+def _scan(root: Path, tars: Sequence[str], threads: int, oddities: Oddities) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    errors: list[str] = []
+    for scan in scan_tars(root, tars, threads=threads):
+        counts[scan.tar] = scan.samples
+        errors += scan.errors
+        merge_oddities(oddities, scan.oddities)
+    _stop_at(root, errors)
+    return counts
+
+
+def _empty_splits(splits: Mapping[str, Sequence[str]], ratio: Sequence[float], num_tars: int) -> list[str]:
+    return [
+        f"split {name!r} is empty: {num_tars} shards are too few for its share; use a smaller samples_per_shard"
+        for (name, tars), share in zip(splits.items(), ratio, strict=True)
+        if share and not tars
+    ]

@@ -1,0 +1,146 @@
+"""Station 7, indexing: a look at the headers of tars that nothing vouches for, before Energon trips over them.
+
+Energon passes over some things without a word and stops or hangs at others; here both are named.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+from energon_prep.indexing.tars import TAR_ERRORS, end_problem, iter_members, split_name
+
+_MOST = 5  #: errors named of one tar
+_FETCH_AGAIN = "fetch or write that tar again"
+
+#: What is passed over: name -> (how often, the first)
+Oddities = dict[str, tuple[int, str]]
+Parts = tuple[str, ...]  #: part names of one sample, in order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What was found in one tar."""
+
+    tar: str
+    samples: int
+    errors: tuple[str, ...]  #: the tar cannot be indexed as it is
+    oddities: Oddities  #: what Energon passes over or takes for something else
+
+
+def scan_tars(root: Path, tars: Sequence[str], *, threads: int) -> Iterator[Scan]:
+    """Scan tars in order; the threads hide the latency of the disk."""
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        yield from pool.map(lambda tar: scan_tar(root, tar), tars)
+
+
+def scan_tar(root: Path, tar: str) -> Scan:
+    """Read the headers of one tar. Memory grows with the keys of this tar only."""
+    oddities: Oddities = {}
+    errors: list[str] = []
+    seen: dict[str, Parts] = {}
+    shared: dict[Parts, Parts] = {}  # millions of samples have the same parts: keep one tuple
+    try:
+        with tarfile.open(root / tar, mode="r:") as archive:
+            for key, group in groupby(_named(tar, archive, oddities), key=itemgetter(0)):
+                names, parts = zip(*((name, part) for _, part, name in group), strict=True)
+                error = _key_error(key, names[0], parts, seen)
+                if error and len(errors) < _MOST:
+                    errors.append(f"{tar}: {error}")
+                seen[key] = shared.setdefault(parts, parts)
+            end = archive.offset
+        problem = end_problem(root / tar, end) or (None if seen else "it holds no sample")
+    except UnicodeError as unreadable:
+        problem = f"a member's name is not UTF-8: {unreadable}"
+    except TAR_ERRORS as unreadable:
+        problem = f"it is empty, cut or no (uncompressed) tar: {unreadable}"
+    if problem:
+        errors.append(f"{tar}: {problem}: {_FETCH_AGAIN}, or move it away")
+    _note_dotted_keys(tar, seen, oddities)
+    return Scan(tar=tar, samples=len(seen), errors=tuple(errors), oddities=oddities)
+
+
+def find_key(root: Path, tars: Sequence[str], key: str) -> list[str]:
+    """Where a key occurs: "TAR: MEMBER" of the first part of each occurrence."""
+    found = []
+    for tar in tars:
+        with tarfile.open(root / tar, mode="r:") as archive:
+            for found_key, group in groupby(_named(tar, archive, {}), key=itemgetter(0)):
+                if found_key == key:
+                    found.append(f"{tar}: {next(group)[2]}")
+    return found
+
+
+def merge_oddities(total: Oddities, more: Oddities) -> None:
+    for what, (count, first) in more.items():
+        before, earliest = total.get(what, (0, first))
+        total[what] = (before + count, earliest)
+
+
+def _named(tar: str, archive: tarfile.TarFile, oddities: Oddities) -> Iterator[tuple[str, str, str]]:
+    """(key, part, member name) of what Energon reads; the rest is noted."""
+    for member in iter_members(archive):
+        name = member.name
+        named = split_name(name) if member.isreg() else None
+        if named is None:
+            if not member.isdir():
+                merge_oddities(oddities, {_why_skipped(member): (1, f"{tar}: {name}")})
+            continue
+        name.encode()  # Energon cannot store other names; a UnicodeEncodeError is a ValueError
+        if named[0].endswith("/"):
+            what = "hidden files in a folder, which Energon takes for parts of a sample (remove them)"
+            merge_oddities(oddities, {what: (1, f"{tar}: {name}")})
+        yield (*named, name)
+
+
+def _why_skipped(member: tarfile.TarInfo) -> str:
+    if not member.isreg():
+        return "links or devices, which Energon passes over (store files)"
+    if "." not in member.name.rpartition("/")[2]:
+        return "names without extension, which Energon passes over"
+    if member.name.startswith("__"):
+        return "names like __x__, which Energon passes over"
+    return "hidden files, which Energon passes over"
+
+
+def _key_error(key: str, name: str, parts: Parts, seen: dict[str, Parts]) -> str | None:
+    double = sorted(part for part, count in Counter(parts).items() if count > 1)
+    if double:
+        return f"{key}.{double[0]} occurs twice: remove one"
+    if key not in seen:
+        return None
+    if set(parts) & set(seen[key]):
+        return f"{name}: the key {key!r} occurs twice in this tar: rename one of the samples"
+    return f"{name}: the parts of {key!r} are not adjacent: write the tar again with its members sorted by name"
+
+
+def _note_dotted_keys(tar: str, samples: dict[str, Parts], oddities: Oddities) -> None:
+    """Note names whose key Energon cuts: ``v1.5_a.pth`` is part ``5_a.pth`` of ``v1``.
+
+    Part names with a dot that are meant so (``latents.pth``) recur in most samples.
+    """
+    dotted = Counter(part for parts in samples.values() for part in parts if "." in part.lstrip("."))
+    suffixes: dict[str, set[str]] = defaultdict(set)
+    for part in dotted:
+        suffixes[_stem(part)].add(part.removeprefix(_stem(part)))
+    groups = Counter(frozenset(group) for group in suffixes.values() if len(group) > 1)
+
+    def is_odd(part: str) -> bool:
+        repeats = groups[frozenset(suffixes[_stem(part)])] > 1  # a.{jpg,txt} b.{jpg,txt}: two samples in one
+        return repeats or not _stem(part).isidentifier() or 2 * dotted[part] < len(samples)
+
+    odd = {part: count for part, count in dotted.items() if is_odd(part)}
+    if odd:
+        first = next(f"{key}.{part}" for key, parts in samples.items() for part in parts if part in odd)
+        what = "names with a dot in the base name, where Energon cuts the key and may merge samples (rename them)"
+        merge_oddities(oddities, {what: (sum(odd.values()), f"{tar}: {first}")})
+
+
+def _stem(part: str) -> str:
+    return part.lstrip(".").partition(".")[0]
