@@ -1,0 +1,204 @@
+"""Station 3, encoders: builds a pipeline folder of a recipe's architectures with random weights, offline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from energon_prep.encoders.catalog import TEXT_FAMILIES, VISUAL_FAMILIES, Family, ModelInfo, Size, find
+from energon_prep.encoders.checkpoint import text_subfolders, tokenizer_subfolders
+from energon_prep.errors import PrepError
+from energon_prep.recipes.model import Recipe
+
+logger = logging.getLogger(__name__)
+
+_SEED = 20240501
+_CLASSES: Mapping[Family, tuple[str, str]] = {
+    "autoencoder-kl": ("diffusers", "AutoencoderKL"),
+    "cosmos-jit": ("torch", "jit.ScriptModule"),
+    "t5": ("transformers", "T5EncoderModel"),
+    "umt5": ("transformers", "UMT5EncoderModel"),
+    "clip": ("transformers", "CLIPTextModel"),
+}
+
+
+def build_pipeline(recipe: Recipe, size: Size, cache_dir: Path | None = None) -> Path:
+    """The pipeline folder with ``recipe``'s architectures and random weights, built if it is not there yet.
+
+    ``tiny`` keeps what a target checks (widths, channels, factors) and little else; ``random`` has the published
+    sizes: 10 GB for an xxl text encoder. Weights depend on architectures and library versions alone, and so does
+    the folder's name: CACHE/energon-prep/SIZE/HASH, with CACHE $XDG_CACHE_HOME or ~/.cache. ``cache_dir`` takes the
+    place of CACHE/energon-prep. Built aside and renamed when whole, so any number of processes may ask at once.
+    """
+    encoders = _encoders(recipe)
+    root = (cache_dir or default_cache_dir()) / size
+    folder = root / _fingerprint(encoders, size)
+    if folder.is_dir():
+        return folder
+    if size == "random":
+        logger.info("building random weights of the published sizes in %s, which takes a while", folder)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(root)
+        aside = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
+        try:
+            _build(encoders, size, aside)
+            _publish(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        raise PrepError(
+            f"cannot build the {size} weights in {root}: {error}; free space there, or set XDG_CACHE_HOME"
+        ) from error
+    return folder
+
+
+def default_cache_dir() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "energon-prep"
+
+
+def _encoders(recipe: Recipe) -> dict[str, ModelInfo]:
+    """Subfolder -> what to build there."""
+    encoders = {"vae": _known(recipe.visual.model, VISUAL_FAMILIES)}
+    for spec, subfolder in zip(recipe.text, text_subfolders([spec.subfolder for spec in recipe.text]), strict=True):
+        info = _known(spec.model, TEXT_FAMILIES)
+        if encoders.setdefault(subfolder, info) is not info:
+            raise PrepError(
+                f"text encoders {encoders[subfolder].alias} and {info.alias} are both to be in {subfolder}/: "
+                "give them different subfolders in the recipe"
+            )
+    return encoders
+
+
+def _known(model: str, families: tuple[Family, ...]) -> ModelInfo:
+    info = find(model)
+    if info is None or info.family not in families:
+        kind = "visual" if families is VISUAL_FAMILIES else "text"
+        raise PrepError(f"there is no tiny or random variant of the {kind} encoder '{model}': name one by its alias")
+    return info
+
+
+def _fingerprint(encoders: Mapping[str, ModelInfo], size: Size) -> str:
+    here = Path(__file__).parent
+    identity = {
+        "encoders": {name: [info.family, info.architecture(size)] for name, info in encoders.items()},
+        "versions": {name: version(name) for name in ("torch", "transformers", "diffusers", "tokenizers")},
+        "builder": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(here.glob("tiny*.py"))],
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Delete what killed builds left behind; a day is longer than any build takes."""
+    for path in root.glob(".building-*"):
+        if time.time() - path.stat().st_mtime > 24 * 3600:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _publish(aside: Path, folder: Path) -> None:
+    aside.chmod(0o755)
+    try:
+        aside.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was first, with the same content
+            raise
+
+
+def _build(encoders: Mapping[str, ModelInfo], size: Size, folder: Path) -> None:
+    from energon_prep.encoders.quiet import quiet_libraries
+
+    index: dict[str, Any] = {"_class_name": "DiffusionPipeline"}
+    with quiet_libraries(), torch.random.fork_rng(devices=[]):
+        for subfolder, info in encoders.items():
+            index[subfolder] = _CLASSES[info.family]
+            if info.family in TEXT_FAMILIES:
+                tokenizer = tokenizer_subfolders(subfolder)[0]
+                index[tokenizer] = ("transformers", "AutoTokenizer")
+                _save_text(info, size, folder / subfolder, folder / tokenizer)
+            elif info.family == "cosmos-jit":
+                _save_cosmos(info.architecture(size), folder / subfolder)
+            else:
+                _save_autoencoder(info.architecture(size), folder / subfolder)
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _save_text(info: ModelInfo, size: Size, folder: Path, tokenizer_folder: Path) -> None:
+    import transformers
+
+    from energon_prep.encoders.tiny_tokenizers import save_tokenizer
+
+    ids = save_tokenizer(info.family, tokenizer_folder)
+    architecture = {**ids, **info.architecture(size)}
+    config_class = {
+        "t5": transformers.T5Config,
+        "umt5": transformers.UMT5Config,
+        "clip": transformers.CLIPTextConfig,
+    }[info.family]
+    with torch.device("meta"):
+        model = getattr(transformers, _CLASSES[info.family][1])(config_class(**architecture))
+    model = _fill(model, d_kv=architecture.get("d_kv", 1))
+    model.tie_weights()
+    model.save_pretrained(folder, safe_serialization=True)
+
+
+def _save_autoencoder(architecture: dict[str, Any], folder: Path) -> None:
+    from diffusers import AutoencoderKL
+
+    with torch.device("meta"):
+        model = AutoencoderKL(**architecture)
+    _fill(model).save_pretrained(folder, safe_serialization=True)
+
+
+def _save_cosmos(architecture: dict[str, Any], folder: Path) -> None:
+    from energon_prep.encoders.tiny_cosmos import CosmosEncoder
+
+    with torch.device("meta"):
+        model = CosmosEncoder(**architecture).eval()
+    folder.mkdir()
+    torch.jit.script(_fill(model)).save(str(folder / "encoder.jit"))
+    config = {"architectures": ["CosmosTokenizer"], **architecture}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _fill(model: Any, *, d_kv: int = 1) -> Any:
+    """Give ``model``, which is on the meta device, its values.
+
+    Uniform draws, because torch's normal ones differ in the last bits from one CPU to another. The widths are those
+    of the models' own initialisation: activations of about 1 everywhere, attention scores too.
+    """
+    nn.Module.to(model, torch.bfloat16)  # diffusers' own warns
+    model = model.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(_SEED)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+                continue
+            draw = torch.rand(parameter.shape, generator=generator).sub_(0.5)
+            parameter.copy_(draw.mul_(math.sqrt(12) * _std(name, parameter, d_kv)))
+    return model
+
+
+def _std(name: str, parameter: nn.Parameter, d_kv: int) -> float:
+    if "shared" in name or "embed_tokens" in name or "relative_attention_bias" in name:
+        return 1.0
+    if "_embedding" in name:  # CLIP's
+        return 0.02
+    fan_in = math.prod(parameter.shape[1:])
+    if name.endswith(".q.weight"):  # T5 does not divide its attention scores by sqrt(d_kv)
+        fan_in *= d_kv
+    return 1 / math.sqrt(fan_in)

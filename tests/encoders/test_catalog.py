@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energon_prep.encoders.catalog import CATALOG, family_of, find, lookup
+from energon_prep.errors import PrepError
+
+
+@pytest.mark.parametrize(
+    ("alias", "hf_id"),
+    [
+        ("t5-small", "google-t5/t5-small"),
+        ("t5-11b", "google-t5/t5-11b"),
+        ("t5-xxl", "google/t5-v1_1-xxl"),
+        ("umt5-xxl", "google/umt5-xxl"),
+        ("clip-l", "openai/clip-vit-large-patch14"),
+        ("flux1", "black-forest-labs/FLUX.1-dev"),
+        ("sd-mse", "stabilityai/sd-vae-ft-mse"),
+        ("cosmos-cv4x8x8", "nvidia/Cosmos-0.1-Tokenizer-CV4x8x8"),
+        ("cosmos-ci16x16", "nvidia/Cosmos-0.1-Tokenizer-CI16x16"),
+    ],
+)
+def test_aliases_name_their_repositories(alias: str, hf_id: str) -> None:
+    info = lookup(alias)
+    assert info is not None
+    assert info.hf_id == hf_id
+    assert find(hf_id) is info
+
+
+def test_tiny_variants_keep_the_dimensions_that_trainers_check() -> None:
+    for alias, width in {"t5-11b": 1024, "t5-xxl": 4096, "umt5-xxl": 4096}.items():
+        assert CATALOG[alias].tiny["d_model"] == CATALOG[alias].published["d_model"] == width
+    assert CATALOG["clip-l"].tiny["hidden_size"] == 768
+    for info in CATALOG.values():
+        for key in ("latent_channels", "scaling_factor", "shift_factor", "spatial_factor", "temporal_factor"):
+            assert info.tiny.get(key) == info.published.get(key)
+
+
+def test_an_alias_wins_and_anything_that_exists_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t5-small").mkdir()
+    (tmp_path / "models").mkdir()
+    assert lookup("t5-small") is CATALOG["t5-small"]
+    assert lookup("./t5-small") is None
+    assert lookup("models") is None
+    assert lookup("owner/name.v2") is None
+
+
+def test_an_unknown_alias_is_answered_with_the_nearest_one_and_all_of_them() -> None:
+    with pytest.raises(PrepError, match=r"unknown model 't5-xl' \(did you mean t5-xxl\?\).*cosmos-cv4x8x8.*clip-l"):
+        lookup("t5-xl")
+    with pytest.raises(PrepError, match="no such directory"):
+        lookup("/no/such/place")
+
+
+@given(st.text(max_size=30))
+def test_any_name_is_an_alias_an_id_a_directory_or_an_error(name: str) -> None:
+    try:
+        info = lookup(name)
+    except PrepError:
+        return
+    assert info is None or info.alias == name
+
+
+def test_the_family_is_read_from_a_config() -> None:
+    assert family_of({"model_type": "umt5"}) == "umt5"
+    assert family_of({"model_type": "clip"}) == family_of({"model_type": "clip_text_model"}) == "clip"
+    assert family_of({"_class_name": "AutoencoderKL"}) == "autoencoder-kl"
+    assert family_of({"_class_name": "AutoencoderKLWan"}) is None
+    assert family_of({}) is None
+
+
+def test_the_catalog_loads_no_torch() -> None:
+    check = "import energon_prep.encoders.catalog, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energon_prep.encoders.base import TextEncoder
+from energon_prep.encoders.text import TransformersTextEncoder, check_working, cut
+from energon_prep.encoders.tiny import build_pipeline
+from energon_prep.encoders.weights import load_texts
+from energon_prep.errors import PrepError
+from energon_prep.recipes.model import Recipe
+from tests.encoders.recipes import FLUX1, recipe
+
+CAPTIONS = ["a cat", "", "a photo of a dog in the rain", "red car " * 30]
+FAMILIES = {"t5": "t5-11b", "umt5": "umt5-xxl", "clip": "clip-l"}
+
+
+def load(model: str, **spec: Any) -> TextEncoder:
+    return load_texts(recipe("sdxl", {"model": model, **spec}), weights="tiny", device="cpu")[0]
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def encoder(request: pytest.FixtureRequest) -> TextEncoder:
+    return load(FAMILIES[request.param])
+
+
+def test_a_batch_gives_what_one_at_a_time_gives(encoder: TextEncoder) -> None:
+    ids = encoder.tokenize(CAPTIONS)
+    for together, tokens in zip(encoder.encode(ids), ids, strict=True):
+        (alone,) = encoder.encode([tokens])
+        torch.testing.assert_close(together.hidden, alone.hidden, rtol=1e-4, atol=1e-4)
+        assert (together.num_tokens, together.truncated) == (alone.num_tokens, alone.truncated)
+        assert (together.pooled is None) == (alone.pooled is None)
+        if together.pooled is not None:
+            torch.testing.assert_close(together.pooled, alone.pooled, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", FAMILIES.values())
+def test_the_same_holds_in_bf16_but_for_rounding(model: str) -> None:
+    encoder = load(model, dtype="bf16")
+    ids = encoder.tokenize(CAPTIONS)
+    for together, tokens in zip(encoder.encode(ids), ids, strict=True):
+        (alone,) = encoder.encode([tokens])
+        assert together.hidden.dtype == torch.bfloat16
+        assert together.hidden.isfinite().all()
+        assert 0.3 < together.hidden.float().std() < 3
+        torch.testing.assert_close(together.hidden, alone.hidden, rtol=0.1, atol=0.1)
+
+
+def test_long_captions_are_cut_before_the_end_token(encoder: TextEncoder) -> None:
+    ids = encoder.tokenize(CAPTIONS)
+    short, empty, _, long = encoder.encode(ids)
+    assert (len(ids[3]) > 16, long.truncated, long.num_tokens, long.hidden.shape[0]) == (True, True, 16, 16)
+    assert (short.truncated, short.num_tokens, short.hidden.shape[0]) == (False, len(ids[0]), len(ids[0]))
+    assert empty.num_tokens == len(ids[1]) <= 2
+    (expected,) = encoder.encode([[*ids[3][:15], ids[3][-1]]])
+    torch.testing.assert_close(long.hidden, expected.hidden, rtol=1e-4, atol=1e-4)
+
+
+def test_every_result_is_an_ordinary_tensor_of_its_own(encoder: TextEncoder) -> None:
+    for embedding in encoder.encode(encoder.tokenize(CAPTIONS)):
+        hidden = embedding.hidden
+        assert hidden.untyped_storage().nbytes() == hidden.numel() * hidden.element_size()
+        assert not hidden.is_inference()
+
+
+def test_the_same_captions_give_the_same_bits(encoder: TextEncoder) -> None:
+    first, second = (encoder.encode(encoder.tokenize(CAPTIONS)) for _ in range(2))
+    assert all(torch.equal(a.hidden, b.hidden) for a, b in zip(first, second, strict=True))
+
+
+def test_different_captions_differ(encoder: TextEncoder) -> None:
+    cat, dog = encoder.encode(encoder.tokenize(["a cat", "a dog"]))
+    assert not torch.allclose(cat.hidden, dog.hidden)
+    if cat.pooled is not None and dog.pooled is not None:
+        assert not torch.allclose(cat.pooled, dog.pooled)
+
+
+def test_long_captions_are_tokenized_without_a_warning(encoder: TextEncoder, caplog: pytest.LogCaptureFixture) -> None:
+    transformers.utils.logging.enable_propagation()
+    assert len(encoder.tokenize(["word " * 5000])[0]) > 5000
+    transformers.utils.logging.disable_propagation()
+    assert not caplog.records
+    assert encoder.tokenize([]) == []
+
+
+def test_widths_are_those_of_the_published_models() -> None:
+    t5, clip = load_texts(FLUX1, weights="tiny", device="cpu")
+    assert [text.name for text in (t5, clip)] == ["t5", "clip"]
+    (embedding,) = t5.encode(t5.tokenize(["a cat"]))
+    assert (embedding.hidden.shape[1], embedding.pooled) == (4096, None)
+    (embedding,) = clip.encode(clip.tokenize(["a cat"]))
+    assert embedding.hidden.shape[1] == 768
+    assert embedding.pooled is not None
+    assert embedding.pooled.shape == (768,)
+    assert (clip.describe()["width"], clip.describe()["class"]) == (768, "CLIPTextModel")
+
+
+def test_pooled_is_what_the_flux_pipeline_takes() -> None:
+    clip = load_texts(FLUX1, weights="tiny", device="cpu")[1]
+    folder = build_pipeline(FLUX1, "tiny")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
+    model = transformers.CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval()
+    options = {"padding": "max_length", "max_length": 16, "truncation": True, "return_tensors": "pt"}
+    with torch.no_grad():
+        expected = model(tokenizer(CAPTIONS, **options).input_ids).pooler_output
+    pooled = [embedding.pooled for embedding in clip.encode(clip.tokenize(CAPTIONS))]
+    torch.testing.assert_close(torch.stack(pooled), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_kept_padding_without_a_mask_is_what_the_flux_pipeline_takes() -> None:
+    t5 = load_texts(FLUX1, weights="tiny", device="cpu")[0]
+    folder = build_pipeline(FLUX1, "tiny")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer_2")
+    model = transformers.T5EncoderModel.from_pretrained(folder / "text_encoder_2", dtype=torch.float32).eval()
+    options = {"padding": "max_length", "max_length": 16, "truncation": True, "return_tensors": "pt"}
+    with torch.no_grad():
+        expected = model(tokenizer(CAPTIONS, **options).input_ids).last_hidden_state
+    embeddings = t5.encode(t5.tokenize(CAPTIONS))
+    torch.testing.assert_close(torch.stack([e.hidden for e in embeddings]), expected, rtol=1e-4, atol=1e-4)
+    assert [e.num_tokens for e in embeddings] == [min(len(ids), 16) for ids in t5.tokenize(CAPTIONS)]
+
+
+def test_trimming_what_attended_to_padding_does_not_depend_on_the_batch() -> None:
+    trimmed, kept = (load("t5-small", attention_mask=False, padding=padding) for padding in ("trim", "max_length"))
+    ids = trimmed.tokenize(CAPTIONS)
+    for tokens, full in zip(ids, kept.encode(ids), strict=True):
+        (alone,) = trimmed.encode([tokens])
+        torch.testing.assert_close(alone.hidden, full.hidden[: alone.num_tokens], rtol=1e-4, atol=1e-4)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(1, 20))
+def test_cutting_keeps_the_start_and_the_end_token(ids: list[int], max_tokens: int) -> None:
+    kept = cut(ids, max_tokens)
+    assert len(kept) == min(len(ids), max_tokens)
+    assert kept[-1] == ids[-1]
+    assert kept[:-1] == ids[: len(kept) - 1]
+
+
+@pytest.mark.parametrize(
+    ("fill", "complaint"), [(0.0, "the same embedding for different captions"), (float("nan"), "NaN or infinity")]
+)
+def test_a_model_that_says_nothing_is_refused(fill: float, complaint: str) -> None:
+    folder = build_pipeline(UMT5_TINY, "tiny")
+    model = transformers.UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    torch.nn.init.constant_(model.get_input_embeddings().weight, fill)  # as an untied embedding table is
+    encoder = _encoder(model, transformers.AutoTokenizer.from_pretrained(folder / "tokenizer"))
+    with pytest.raises(PrepError, match=f"UMT5EncoderModel.*{complaint}.*another release"):
+        check_working(encoder)
+
+
+def test_a_tokenizer_without_an_end_token_is_refused() -> None:
+    folder = build_pipeline(UMT5_TINY, "tiny")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
+    tokenizer.backend_tokenizer.post_processor = None
+    model = transformers.UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    with pytest.raises(PrepError, match="does not end captions with an end token"):
+        check_working(_encoder(model, tokenizer))
+
+
+UMT5_TINY: Recipe = recipe("sdxl", {"model": "umt5-xxl"})
+
+
+def _encoder(model: Any, tokenizer: Any) -> TransformersTextEncoder:
+    return TransformersTextEncoder(
+        name="t5",
+        model=model.eval(),
+        tokenizer=tokenizer,
+        family="umt5",
+        max_tokens=16,
+        keep_padding=False,
+        attention_mask=True,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        about={},
+    )
