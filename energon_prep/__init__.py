@@ -13,14 +13,14 @@ __all__ = ["PrepError", "SampleError", "encode", "index", "load_recipe", "verify
 if TYPE_CHECKING:
     from energon_prep.engine.run import encode
     from energon_prep.errors import PrepError, SampleError
-    from energon_prep.index.build import index
+    from energon_prep.indexing import index
     from energon_prep.recipes.load import load_recipe
-    from energon_prep.verify import verify
+    from energon_prep.verifying import verify
 
 _HOME = {
     "encode": "energon_prep.engine.run",
-    "index": "energon_prep.index.build",
-    "verify": "energon_prep.verify",
+    "index": "energon_prep.indexing",
+    "verify": "energon_prep.verifying",
     "load_recipe": "energon_prep.recipes.load",
     "PrepError": "energon_prep.errors",
     "SampleError": "energon_prep.errors",

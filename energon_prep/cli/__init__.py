@@ -30,6 +30,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except PrepError as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            raise click.ClickException("stopped: what is finished is kept, the same command goes on") from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -14,9 +14,7 @@ from energon_prep.cli.console import emit, print_index_report
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read tars.")
 @click.option("--force", is_flag=True, help="Prepare again, and overwrite an edited dataset.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(
-    dst: str, split: str, subflavors: tuple[str, ...], workers: int | None, force: bool, as_json: bool
-) -> None:
+def command(dst: str, split: str, subflavors: tuple[str, ...], workers: int | None, force: bool, as_json: bool) -> None:
     """Make DST loadable by Megatron-Energon: a non-interactive `energon prepare` for CrudeWebdataset.
 
     Also prepares tars that this tool did not write. Running it again changes nothing that is current.

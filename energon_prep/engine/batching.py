@@ -12,7 +12,8 @@ K = TypeVar("K", bound=Hashable)
 def by_shape(items: Iterable[T], *, shape: Callable[[T], K], capacity: Callable[[K], int]) -> Iterator[list[T]]:
     """Groups of equal shape, each given out when it holds ``capacity(shape)`` items.
 
-    What is left at the end comes in the order in which the shapes were first seen.
+    What is left at the end comes in the order in which the shapes were first seen, cut into powers of two: the
+    libraries underneath keep a plan for every batch size they meet, so few sizes are lighter than a few calls more.
     """
     groups: dict[K, list[T]] = {}
     for item in items:
@@ -21,7 +22,8 @@ def by_shape(items: Iterable[T], *, shape: Callable[[T], K], capacity: Callable[
         group.append(item)
         if len(group) >= max(1, capacity(key)):
             yield groups.pop(key)
-    yield from groups.values()
+    for group in groups.values():
+        yield from _powers_of_two(group)
 
 
 def by_length(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
@@ -34,3 +36,11 @@ def by_length(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
         else:
             batches.append([index])
     return batches
+
+
+def _powers_of_two(group: list[T]) -> Iterator[list[T]]:
+    """7 items as 4 + 2 + 1."""
+    while group:
+        size = 1 << (len(group).bit_length() - 1)
+        yield group[:size]
+        group = group[size:]

@@ -16,6 +16,7 @@ import torch
 
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
 from energon_prep.engine.batching import by_length, by_shape
+from energon_prep.engine.memory import give_back
 from energon_prep.engine.plan import ShardPlan
 from energon_prep.engine.tally import Tally
 from energon_prep.errors import SampleError
@@ -63,6 +64,7 @@ def encode_shard(
             window = itertools.islice(outcomes, stations.window)
             for outcome in encode_window(window, stations):
                 _write(outcome, stations.target, writer, tally)
+            give_back()
         return writer.finish()
 
 
@@ -128,7 +130,8 @@ def encode_captions(captions: Iterable[str], text: Text, encoder: TextEncoder) -
     """Embeddings by caption: equal captions are encoded once, similar lengths together."""
     unique = list(dict.fromkeys(captions))
     token_ids = encoder.tokenize(unique)
-    lengths = [min(len(ids), text.max_tokens) if text.padding == "trim" else text.max_tokens for ids in token_ids]
+    full = text.padding == "max_length" or not text.attention_mask  # the encoder pads such batches to max_tokens
+    lengths = [text.max_tokens if full else min(len(ids), text.max_tokens) for ids in token_ids]
     embeddings: dict[str, TextEmbedding] = {}
     for batch in by_length(lengths, budget=text.batch_tokens):
         encoded = encoder.encode([token_ids[i] for i in batch])

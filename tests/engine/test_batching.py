@@ -17,7 +17,11 @@ def test_by_shape_groups_every_item_once_in_order(shapes: list[int], capacity: i
         assert group == sorted(group)
     for shape in set(shapes):
         sizes = [len(group) for group in groups if group[0][1] == shape]
-        assert all(size == capacity for size in sizes[:-1]), "only the last group of a shape may be short"
+        rest = sum(sizes) % capacity
+        tail = sizes[len(sizes) - bin(rest).count("1") :] if rest else []
+        assert all(size == capacity for size in sizes[: len(sizes) - len(tail)]), "only the last groups may be short"
+        assert sum(tail) == rest
+        assert all(size.bit_count() == 1 for size in tail), "few batch sizes: powers of two"
 
 
 def test_by_shape_gives_a_full_group_out_at_once() -> None:

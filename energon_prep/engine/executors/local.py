@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from energon_prep.engine.memory import keep_heap_small
 from energon_prep.engine.plan import ShardPlan
 from energon_prep.engine.stream import Stations, encode_shard
 from energon_prep.engine.tally import Tally
@@ -24,6 +25,7 @@ class LocalExecutor:
         self._tally = tally
 
     def run(self, shards: Iterable[ShardPlan]) -> Iterator[LedgerEntry]:
+        keep_heap_small()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
         try:
             for shard in shards:

@@ -1,0 +1,113 @@
+"""The promises, each kept by the real command in its own process (the trainers' contracts: tests/targets)."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.runs import SMALL, command, prep, tar_digests
+
+
+@pytest.fixture(scope="module")
+def undisturbed(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    dest = tmp_path_factory.mktemp("undisturbed")
+    prep("encode", raw, dest, *SMALL, "--workers", 1)
+    digests = tar_digests(dest)
+    assert len(digests) == 4
+    return digests
+
+
+def test_same_bytes_for_any_number_of_workers(raw: Path, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    prep("encode", raw, tmp_path / "two", *SMALL, "--workers", 2)
+    assert tar_digests(tmp_path / "two") == undisturbed
+
+
+def test_killed_in_the_middle_of_a_shard_it_goes_on(raw: Path, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    dest = tmp_path / "dst"
+    with subprocess.Popen(command("encode", raw, dest, *SMALL), stderr=subprocess.DEVNULL) as run:
+        deadline = time.monotonic() + 120
+        while not any((dest / ".energon-prep/tmp").glob("*shard_00000[1-3].tar")) and run.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.0005)
+        run.send_signal(signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL, "the run was over before it could be killed"
+    left = tar_digests(dest)
+    assert left.items() <= undisturbed.items(), "a half-written shard has a final name"
+    assert 1 <= len(left) < 4
+    report = json.loads(prep("encode", raw, dest, *SMALL, "--json").stdout)
+    assert report["num_resumed"] >= 10 * len(left)
+    assert tar_digests(dest) == undisturbed
+    assert not list((dest / ".energon-prep/tmp").iterdir())
+
+
+def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(
+    raw: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    dest = tmp_path / "dst"
+    with subprocess.Popen(command("encode", raw, dest, *SMALL), stderr=subprocess.PIPE, text=True) as run:
+        while not (dest / "shard_000000.tar").exists() and run.poll() is None:
+            time.sleep(0.0005)
+        run.send_signal(signal.SIGINT)
+        _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "stopped: what is finished is kept, the same command goes on" in stderr
+    assert "Traceback" not in stderr
+    prep("encode", raw, dest, *SMALL)
+    assert tar_digests(dest) == undisturbed
+
+
+def test_a_finished_run_is_left_alone(raw: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "dst"
+    prep("encode", raw, dest, *SMALL, "--limit", 10)
+    before = {path: path.stat().st_mtime_ns for path in dest.glob("*.tar")}
+    report = json.loads(prep("encode", raw, dest, *SMALL, "--limit", 10, "--json").stdout)
+    assert (report["num_samples"], report["num_resumed"]) == (10, 10)
+    assert {path: path.stat().st_mtime_ns for path in dest.glob("*.tar")} == before
+
+
+def test_another_recipe_or_source_is_refused(raw: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "dst"
+    prep("encode", raw, dest, *SMALL, "--limit", 10)
+    told = prep("encode", raw, dest, *SMALL, "--limit", 10, "--set", "text.max_tokens=9", code=1).stderr
+    assert "recipe.text.0.max_tokens: 512 there, 9 now" in told
+    assert "--overwrite" in told
+    assert "limit: 10 there, 20 now" in prep("encode", raw, dest, *SMALL, "--limit", 20, code=1).stderr
+    told = prep("encode", raw, dest, *SMALL, "--limit", 10, "--torch-threads", 2, code=1).stderr
+    assert "--torch-threads 2: this destination is made with 1" in told
+    assert len(tar_digests(dest)) == 1
+    prep("encode", raw, dest, *SMALL, "--limit", 10, "--set", "text.max_tokens=9", "--overwrite")
+
+
+def test_a_source_that_changed_is_refused(raw: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for path in sorted(raw.rglob("*"))[:40]:
+        if path.is_file():
+            (source / path.name).write_bytes(path.read_bytes())
+    dest = tmp_path / "dst"
+    prep("encode", source, dest, *SMALL)
+    image = next(path for path in sorted(source.iterdir()) if path.suffix == ".jpg")
+    image.write_bytes(image.read_bytes() + b"more")
+    told = prep("encode", source, dest, *SMALL, code=1).stderr
+    assert "the source is not what this destination was begun with: files of shard 0" in told
+
+
+def test_two_runs_at_once_are_refused(raw: Path, tmp_path: Path) -> None:
+    from energon_prep.storage import LocalStorage
+
+    with LocalStorage(tmp_path / "dst").locked():
+        told = prep("encode", raw, tmp_path / "dst", *SMALL, code=1).stderr
+    assert "another run is writing to" in told
+
+
+def test_a_destination_of_others_is_refused(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "dst").mkdir()
+    (tmp_path / "dst/mine.tar").write_bytes(b"")
+    told = prep("encode", raw, tmp_path / "dst", *SMALL, code=1).stderr
+    assert "holds 1 tars that energon-prep did not write (mine.tar, ...)" in told
+    assert (tmp_path / "dst/mine.tar").exists()
