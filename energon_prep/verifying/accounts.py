@@ -1,0 +1,70 @@
+"""Station 8, verifying: the books of a dataset of ours: planned = written + rejected, shard by shard and in total."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from energon_prep.engine.plan import PLAN, read_plan
+from energon_prep.shards.ledger import REJECTS_DIR, LedgerEntry, shard_stem
+from energon_prep.storage import LocalStorage
+
+
+def totals(entries: Sequence[LedgerEntry]) -> dict[str, int]:
+    """Samples by what became of them."""
+    return {
+        "planned": sum(entry.num_planned for entry in entries),
+        "written": sum(entry.num_written for entry in entries),
+        "rejected": sum(entry.num_rejected for entry in entries),
+    }
+
+
+def account_problems(root: Path, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+    """Where plan, ledger and rejects do not agree."""
+    yield from _plan_problems(root, {entry.index: entry for entry in entries})
+    for entry in entries:
+        yield from _reject_problems(root, entry)
+
+
+def _plan_problems(root: Path, entries: Mapping[int, LedgerEntry]) -> Iterator[str]:
+    storage = LocalStorage(root)
+    if not storage.exists(PLAN):
+        yield f"{PLAN}: it is missing: whether every planned shard is there cannot be told"
+        return
+    planned = set()
+    try:
+        for shard in read_plan(storage):
+            planned.add(shard.index)
+            entry = entries.get(shard.index)
+            if entry is None:
+                yield f"{shard_stem(shard.index)}: planned and not finished: run the same encode again"
+            elif entry.num_planned != shard.num_samples:
+                stem = shard_stem(shard.index)
+                yield f"{stem}: {shard.num_samples} samples are planned, in the ledger {entry.num_planned}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"{PLAN}: it cannot be read ({type(error).__name__}: {error})"
+        return
+    for index in sorted(entries.keys() - planned):
+        yield f"{shard_stem(index)}: in the ledger and not planned"
+
+
+def _reject_problems(root: Path, entry: LedgerEntry) -> Iterator[str]:
+    """The shard's rejects, one JSON object a line, must be as many and have the reasons that the ledger counts."""
+    name = f"{REJECTS_DIR}/{shard_stem(entry.index)}.jsonl"
+    counted: Counter[str] = Counter()
+    try:
+        with (root / name).open("rb") as file:
+            for line in file:
+                reject = json.loads(line)
+                counted[f"{reject['stage']}: {reject['reason']}"] += 1
+    except FileNotFoundError:
+        pass  # none were written: the ledger must count none
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"{name}: it cannot be read ({type(error).__name__}: {error})"
+        return
+    if counted.total() != entry.num_rejected:
+        yield f"{name}: it has {counted.total()} rejects, in the ledger {entry.num_rejected}"
+    elif dict(counted) != entry.rejects:
+        yield f"{name}: its reasons are not those the ledger counts"

@@ -1,0 +1,155 @@
+"""Station 8, verifying: one tar, every part of it decoded safely and held against the trainer's contract."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from cookers.safe import DecodeError, load_json, load_pickle, load_pth
+from energon_prep.indexing.tars import TAR_ERRORS, end_problem, iter_members, split_name
+from energon_prep.shards.ledger import LedgerEntry
+from energon_prep.targets import ContractError, Target, get_target
+from energon_prep.verifying.problems import Problems
+from energon_prep.verifying.tar_index import TarIndex
+
+_MOST = 20  #: problems kept of one tar
+_LOADERS: dict[str, Callable[[bytes], Any]] = {"pth": load_pth, "pickle": load_pickle, "json": load_json}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """One tar to be checked, and what it is held against."""
+
+    root: Path
+    tar: str
+    target: str | None  #: None: the parts are decoded, and no contract is checked
+    entry: LedgerEntry | None  #: None: a dataset of others
+    tar_file_id: int | None  #: its place in the index; None: not in one
+    has_sqlite: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardCheck:
+    """What was found in one tar."""
+
+    tar: str
+    keys: tuple[str, ...]
+    parts: int
+    problems: tuple[str, ...]  #: the first of them
+    num_problems: int
+
+
+def check_shard(task: ShardTask) -> ShardCheck:
+    """Check one tar. What is wrong with it is told and never raised; memory grows with its keys only."""
+    problems = Problems(_MOST)
+    walk = _Walk(task, problems)
+    try:
+        problems.extend(_file_problems(task))
+        with tarfile.open(task.root / task.tar, mode="r:") as archive:
+            walk.run(archive)
+    except TAR_ERRORS as error:
+        problems.add(f"it is cut, damaged or no tar ({error})")
+    if task.entry is not None and len(walk.keys) != task.entry.num_written:
+        problems.add(f"it has {len(walk.keys)} samples, and {task.entry.num_written} were written")
+    return ShardCheck(
+        tar=task.tar,
+        keys=tuple(walk.keys),
+        parts=walk.num_parts,
+        problems=tuple(f"{task.tar}: {problem}" for problem in problems.kept),
+        num_problems=problems.count,
+    )
+
+
+def _file_problems(task: ShardTask) -> Iterator[str]:
+    if task.entry is None or (task.root / task.tar).stat().st_size != task.entry.bytes:
+        return  # another size is told with the ledger's
+    digest = hashlib.sha256()
+    with (task.root / task.tar).open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    if digest.hexdigest() != task.entry.sha256:
+        yield f"its sha256 is {digest.hexdigest()}, not the ledger's {task.entry.sha256}: its bytes were changed"
+
+
+class _Walk:
+    """The way through one tar, sample by sample."""
+
+    def __init__(self, task: ShardTask, problems: Problems) -> None:
+        self._task = task
+        self._problems = problems
+        self._target: Target | None = get_target(task.target) if task.target is not None else None
+        self.keys: dict[str, None] = {}
+        self.num_parts = 0
+
+    def run(self, archive: tarfile.TarFile) -> None:
+        with self._index() as index:
+            for key, members in groupby(self._named(archive), key=lambda named: named[1]):
+                if key in self.keys:
+                    self._problems.add(f"{key}: the key occurs twice, or its parts are not adjacent")
+                self.keys[key] = None
+                self._check(key, self._decoded(archive, members, key, index))
+            end = archive.offset
+            problem = end_problem(self._task.root / self._task.tar, end)
+            if problem:
+                self._problems.add(problem)
+            if index is not None:
+                self._problems.extend(index.finish(end))
+        if not self.keys:
+            self._problems.add("it holds no sample")
+
+    def _index(self) -> AbstractContextManager[TarIndex | None]:
+        task = self._task
+        if task.tar_file_id is None:
+            return nullcontext()
+        return TarIndex(task.root, task.tar, tar_file_id=task.tar_file_id, has_sqlite=task.has_sqlite)
+
+    def _named(self, archive: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
+        for member in iter_members(archive):
+            named = split_name(member.name) if member.isreg() else None
+            if named is not None:
+                yield member, *named
+            elif self._task.entry is not None:
+                self._problems.add(f"{member.name}: this is no part of a sample: Energon passes over it")
+
+    def _decoded(
+        self,
+        archive: tarfile.TarFile,
+        members: Iterator[tuple[tarfile.TarInfo, str, str]],
+        key: str,
+        index: TarIndex | None,
+    ) -> dict[str, Any] | None:
+        """The sample's parts, or None if one of them cannot be decoded."""
+        parts: dict[str, Any] = {}
+        sound = True
+        for i, (member, _, part) in enumerate(members):
+            if index is not None:
+                if i == 0:
+                    index.sample(key, member.offset)
+                index.part(part, member.offset_data, member.size)
+            self.num_parts += 1
+            file = archive.extractfile(member)
+            data = file.read() if file is not None else b""
+            if part in parts:
+                self._problems.add(f"{member.name}: it occurs twice")
+            try:
+                parts[part] = _LOADERS.get(part.rpartition(".")[2], bytes)(data)
+            except DecodeError as error:
+                self._problems.add(f"{member.name}: {error}")
+                sound = False
+        return parts if sound else None
+
+    def _check(self, key: str, parts: dict[str, Any] | None) -> None:
+        if parts is None or self._target is None:
+            return
+        try:
+            self._target.check(parts)
+        except ContractError as error:
+            self._problems.add(f"{key}: {error}")
+        except Exception as error:  # noqa: BLE001 - values so odd that the check itself trips are a finding
+            self._problems.add(f"{key}: it cannot be checked ({type(error).__name__}: {error})")
