@@ -110,12 +110,19 @@ def encode(
             torch_threads=_torch_threads(torch_threads, old),
             workers=workers or num_cpus(),
         )
+        tally = Tally(num_planned=plan.num_samples, limit=reject_limit)
+        done = finished(storage) if old is not None else {}
+        for entry in done.values():
+            tally.add_finished(entry)
+        if old is not None and len(done) == plan.num_shards:
+            tally.finish()
+            return _report(tally, plan, dest=str(dest), seconds=0.0)
         encoders = load_encoders(job)
         run = _describe(job, encoders, target, limit, plan)
         _begin(run, old, storage, encoders)
         started = time.monotonic()
-        tally = Tally(num_planned=plan.num_samples, limit=reject_limit)
-        _encode_rest(job, encoders, storage, tally, progress)
+        rest = (shard for shard in read_plan(storage) if shard.index not in done)
+        _encode_shards(rest, job, encoders, storage, tally, progress)
         report = _report(tally, plan, dest=str(dest), seconds=time.monotonic() - started)
         write_run(storage, {**run, "totals": report.to_dict()})
         tally.finish()
@@ -203,18 +210,20 @@ def _begin(run: Mapping[str, Any], old: Mapping[str, Any] | None, storage: Local
             )
 
 
-def _encode_rest(job: Job, encoders: Encoders, storage: LocalStorage, tally: Tally, progress: Progress | None) -> None:
-    """Encode the shards that are not finished."""
-    done = finished(storage)
-    for entry in done.values():
-        tally.add_finished(entry)
-    rest: Iterator[ShardPlan] = (shard for shard in read_plan(storage) if shard.index not in done)
+def _encode_shards(
+    shards: Iterator[ShardPlan],
+    job: Job,
+    encoders: Encoders,
+    storage: LocalStorage,
+    tally: Tally,
+    progress: Progress | None,
+) -> None:
     stations = build_stations(job, encoders)
     executor = LocalExecutor(stations, storage=storage, workers=job.workers, tally=tally)
     if progress is not None:
         tally.on_change = progress
         progress(tally)
-    for entry in executor.run(rest):
+    for entry in executor.run(shards):
         log.info("%s: %d written, %d rejected", entry.shard or "no shard", entry.num_written, entry.num_rejected)
 
 
