@@ -44,6 +44,16 @@ class Frames:
     original_width: int
     crop: tuple[int, int, int, int]  #: (top, left, bottom, right) of what was kept, in original pixels
     framerate: float | None = None  #: frames per second of ``pixels``; None for an image
+    start: float | None = None  #: of the first frame in the video, seconds; None for an image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Of the encoded pixels, and where they lay."""
+
+    height: int
+    width: int
+    crop: tuple[int, int, int, int]  #: (top, left, bottom, right) of what was kept, in original pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +65,18 @@ class SampleInfo:
     source: str
     caption: str
     metadata: dict[str, Any]
+    clip: int | None  #: number of this clip of a video that gives several; None if there is one sample
     num_frames: int
-    height: int  #: of what is encoded
-    width: int
+    framerate: float | None  #: frames per second; None for an image
+    start: float | None  #: of the first frame in the video, seconds; None for an image
     original_height: int  #: after the file's own orientation was applied
     original_width: int
-    crop: tuple[int, int, int, int]  #: (top, left, bottom, right) of what was kept, in original pixels
-    framerate: float | None  #: frames per second; None for an image
+    sizes: dict[str, Size]  #: of what is encoded, by the recipe's resolutions ("512", "720x1280"), the main one first
+    carried: dict[str, bytes] = field(default_factory=dict)  #: originals to keep, by part name
+
+    @property
+    def main(self) -> Size:
+        return next(iter(self.sizes.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +84,7 @@ class DecodedSample:
     """A sample without its file, and with its pixels."""
 
     info: SampleInfo
-    pixels: np.ndarray[Any, np.dtype[np.uint8]]  #: [T, H, W, 3] uint8, sRGB
+    pixels: dict[str, np.ndarray[Any, np.dtype[np.uint8]]]  #: by resolution: [T, H, W, 3] uint8, sRGB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +102,15 @@ class EncodedSample:
     """Latent and embeddings, ready for a target to lay out."""
 
     info: SampleInfo
-    latent: torch.Tensor  #: [C, T', H', W'], normalised as the recipe says
+    #: By resolution, the main one first: [C, T', H', W'], normalised as the recipe says; of posterior "moments"
+    #: [2 C, T', H', W'], the means and then the log-variances.
+    latents: dict[str, torch.Tensor]
     texts: dict[str, TextEmbedding]  #: by the recipe's text encoder names
+
+    @property
+    def latent(self) -> torch.Tensor:
+        """Of the main resolution."""
+        return next(iter(self.latents.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

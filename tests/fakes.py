@@ -24,6 +24,7 @@ class MeanVisual:
     spatial_factor = 8
     temporal_factor = 1
     channels = 16
+    images_only = False
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, ...]] = []
@@ -90,9 +91,9 @@ class Numbers:
         )
 
 
-def decode_number(raw: RawSample) -> Frames:
-    """Pixels of one of three shapes, all of them the sample's number modulo 251."""
+def decode_number(raw: RawSample) -> list[dict[str, Frames]]:
+    """One clip, one frame of one of three shapes, all pixels the sample's number modulo 251."""
     number = int(raw.media)
     height, width = [(64, 64), (48, 80), (80, 48)][number % 3]
     pixels = np.full((1, height, width, 3), number % 251, dtype=np.uint8)
-    return Frames(pixels=pixels, original_height=height, original_width=width, crop=(0, 0, height, width))
+    return [{"64": Frames(pixels=pixels, original_height=height, original_width=width, crop=(0, 0, height, width))}]

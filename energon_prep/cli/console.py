@@ -116,7 +116,9 @@ def print_index_report(report: IndexReport) -> None:
 def print_verify_report(report: VerifyReport) -> None:
     for problem in report.problems:
         click.echo(problem)
-    state = "all right" if report.ok else f"{_plural(len(report.problems), 'problem')}"
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+    state = "all right" if report.ok else f"{_plural(report.num_problems, 'problem')}"
     click.echo(f"{state}: {_plural(report.shards, 'shard')}, {report.samples} samples, {report.parts} parts checked")
 
 

@@ -16,9 +16,13 @@ class VisualEncoder(Protocol):
     spatial_factor: int  #: pixels per latent row and column
     temporal_factor: int  #: frames per latent frame after the first
     channels: int  #: of the latent
+    images_only: bool  #: takes single frames, no clips
 
     def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """Encode ``pixels`` [B, T, H, W, 3] uint8 to normalised latents [B, C, T', H', W'] in the recipe's dtype.
+        """Encode ``pixels`` [B, T, H, W, 3] uint8 to latents [B, C, T', H', W'] in the recipe's dtype.
+
+        Normalised as the recipe says. Of posterior "moments": [B, 2 C, T', H', W'], means and log-variances, of which
+        a draw is mean + exp(logvar / 2) * noise; normalising scales both, so that a draw is a normalised latent.
 
         ``seeds``: one per sample, for posteriors that are drawn from, so that a sample's draw does not depend
         on its batch.

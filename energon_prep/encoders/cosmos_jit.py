@@ -26,6 +26,7 @@ class CosmosJitEncoder:
         self._device = device
         self._about = about
         self._takes_clips, latent = self._probe()  # latent of the probe, [1, C, T', H', W']
+        self.images_only = not self._takes_clips
         _, self.channels, frames, rows, _ = latent.shape
         self.spatial_factor = _PROBE_SIDE // rows
         self.temporal_factor = (_PROBE_FRAMES - 1) // (frames - 1) if frames > 1 else 1

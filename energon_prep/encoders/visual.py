@@ -23,6 +23,7 @@ class AutoencoderKLEncoder:
     """A frozen diffusers ``AutoencoderKL``. Images only: T is 1."""
 
     temporal_factor = 1
+    images_only = True
 
     def __init__(
         self,
@@ -30,7 +31,7 @@ class AutoencoderKLEncoder:
         model: Any,
         dtype: torch.dtype,
         device: torch.device,
-        posterior: Literal["mean", "sample"],
+        posterior: Literal["mean", "sample", "moments"],
         normalize: bool,
         about: dict[str, Any],
     ) -> None:

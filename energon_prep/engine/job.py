@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 
-from energon_prep.decode.image import decode_image
+from energon_prep.decode.media import decode_media, resolutions
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
 from energon_prep.encoders.weights import load_texts, load_visual
 from energon_prep.engine.stream import Stations
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
-from energon_prep.samples import Frames, RawSample
 from energon_prep.sources.detect import make_source
 from energon_prep.targets import get_target
 
@@ -59,13 +58,21 @@ def build_stations(job: Job, encoders: Encoders) -> Stations:
     multiple = encoders.visual.spatial_factor * recipe.resize.patch
     return Stations(
         source=make_source(job.source),
-        decode=functools.partial(_decode, recipe=recipe, multiple=multiple),
+        decode=functools.partial(
+            decode_media,
+            resizes=resolutions(recipe.resize),
+            multiple=multiple,
+            frames=recipe.frames,
+            frame_step=None if encoders.visual.images_only else encoders.visual.temporal_factor,
+            limits=recipe.limits,
+        ),
         visual=encoders.visual,
         texts=tuple(zip(recipe.text, encoders.texts, strict=True)),
         target=get_target(recipe.target),
         window=recipe.window,
         batch_pixels=recipe.visual.batch_pixels,
         seed=recipe.seed,
+        carry=recipe.carry,
     )
 
 
@@ -85,7 +92,3 @@ def resolve_device(device: str) -> str:
 def num_cpus() -> int:
     """Processors this process may use (containers and taskset give fewer than the machine has)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _decode(raw: RawSample, *, recipe: Recipe, multiple: int) -> Frames:
-    return decode_image(raw.media, resize=recipe.resize, multiple=multiple, max_pixels=recipe.limits.max_pixels)

@@ -6,9 +6,10 @@ same however many decode workers there are.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ from energon_prep.samples import (
     RawSample,
     Reject,
     SampleInfo,
+    Size,
     TextEmbedding,
 )
 from energon_prep.shards.ledger import LedgerEntry
@@ -38,19 +40,26 @@ from energon_prep.storage import Storage
 from energon_prep.targets.base import ContractError, Target
 from energon_prep.targets.serialize import serialize
 
+#: What became of one raw sample: its clips, of which an image has one.
+Clips = list[DecodedSample]
+
+#: Decodes a raw sample into its clips, each by resolution.
+Decode = Callable[[RawSample], Sequence[Mapping[str, Frames]]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stations:
     """What a worker needs to encode any shard of a run; built once per worker."""
 
     source: Source
-    decode: Callable[[RawSample], Frames]
+    decode: Decode
     visual: VisualEncoder
     texts: Sequence[tuple[Text, TextEncoder]]  #: each encoder with its section of the recipe
     target: Target
     window: int  #: samples that are batched together and held in memory
     batch_pixels: int  #: frames * height * width of one visual batch, at most
     seed: int
+    carry: Sequence[str] = ()  #: originals to keep: "media", "caption"
 
 
 def encode_shard(
@@ -58,7 +67,8 @@ def encode_shard(
 ) -> LedgerEntry:
     """Encode one shard and publish it. ``ahead``: samples decoded in advance."""
     pending = number_samples(shard, stations.source)
-    outcomes = decode_ahead(pending, stations.decode, pool=pool, ahead=ahead)
+    decode = functools.partial(_decode_one, decode=stations.decode, carry=stations.carry)
+    outcomes = decode_ahead(pending, decode, pool=pool, ahead=ahead)
     with ShardWriter(storage, index=shard.index, num_planned=shard.num_samples) as writer:
         for _ in range(0, shard.num_samples, stations.window):
             window = itertools.islice(outcomes, stations.window)
@@ -76,16 +86,16 @@ def number_samples(shard: ShardPlan, source: Source) -> Iterator[tuple[int, Pend
 
 def decode_ahead(
     pending: Iterable[tuple[int, PendingSample]],
-    decode: Callable[[RawSample], Frames],
+    decode: Callable[[int, PendingSample], Clips | Reject],
     *,
     pool: Executor,
     ahead: int,
-) -> Iterator[DecodedSample | Reject]:
+) -> Iterator[Clips | Reject]:
     """Decode in the pool, at most ``ahead`` samples in advance; results come in the samples' own order."""
-    futures: deque[Future[DecodedSample | Reject]] = deque()
+    futures: deque[Future[Clips | Reject]] = deque()
     try:
         for serial, sample in pending:
-            futures.append(pool.submit(_decode_one, serial, sample, decode))
+            futures.append(pool.submit(decode, serial, sample))
             if len(futures) > ahead:
                 yield futures.popleft().result()
         while futures:
@@ -95,34 +105,43 @@ def decode_ahead(
             future.cancel()
 
 
-def encode_window(outcomes: Iterable[DecodedSample | Reject], stations: Stations) -> Iterator[EncodedSample | Reject]:
+def encode_window(outcomes: Iterable[Clips | Reject], stations: Stations) -> Iterator[list[EncodedSample] | Reject]:
     """Encode a window of samples; latents first, while decoding goes on, then the captions of those that made it."""
-    order: list[SampleInfo | Reject] = []
+    order: list[list[SampleInfo] | Reject] = []
     latents = encode_visual(_note_order(outcomes, order), stations)
-    captions = [item.caption for item in order if isinstance(item, SampleInfo)]
+    captions = [info.caption for item in order if not isinstance(item, Reject) for info in item]
     texts = {text.name: encode_captions(captions, text, encoder) for text, encoder in stations.texts}
     for item in order:
         if isinstance(item, Reject):
             yield item
-        else:
-            embeddings = {name: by_caption[item.caption] for name, by_caption in texts.items()}
-            yield EncodedSample(info=item, latent=latents.pop(item.serial), texts=embeddings)
+            continue
+        yield [
+            EncodedSample(
+                info=info,
+                latents={name: latents.pop((info.serial, info.clip, name)) for name in info.sizes},
+                texts={name: by_caption[info.caption] for name, by_caption in texts.items()},
+            )
+            for info in item
+        ]
 
 
-def encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> dict[int, torch.Tensor]:
-    """Latents [C, T', H', W'] on the CPU, by serial."""
-    latents: dict[int, torch.Tensor] = {}
+def encode_visual(
+    samples: Iterable[DecodedSample], stations: Stations
+) -> dict[tuple[int, int | None, str], torch.Tensor]:
+    """Latents [C, T', H', W'] on the CPU, by serial, clip and resolution."""
+    latents: dict[tuple[int, int | None, str], torch.Tensor] = {}
     batches = by_shape(
-        samples,
-        shape=lambda sample: sample.pixels.shape,
+        ((sample.info, name, pixels) for sample in samples for name, pixels in sample.pixels.items()),
+        shape=lambda view: view[2].shape,
         capacity=lambda shape: stations.batch_pixels // (shape[0] * shape[1] * shape[2]),
     )
     for batch in batches:
-        pixels = torch.stack([torch.from_numpy(sample.pixels) for sample in batch])  # [B, T, H, W, 3]
-        seeds = [(stations.seed << 40) + sample.info.serial for sample in batch]
+        pixels = torch.stack([torch.from_numpy(view) for _, _, view in batch])  # [B, T, H, W, 3]
+        seeds = [_draw_seed(stations.seed, info) for info, _, _ in batch]
         encoded = stations.visual.encode(pixels, seeds).cpu()
         # Cloned: a latent that is a view would keep the whole batch alive, and be written with all of it.
-        latents.update((sample.info.serial, z.clone()) for sample, z in zip(batch, encoded, strict=True))
+        for (info, name, _), latent in zip(batch, encoded, strict=True):
+            latents[info.serial, info.clip, name] = latent.clone()
     return latents
 
 
@@ -139,60 +158,94 @@ def encode_captions(captions: Iterable[str], text: Text, encoder: TextEncoder) -
     return embeddings
 
 
-def _note_order(
-    outcomes: Iterable[DecodedSample | Reject], order: list[SampleInfo | Reject]
-) -> Iterator[DecodedSample]:
+def _note_order(outcomes: Iterable[Clips | Reject], order: list[list[SampleInfo] | Reject]) -> Iterator[DecodedSample]:
     """Pass the decoded samples on, noting the order of all outcomes without their pixels."""
     for outcome in outcomes:
         if isinstance(outcome, Reject):
             order.append(outcome)
         else:
-            order.append(outcome.info)
-            yield outcome
+            order.append([sample.info for sample in outcome])
+            yield from outcome
 
 
-def _decode_one(serial: int, sample: PendingSample, decode: Callable[[RawSample], Frames]) -> DecodedSample | Reject:
+def _decode_one(serial: int, sample: PendingSample, *, decode: Decode, carry: Sequence[str]) -> Clips | Reject:
     """Read and decode one sample, in the pool."""
     try:
         raw = sample.load()
-        frames = decode(raw)
+        clips = decode(raw)
     except SampleError as error:
         return _reject(serial, sample.key, sample.source, error)
-    num_frames, height, width, _ = frames.pixels.shape
+    several = len(clips) > 1
+    return [
+        _decoded(serial, raw, clip, number if several else None, _carried(raw, carry))
+        for number, clip in enumerate(clips)
+    ]
+
+
+def _decoded(
+    serial: int, raw: RawSample, clip: Mapping[str, Frames], number: int | None, carried: dict[str, bytes]
+) -> DecodedSample:
+    main = next(iter(clip.values()))
     info = SampleInfo(
         serial=serial,
         key=raw.key,
         source=raw.source,
         caption=raw.caption,
         metadata=raw.metadata,
-        num_frames=num_frames,
-        height=height,
-        width=width,
-        original_height=frames.original_height,
-        original_width=frames.original_width,
-        crop=frames.crop,
-        framerate=frames.framerate,
+        clip=number,
+        num_frames=main.pixels.shape[0],
+        framerate=main.framerate,
+        start=main.start,
+        original_height=main.original_height,
+        original_width=main.original_width,
+        sizes={
+            name: Size(height=view.pixels.shape[1], width=view.pixels.shape[2], crop=view.crop)
+            for name, view in clip.items()
+        },
+        carried=carried,
     )
-    return DecodedSample(info=info, pixels=frames.pixels)
+    return DecodedSample(info=info, pixels={name: view.pixels for name, view in clip.items()})
 
 
-def _write(outcome: EncodedSample | Reject, target: Target, writer: ShardWriter, tally: Tally) -> None:
-    """Lay the sample out as the target wants it, check it, write it; or note the reject."""
-    if isinstance(outcome, EncodedSample):
-        info = outcome.info
-        parts = target.build(outcome)
+def _carried(raw: RawSample, carry: Sequence[str]) -> dict[str, bytes]:
+    """The originals that are kept, by part name: "jpg", "txt"."""
+    kept = {}
+    if "media" in carry:
+        kept[raw.media_name.rpartition(".")[2].lower() or "media"] = raw.media
+    if "caption" in carry:
+        kept["txt"] = raw.caption.encode()
+    return kept
+
+
+def _draw_seed(seed: int, info: SampleInfo) -> int:
+    """Of a sample's posterior draw: its own, whatever batch it is in."""
+    return (seed << 48) + (info.serial << 12) + (info.clip or 0)
+
+
+def _write(outcome: list[EncodedSample] | Reject, target: Target, writer: ShardWriter, tally: Tally) -> None:
+    """Lay the sample's clips out as the target wants them, check them, write them all; or note the reject."""
+    if not isinstance(outcome, Reject):
         try:
-            target.check(parts)
-        except ContractError as error:
-            reason = f"not what {target.name} reads"
-            outcome = _reject(info.serial, info.key, info.source, SampleError("target", reason, str(error)))
+            members = [(sample.info.clip, _parts(sample, target)) for sample in outcome]
+        except SampleError as error:
+            info = outcome[0].info
+            outcome = _reject(info.serial, info.key, info.source, error)
         else:
-            truncated = any(text.truncated for text in outcome.texts.values())
-            writer.write(info.serial, serialize(parts), truncated=truncated)
+            truncated = any(text.truncated for sample in outcome for text in sample.texts.values())
+            writer.write(outcome[0].info.serial, members, truncated=truncated)
             tally.add_written(truncated=truncated)
             return
     writer.reject(outcome)
     tally.add_reject(outcome)
+
+
+def _parts(sample: EncodedSample, target: Target) -> dict[str, bytes]:
+    values = target.build(sample)
+    try:
+        target.check(values)
+    except ContractError as error:
+        raise SampleError("target", f"not what {target.name} reads", str(error)) from error
+    return {**serialize(values), **sample.info.carried}
 
 
 def _reject(serial: int, key: str, source: str, error: SampleError) -> Reject:

@@ -27,7 +27,7 @@ class RunTarget:
 
 def ledger_counts(entries: Sequence[LedgerEntry]) -> dict[str, int]:
     """Samples of each shard that has a tar."""
-    return {entry.shard: entry.num_written for entry in entries if entry.shard}
+    return {entry.shard: entry.num_samples for entry in entries if entry.shard}
 
 
 def ledger_problems(root: Path, entries: Sequence[LedgerEntry], listing: Listing) -> Iterator[str]:

@@ -20,7 +20,8 @@ class Visual(_Section):
     subfolder: str | None = None  #: inside the model's repository; in a pipeline folder "vae" is tried by itself
     revision: str | None = None  #: commit, tag or branch of the repository
     dtype: DType = "bf16"
-    posterior: Literal["mean", "sample"] = "mean"  #: what is taken of the VAE's Gaussian (its mode is its mean)
+    #: What is taken of the VAE's Gaussian, whose mode is its mean; "moments": mean and log-variance, to draw in training.
+    posterior: Literal["mean", "sample", "moments"] = "mean"
     normalize: Literal["checkpoint", "none"] = "checkpoint"  #: (z - shift) * scale with the checkpoint's own values
     batch_pixels: int = Field(default=8 * 512 * 512, gt=0)  #: frames * height * width of one batch, at most
 
@@ -57,14 +58,36 @@ def _size(value: object) -> object:
     return value
 
 
+def _sizes(value: object) -> object:
+    """One size, or a list of sizes, as ``_size`` reads them."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_size(size) for size in value)
+    return (_size(value),)
+
+
 _Side = Annotated[int, Field(gt=0, le=16384)]
+
+
+_Size = Annotated[tuple[_Side, _Side], BeforeValidator(_size)]
+
+
+class Frames(_Section):
+    """Which frames of a video become a sample; an image is one frame whatever is said here."""
+
+    mode: Literal["head", "uniform", "chunks", "images", "clip"] = "head"
+    #: Of one sample, at most; what there is, is cut to the encoder's rule (1 + n * temporal factor), never padded.
+    num_frames: int = Field(default=1, gt=0)
+    fps: float | None = Field(default=None, gt=0)  #: resampled to this rate by timestamps; None: the video's own frames
+    max_clips: int = Field(default=16, gt=0)  #: samples made of one video by "chunks" and "images", at most
 
 
 class Resize(_Section):
     """How pixels come to the size the encoder sees."""
 
     mode: Literal["bucket", "crop", "fit", "stretch", "none"] = "bucket"
-    resolution: Annotated[tuple[_Side, _Side], BeforeValidator(_size)] = (512, 512)  #: (height, width)
+    resolution: _Size = (512, 512)  #: (height, width)
+    #: Further latents of the same sample, stored as parts of their own: "256.pth" beside "512.pth".
+    more_resolutions: Annotated[tuple[_Size, ...], BeforeValidator(_sizes)] = ()
     patch: int = Field(default=2, gt=0)  #: latent height and width become multiples of this
     max_aspect: float = Field(default=2.0, ge=1)  #: the widest and the tallest bucket
     filter: Literal["lanczos", "bicubic", "bilinear", "box"] = "lanczos"  #: all antialiased (Pillow)
@@ -77,6 +100,7 @@ class Limits(_Section):
 
     max_bytes: int = Field(default=256 * 2**20, gt=0)  #: of one media file
     max_pixels: int = Field(default=200_000_000, gt=0)  #: of one frame, before resizing
+    max_seconds: float = Field(default=24 * 3600.0, gt=0)  #: of one video
 
 
 class Recipe(_Section):
@@ -88,6 +112,8 @@ class Recipe(_Section):
     visual: Visual
     text: tuple[Text, ...] = Field(min_length=1)
     resize: Resize = Resize()
+    frames: Frames = Frames()
+    carry: tuple[Literal["media", "caption"], ...] = ()  #: originals that are kept in the tar beside the encodings
     limits: Limits = Limits()
     allow_empty_captions: bool = False
     samples_per_shard: int = Field(default=1000, gt=0)

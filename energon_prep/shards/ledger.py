@@ -31,6 +31,7 @@ class LedgerEntry:
     shard: str  #: file name; "" if every sample was rejected and there is no tar
     num_planned: int
     num_written: int
+    num_samples: int  #: in the tar: one for each raw sample written, more where a video gave several clips
     num_rejected: int
     num_truncated: int = 0  #: written samples whose caption was cut to the recipe's max_tokens
     bytes: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from energon_prep.samples import Reject
@@ -11,9 +11,12 @@ from energon_prep.shards.tar import TarWriter
 from energon_prep.storage import Publication, Storage
 
 
-def sample_key(serial: int) -> str:
-    """The key of a sample in the dataset: serial over all shards, so unique by construction, and free of dots."""
-    return f"samples/sample_{serial:09d}"
+def sample_key(serial: int, clip: int | None = None) -> str:
+    """The key of a sample in the dataset: serial over all shards, so unique by construction, and free of dots.
+
+    ``clip`` numbers the samples that were made of one video.
+    """
+    return f"samples/sample_{serial:09d}" + ("" if clip is None else f"_{clip:04d}")
 
 
 class ShardWriter:
@@ -31,14 +34,20 @@ class ShardWriter:
         self._publication: Publication | None = None
         self._tar: TarWriter | None = None
         self._num_written = 0
+        self._num_samples = 0
         self._num_truncated = 0
         self._rejects: list[Reject] = []
 
-    def write(self, serial: int, parts: Mapping[str, bytes], *, truncated: bool = False) -> None:
+    def write(
+        self, serial: int, samples: Sequence[tuple[int | None, Mapping[str, bytes]]], *, truncated: bool = False
+    ) -> None:
+        """Append what one raw sample became: its clips' numbers (None for a single one) and parts."""
         if self._tar is None:
             self._publication = self._storage.create(self._name)
             self._tar = TarWriter(self._publication.file)
-        self._tar.write(sample_key(serial), parts)
+        for clip, parts in samples:
+            self._tar.write(sample_key(serial, clip), parts)
+        self._num_samples += len(samples)
         self._num_written += 1
         self._num_truncated += truncated
 
@@ -56,6 +65,7 @@ class ShardWriter:
             shard=self._name if self._tar is not None else "",
             num_planned=self._num_planned,
             num_written=self._num_written,
+            num_samples=self._num_samples,
             num_rejected=len(self._rejects),
             num_truncated=self._num_truncated,
             bytes=num_bytes,

@@ -55,8 +55,8 @@ def check_shard(task: ShardTask) -> ShardCheck:
             walk.run(archive)
     except TAR_ERRORS as error:
         problems.add(f"it is cut, damaged or no tar ({error})")
-    if task.entry is not None and len(walk.keys) != task.entry.num_written:
-        problems.add(f"it has {len(walk.keys)} samples, and {task.entry.num_written} were written")
+    if task.entry is not None and len(walk.keys) != task.entry.num_samples:
+        problems.add(f"it has {len(walk.keys)} samples, and {task.entry.num_samples} were written")
     return ShardCheck(
         tar=task.tar,
         keys=tuple(walk.keys),

@@ -19,9 +19,9 @@ def _reject(serial: int) -> Reject:
 def test_a_finished_shard_has_tar_rejects_and_ledger_entry(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     with ShardWriter(storage, index=3, num_planned=3) as writer:
-        writer.write(30, {"json": b"{}"}, truncated=True)
+        writer.write(30, [(None, {"json": b"{}"})], truncated=True)
         writer.reject(_reject(31))
-        writer.write(32, {"json": b"{}"})
+        writer.write(32, [(None, {"json": b"{}"})])
         entry = writer.finish()
     assert read_ledger(tmp_path) == [entry]
     assert finished(storage) == {3: entry}
@@ -41,7 +41,7 @@ def test_a_finished_shard_has_tar_rejects_and_ledger_entry(tmp_path: Path) -> No
 def test_an_abandoned_shard_leaves_nothing(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     with pytest.raises(RuntimeError), ShardWriter(storage, index=0, num_planned=2) as writer:
-        writer.write(0, {"json": b"{}"})
+        writer.write(0, [(None, {"json": b"{}"})])
         raise RuntimeError
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
@@ -59,7 +59,7 @@ def test_a_shard_of_rejects_has_an_entry_and_no_tar(tmp_path: Path) -> None:
 
 def test_a_sample_that_is_neither_written_nor_rejected_stops_the_shard(tmp_path: Path) -> None:
     with ShardWriter(LocalStorage(tmp_path), index=0, num_planned=2) as writer:
-        writer.write(0, {"json": b"{}"})
+        writer.write(0, [(None, {"json": b"{}"})])
         with pytest.raises(PrepError, match="2 samples planned, 1 written and 0 rejected: some are unaccounted for"):
             writer.finish()
     assert not (tmp_path / "shard_000000.tar").exists()
@@ -69,7 +69,7 @@ def test_a_sample_that_is_neither_written_nor_rejected_stops_the_shard(tmp_path:
 def test_a_shard_whose_tar_is_not_as_recorded_is_not_finished(tmp_path: Path, damage: str) -> None:
     storage = LocalStorage(tmp_path)
     with ShardWriter(storage, index=0, num_planned=1) as writer:
-        writer.write(0, {"json": b"{}"})
+        writer.write(0, [(None, {"json": b"{}"})])
         writer.finish()
     tar = tmp_path / "shard_000000.tar"
     tar.unlink() if damage == "missing" else tar.write_bytes(tar.read_bytes()[:512])
@@ -79,7 +79,7 @@ def test_a_shard_whose_tar_is_not_as_recorded_is_not_finished(tmp_path: Path, da
 def test_a_damaged_entry_says_what_to_do(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     with ShardWriter(storage, index=0, num_planned=1) as writer:
-        writer.write(0, {"json": b"{}"})
+        writer.write(0, [(None, {"json": b"{}"})])
         writer.finish()
     (tmp_path / ".energon-prep/ledger/shard_000000.json").write_text('{"index": 0}')
     with pytest.raises(PrepError, match=r"shard_000000.json is not a ledger entry .*: remove it"):

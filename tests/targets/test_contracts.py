@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from energon_prep.errors import PrepError
-from energon_prep.samples import EncodedSample, SampleInfo, TextEmbedding
+from energon_prep.samples import EncodedSample, SampleInfo, Size, TextEmbedding
 from energon_prep.targets import TARGETS, ContractError, get_target
 
 
@@ -21,18 +21,18 @@ def encoded(*, frames: int = 1, metadata: dict[str, Any] | None = None) -> Encod
         source="cats/1.jpg",
         caption="a cat",
         metadata=metadata or {},
+        clip=None,
         num_frames=frames,
-        height=64,
-        width=96,
+        framerate=None if frames == 1 else 24.0,
+        start=None if frames == 1 else 0.0,
         original_height=640,
         original_width=960,
-        crop=(0, 0, 640, 960),
-        framerate=None if frames == 1 else 24.0,
+        sizes={"64x96": Size(height=64, width=96, crop=(0, 0, 640, 960))},
     )
     hidden = torch.randn(3, 1024).bfloat16()
     text = TextEmbedding(hidden=hidden, pooled=None, num_tokens=3, truncated=False)
     latent = torch.randn(16, 1 + (frames - 1) // 4, 8, 12).bfloat16()
-    return EncodedSample(info=info, latent=latent, texts={"t5": text})
+    return EncodedSample(info=info, latents={"64x96": latent}, texts={"t5": text})
 
 
 @pytest.mark.parametrize("frames", [1, 9])

@@ -1,0 +1,51 @@
+"""Station 2, decode: a raw sample's bytes -> its clips at each of the recipe's resolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from energon_prep.decode.image import decode_image
+from energon_prep.errors import SampleError
+from energon_prep.samples import Frames, RawSample
+
+if TYPE_CHECKING:
+    from energon_prep.recipes.model import Frames as FramesSection
+    from energon_prep.recipes.model import Limits, Resize
+
+VIDEO_SUFFIXES = frozenset({"mp4", "mov", "webm", "mkv", "avi", "m4v"})
+
+
+def resolutions(resize: Resize) -> dict[str, Resize]:
+    """The recipe's resolutions by name ("512", "720x1280"), the main one first."""
+    sizes = (resize.resolution, *resize.more_resolutions)
+    return {_name(size): resize.model_copy(update={"resolution": size}) for size in sizes}
+
+
+def decode_media(
+    raw: RawSample,
+    *,
+    resizes: Mapping[str, Resize],
+    multiple: int,
+    frames: FramesSection,
+    frame_step: int | None,
+    limits: Limits,
+) -> Sequence[Mapping[str, Frames]]:
+    """Decode an image (one clip of one frame) or a video.
+
+    Heights and widths become multiples of ``multiple``. ``frame_step``: a clip has 1 + n * step frames; None for
+    encoders that take images only. Raises SampleError for what cannot be decoded or exceeds ``limits``.
+    """
+    if raw.media_name.rpartition(".")[2].lower() in VIDEO_SUFFIXES:
+        raise SampleError("decode", "video is not decoded by this recipe")
+    return [
+        {
+            name: decode_image(raw.media, resize=resize, multiple=multiple, max_pixels=limits.max_pixels)
+            for name, resize in resizes.items()
+        }
+    ]
+
+
+def _name(size: tuple[int, int]) -> str:
+    height, width = size
+    return str(height) if height == width else f"{height}x{width}"

@@ -1,0 +1,134 @@
+"""Recipes: from a name or a YAML file, with the user's changes, to a validated Recipe."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from energon_prep.errors import PrepError
+from energon_prep.recipes.model import Recipe, Text
+
+_PRESETS = Path(__file__).parent / "presets"
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+
+
+def load_recipe(recipe: str | Path | Recipe, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of that name or YAML file, with ``changes`` made to it.
+
+    A change is a field's dotted path and its new value: ``{"resize.resolution": "720x1280"}``. ``text.max_tokens``
+    changes every text encoder, ``text.clip.max_tokens`` (or ``text.1.max_tokens``) one of them. A user's YAML may say
+    ``extends: NAME`` and give only what differs. Raises PrepError naming the nearest valid field for one it does not
+    know.
+    """
+    if isinstance(recipe, Recipe):
+        name, fields = recipe.name, recipe.model_dump(mode="json")
+    else:
+        name, fields = str(recipe), _read(recipe)
+    for path, value in (changes or {}).items():
+        _change(fields, path, value)
+    try:
+        return Recipe.model_validate(fields)
+    except ValidationError as error:
+        raise PrepError(f"recipe {name}: " + "; ".join(_explain(dict(e)) for e in error.errors())) from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe as YAML that ``load_recipe`` reads back."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _read(recipe: str | Path) -> dict[str, Any]:
+    path = Path(recipe)
+    if path.suffix not in (".yaml", ".yml"):
+        path = _PRESETS / f"{recipe}.yaml"
+        if "/" in str(recipe) or not path.is_file():
+            names = recipe_names()
+            near = difflib.get_close_matches(str(recipe), names, n=1)
+            raise PrepError(
+                f"there is no recipe {str(recipe)!r}"
+                + (f", did you mean {near[0]!r}?" if near else ":")
+                + f" The recipes are {', '.join(names)}; a file of your own ends in .yaml"
+            )
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PrepError(f"cannot read the recipe {path}: {error}") from error
+    if not isinstance(fields, dict):
+        raise PrepError(f"the recipe {path} is not a mapping of fields but a {type(fields).__name__}")
+    parent = fields.pop("extends", None)
+    if parent is None:
+        return fields
+    if parent == str(recipe) or not isinstance(parent, str):
+        raise PrepError(f"the recipe {path} extends {parent!r}: give the name of another recipe")
+    return _merge(_read(parent), {"name": path.stem} | fields)
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``, mapping by mapping; lists are replaced whole."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _change(fields: dict[str, Any], path: str, value: Any) -> None:
+    """Set one dotted path; the text encoders are a list, addressed by name, by number or all together."""
+    head, _, rest = path.partition(".")
+    if head == "text" and rest:
+        texts = fields["text"] = [dict(text) for text in fields.get("text", [])]
+        which, _, field = rest.partition(".")
+        chosen = [text for i, text in enumerate(texts) if which in (str(i), text.get("name"))]
+        if field and not chosen and which not in Text.model_fields:
+            names = ", ".join(str(text.get("name")) for text in texts)
+            raise PrepError(f"--set {path}: the recipe has no text encoder {which!r}; it has {names}")
+        for text in chosen if field else texts:
+            text[field or which] = value
+        return
+    section = fields
+    *sections, last = path.split(".")
+    for name in sections:
+        inner = section.get(name, {})
+        if not isinstance(inner, dict):
+            raise PrepError(f"--set {path}: {name} is a value, it has no field {last!r}")
+        section[name] = section = dict(inner)
+    section[last] = value
+
+
+def _explain(error: dict[str, Any]) -> str:
+    """One line for one of pydantic's errors, naming the field, its value and, if unknown, the nearest field."""
+    location = [part for part in error["loc"] if not (isinstance(part, str) and "(" in part)]
+    path = ".".join(str(part) for part in location)
+    if error["type"] == "extra_forbidden":
+        fields = list(_section(location[:-1]).model_fields)
+        near = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.5)
+        here = ".".join(str(part) for part in location[:-1])
+        hint = f"did you mean {'.'.join(filter(None, (here, near[0])))}?" if near else f"it has {', '.join(fields)}"
+        return f"{path} is not a field of {here or 'a recipe'}, {hint}"
+    if error["type"] == "missing":
+        return f"{path} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    value = error["input"]
+    return f"{path} = {value!r}: {message}" if not isinstance(value, (dict, list)) else f"{path}: {message}"
+
+
+def _section(location: list[Any]) -> type[BaseModel]:
+    """The model class at a place in the recipe."""
+    model: type[BaseModel] = Recipe
+    for part in location:
+        if isinstance(part, int):
+            model = Text
+            continue
+        annotation = model.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return model
