@@ -1,0 +1,28 @@
+"""Station 3, encoders: what is known of a published model before any file of it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Family = Literal["autoencoder-kl", "cosmos-jit", "t5", "umt5", "clip"]
+Size = Literal["tiny", "random"]
+
+VISUAL_FAMILIES: tuple[Family, ...] = ("autoencoder-kl", "cosmos-jit")
+TEXT_FAMILIES: tuple[Family, ...] = ("t5", "umt5", "clip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """A published model with a short name. ``tiny`` and ``published`` are arguments of its configuration class."""
+
+    alias: str
+    hf_id: str  #: owner/name on the Hugging Face hub
+    family: Family
+    subfolder: str = ""  #: of the repository; "" is its root
+    tiny: Mapping[str, Any]  #: small, but with the dimensions that targets check: width, channels, factors
+    published: Mapping[str, Any]  #: as released; a text encoder's ``vocab_size`` is among them
+
+    def architecture(self, size: Size) -> dict[str, Any]:
+        return dict(self.tiny if size == "tiny" else self.published)
