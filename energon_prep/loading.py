@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,10 @@ def first_batch(dest: Path, *, batch_size: int) -> LatentBatch:
         max_samples_per_sequence=None,
         repeat=False,
     )
-    batch: LatentBatch = next(iter(get_loader(dataset)))
+    with warnings.catch_warnings():
+        # Energon's loader pins memory wherever it runs, and torch says on every machine without a GPU that it cannot.
+        warnings.filterwarnings("ignore", message="'pin_memory' argument")
+        batch: LatentBatch = next(iter(get_loader(dataset)))
     return batch
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import struct
 import subprocess
 import sys
@@ -58,11 +57,11 @@ BAD = {
     "text": (b"this is no image at all", b"a caption", "decode: not an image Pillow can read"),
     "bomb": (png_header(40000, 40000), b"a caption", "decode: more pixels than limits.max_pixels"),
     "latin1": (jpeg(), "caf\u00e9".encode("latin-1"), "caption: not UTF-8"),
-    "blank": (jpeg(), b" \n", "caption: no caption (give --caption-key, or --allow-empty-captions)"),
+    "blank": (jpeg(), b" \n", "caption: empty caption (give --caption-key, or --allow-empty-captions)"),
     "silent": (jpeg(), None, "caption: no caption (give --caption-key, or --allow-empty-captions)"),
     "small": (jpeg((30, 20)), b"a caption", "filter: shorter side below resize.min_size"),
 }
-GOOD = ["good", "v1.5_a", "v1.5_b", "with space", "\u00fcml\u00e4ut", "deep/er/name", "..dots", "long"]
+GOOD = ["good", "v1.5_a", "v1.5_b", "with space", "\u00fcml\u00e4ut", "deep/er/name", "a..dots", "long"]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +99,7 @@ def test_every_bad_sample_is_a_reject_with_its_reason(mixed: Path, tmp_path: Pat
 def test_the_report_adds_up_for_people_and_machines(mixed: Path, tmp_path: Path) -> None:
     told = prep("encode", mixed, tmp_path / "a", *SMALL, "--min-size", 32).stdout
     assert "16 samples in = 8 written + 8 rejected" in told
-    assert "2 x caption: no caption (give --caption-key, or --allow-empty-captions)" in told
+    assert "1 x caption: no caption (give --caption-key, or --allow-empty-captions)" in told
     report = json.loads(prep("encode", mixed, tmp_path / "b", *SMALL, "--min-size", 32, "--json").stdout)
     assert report["num_rejected"] == sum(report["rejects"].values()) == 8
     run = json.loads((tmp_path / "b/.energon-prep/run.json").read_text())
@@ -163,7 +162,7 @@ def test_hostile_and_damaged_tars(tmp_path: Path) -> None:
     )
     _tar(source / "00002.tar", members[4:])  # a key that another tar has too
     cut = (source / "00001.tar").read_bytes()
-    (source / "00001.tar").write_bytes(cut[: 512 * 9 + 100])
+    (source / "00001.tar").write_bytes(cut[: 512 * 7 + 100])
     report = encode(source, dest)
     assert report.num_samples == report.num_written + report.num_rejected
     found = rejects(dest)
@@ -174,12 +173,6 @@ def test_hostile_and_damaged_tars(tmp_path: Path) -> None:
     assert not (tmp_path.parent / "outside.jpg").exists()
     energon_prep.index(dest)
     assert energon_prep.verify(dest).ok
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; a read-only file system is tested below")
-def test_an_unwritable_destination(mixed: Path, tmp_path: Path) -> None:
-    (tmp_path / "dst").mkdir(mode=0o500)
-    assert "make it writable" in prep("encode", mixed, tmp_path / "dst", *SMALL, code=1).stderr
 
 
 def test_a_file_in_the_way_of_the_destination(mixed: Path, tmp_path: Path) -> None:

@@ -78,6 +78,21 @@ def test_an_unwritable_destination_says_what_to_do(tmp_path: Path) -> None:
         pass
 
 
+def test_a_destination_of_somebody_else_says_what_to_do(tmp_path: Path) -> None:
+    dest = tmp_path / "dst"
+    dest.mkdir(mode=0o555)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)  # root may write anywhere
+        with pytest.raises(PrepError, match=r"cannot write .*Permission denied: make it writable"):
+            LocalStorage(dest).locked().__enter__()
+    finally:
+        os.seteuid(user)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_says_what_to_do(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from energon_prep.encoders.catalog import TEXT_FAMILIES, VISUAL_FAMILIES, Family, ModelInfo, Size, find
+from energon_prep.encoders.catalog import TEXT_FAMILIES, VISUAL_FAMILIES, Family, ModelInfo, Size, find, lookup
 from energon_prep.encoders.checkpoint import text_subfolders, tokenizer_subfolders
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
@@ -85,6 +85,7 @@ def _encoders(recipe: Recipe) -> dict[str, ModelInfo]:
 
 
 def _known(model: str, families: tuple[Family, ...]) -> ModelInfo:
+    lookup(model)  # an unknown name is told with the nearest alias
     info = find(model)
     if info is None or info.family not in families:
         kind = "visual" if families is VISUAL_FAMILIES else "text"
