@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from energon_prep.errors import PrepError
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -91,10 +93,20 @@ class DecodedSample:
 class TextEmbedding:
     """What one text encoder made of one caption."""
 
-    hidden: torch.Tensor  #: [S, D], trimmed to the real tokens unless the recipe pads
+    hidden: torch.Tensor | None  #: [S, D], trimmed to the real tokens unless the recipe pads; None if it wants none
     pooled: torch.Tensor | None  #: [D'], for encoders that have one (CLIP)
-    num_tokens: int  #: real tokens in ``hidden``, special ones included
+    num_tokens: int  #: real tokens, special ones included; those of ``hidden`` are its first
     truncated: bool  #: the caption had more tokens than the recipe keeps
+
+    @property
+    def tokens(self) -> torch.Tensor:
+        """``hidden`` [S, D], for a target that cannot do without. Raises PrepError if the recipe wants none."""
+        if self.hidden is None:
+            raise PrepError(
+                "the target stores embeddings of tokens, and the recipe's text encoder gives the pooled one alone: "
+                "set its output to hidden or both"
+            )
+        return self.hidden
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,7 @@ def check_working(encoder: TransformersTextEncoder) -> None:
             f"text encoder {encoder.name}: its tokenizer does not end captions with an end token; "
             "install the transformers release the checkpoint was made with, or another copy of the tokenizer"
         )
-    hiddens = [embedding.hidden.float() for embedding in encoder.encode(ids[1:])]
+    hiddens = [embedding.tokens.float() for embedding in encoder.encode(ids[1:])]
     finite = all(bool(hidden.isfinite().all()) for hidden in hiddens)
     varied = any(bool((hidden != hidden[0]).any()) for hidden in hiddens)
     if not finite or not varied or torch.equal(hiddens[0][-1], hiddens[1][-1]):

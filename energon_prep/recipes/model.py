@@ -34,10 +34,30 @@ class Text(_Section):
     subfolder: str | None = None  #: of a pipeline folder: "text_encoder" (then "tokenizer") or "text_encoder_2", ...
     revision: str | None = None
     dtype: DType = "bf16"
-    max_tokens: int = Field(gt=0)  #: longer captions are cut here, the end token kept
+    #: Of the caption that is tokenized, not of the JSON's. "wan": ftfy, HTML entities, whitespace; "lower": stripped too.
+    clean: Literal["none", "whitespace", "wan", "lower"] = "none"
+    template: str | None = None  #: the prompt around the caption, which stands where it has {}
+    #: Tokens of the template whose outputs are not stored, counted from the start; None: all that precede the caption.
+    drop_tokens: int | None = Field(default=None, ge=0)
+    keep_start_token: bool = False  #: the start token's output is stored all the same, and not counted in drop_tokens
+    max_tokens: int = Field(gt=0)  #: longer captions are cut here, the end token kept; counts what is stored
     padding: Literal["trim", "max_length"] = "trim"  #: "max_length": stored at max_tokens, padding outputs included
+    pad_token: str | None = None  #: instead of the tokenizer's own: OpenCLIP pads with "!"
     attention_mask: bool = True  #: False: padding is attended to, as some pipelines do
+    zero_padding: bool = False  #: padding outputs are stored as zeros
+    #: Of the model's hidden states; -1: the last, after the final norm; others as they leave their layer, without it.
+    hidden_layer: int = Field(default=-1, le=-1)
+    output: Literal["both", "hidden", "pooled"] = "both"  #: what is stored; "both": pooled as well, if the model has it
+    projection: bool = False  #: pooled is what CLIP's text projection makes of it
     batch_tokens: int = Field(default=8192, gt=0)  #: sequences * longest of one batch, at most
+
+    @model_validator(mode="after")
+    def _template_has_a_place(self) -> Text:
+        if self.template is not None and self.template.count("{}") != 1:
+            raise ValueError(f"template {self.template!r} must have the caption's place {{}} once")
+        if self.template is None and (self.drop_tokens or self.keep_start_token):
+            raise ValueError("drop_tokens and keep_start_token are of a template, and there is none")
+        return self
 
     @model_validator(mode="after")
     def _t5_needs_range(self) -> Text:

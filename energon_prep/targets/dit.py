@@ -25,7 +25,7 @@ class DiT:
 
     def build_text(self, texts: Mapping[str, TextEmbedding]) -> torch.Tensor:
         (text,) = texts.values()
-        return text.hidden
+        return text.tokens
 
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names)

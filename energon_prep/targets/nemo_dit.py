@@ -39,7 +39,7 @@ class NeMoDiT:
 
     def build_text(self, texts: Mapping[str, TextEmbedding]) -> np.ndarray[Any, np.dtype[np.float16]]:
         (text,) = texts.values()
-        return text.hidden.float().numpy().astype(np.float16)
+        return text.tokens.float().numpy().astype(np.float16)
 
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names)
