@@ -31,7 +31,7 @@ from energon_prep.shards.ledger import finished
 from energon_prep.sources.base import Source
 from energon_prep.sources.detect import open_source
 from energon_prep.storage import PRIVATE_DIR, LocalStorage, publish_bytes
-from energon_prep.targets import Target, get_target
+from energon_prep.targets import Target, get_target, require_fit
 from energon_prep.targets.serialize import dumps_pickle
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def encode(
     every sample. Raises PrepError when the run cannot go on; what is finished by then is kept.
     """
     resolved = load_recipe(recipe, changes)
-    target = get_target(resolved.target)
+    target = _target(resolved)
     reject_limit = RejectLimit.parse(max_rejects)
     opened = open_source(
         str(source),
@@ -139,11 +139,19 @@ def dry_run(
 ) -> tuple[Recipe, dict[str, Any], PlanSummary]:
     """What ``encode`` would do: the resolved recipe, the recognised source and its plan. Writes nothing."""
     resolved = load_recipe(recipe, changes)
-    get_target(resolved.target)
+    _target(resolved)
     opened = open_source(str(source), kind=source_kind, max_bytes=resolved.limits.max_bytes)
     shards = make_plan(opened, samples_per_shard=resolved.samples_per_shard, limit=limit)
     sizes = [shard.num_samples for shard in shards]
     return resolved, opened.describe(), PlanSummary(num_shards=len(sizes), num_samples=sum(sizes))
+
+
+def _target(recipe: Recipe) -> Target:
+    """The recipe's target, which must be able to store what the recipe makes."""
+    target = get_target(recipe.target)
+    num_sizes = 1 + len(recipe.resize.more_resolutions)
+    require_fit(target, text_names=[text.name for text in recipe.text], num_sizes=num_sizes)
+    return target
 
 
 def _plan(

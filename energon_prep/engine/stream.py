@@ -240,8 +240,8 @@ def _write(outcome: list[EncodedSample] | Reject, target: Target, writer: ShardW
 
 
 def _parts(sample: EncodedSample, target: Target) -> dict[str, bytes]:
-    values = target.build(sample)
     try:
+        values = target.build(sample)
         target.check(values)
     except ContractError as error:
         raise SampleError("target", f"not what {target.name} reads", str(error)) from error

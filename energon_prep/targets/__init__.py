@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from energon_prep.errors import PrepError
 from energon_prep.targets.base import ContractError, Target
 from energon_prep.targets.dit import DiT
+from energon_prep.targets.flux import Flux
+from energon_prep.targets.generic import Generic
+from energon_prep.targets.mlperf_flux import MLPerfFlux
 from energon_prep.targets.nemo_dit import NeMoDiT
+from energon_prep.targets.primus_flux import PrimusFlux
+from energon_prep.targets.wan import Wan
 
-__all__ = ["TARGETS", "ContractError", "Target", "get_target"]
+__all__ = ["TARGETS", "ContractError", "Target", "get_target", "require_fit"]
 
-TARGETS: dict[str, Callable[[], Target]] = {"dit": DiT, "nemo-dit": NeMoDiT}
+TARGETS: dict[str, Callable[[], Target]] = {
+    "dit": DiT,
+    "nemo-dit": NeMoDiT,
+    "wan": Wan,
+    "flux": Flux,
+    "primus-flux": PrimusFlux,
+    "mlperf-flux": MLPerfFlux,
+    "generic": Generic,
+}
 
 
 def get_target(name: str) -> Target:
@@ -19,3 +32,17 @@ def get_target(name: str) -> Target:
     if name not in TARGETS:
         raise PrepError(f"there is no target {name!r}: the targets are {', '.join(TARGETS)}")
     return TARGETS[name]()
+
+
+def require_fit(target: Target, *, text_names: Sequence[str], num_sizes: int) -> None:
+    """Raise PrepError if a recipe with these text encoders and so many resolutions cannot end in the target."""
+    if target.text_names is not None and sorted(text_names) != sorted(target.text_names):
+        raise PrepError(
+            f"target {target.name} stores the embeddings of text encoders named {', '.join(target.text_names)}; "
+            f"the recipe has {', '.join(text_names)}"
+        )
+    if num_sizes > 1 and not target.several_sizes:
+        raise PrepError(
+            f"target {target.name} stores latents of one resolution, the recipe has {num_sizes}: "
+            "leave out more_resolutions, or use target generic"
+        )

@@ -17,6 +17,8 @@ class Target(Protocol):
 
     name: str
     part_names: tuple[str, ...]  #: in the order in which they are written
+    text_names: tuple[str, ...] | None  #: what the recipe's text encoders must be called; None: anything
+    several_sizes: bool  #: stores latents of more than one resolution
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         """Lay a sample out: part name -> tensor, array, dict or JSON-able. Not serialised, not checked."""

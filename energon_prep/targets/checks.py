@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from energon_prep.samples import TextEmbedding
 from energon_prep.targets.base import ContractError
 
 MAX_LATENT = 1e3  #: the trainers skip samples with a larger magnitude, without a word
@@ -27,12 +28,22 @@ def require_keys(part: str, info: Any, keys: Iterable[str]) -> None:
         raise ContractError(f"{part} lacks the key {missing[0]!r}, which the trainer reads")
 
 
-def require_latent(part: str, latent: Any, *, ndim: int, patch: int) -> None:
+def require_pooled(texts: Mapping[str, TextEmbedding], name: str) -> torch.Tensor:
+    """The pooled embedding [D] of one text encoder."""
+    pooled = texts[name].pooled
+    if pooled is None:
+        raise ContractError(f"text encoder {name!r} gives no pooled embedding: the target needs a CLIP there")
+    return pooled
+
+
+def require_latent(part: str, latent: Any, *, ndim: int, patch: int, channels: int | None = None) -> None:
     """A finite float tensor [C, ..., H, W] of ``ndim`` dimensions, H and W multiples of ``patch``."""
     if not isinstance(latent, torch.Tensor):
         raise ContractError(f"{part} is a {type(latent).__name__}, not a torch.Tensor")
     if latent.ndim != ndim:
         raise ContractError(f"{part} has shape {list(latent.shape)}, {latent.ndim} dimensions instead of {ndim}")
+    if channels is not None and latent.shape[0] != channels:
+        raise ContractError(f"{part} has shape {list(latent.shape)}, {latent.shape[0]} channels instead of {channels}")
     if latent.shape[-1] % patch or latent.shape[-2] % patch:
         raise ContractError(f"{part} has shape {list(latent.shape)}: height and width must be multiples of {patch}")
     if not latent.is_floating_point():
@@ -46,18 +57,35 @@ def require_latent(part: str, latent: Any, *, ndim: int, patch: int) -> None:
         raise ContractError(f"{part} is empty or exceeds {MAX_LATENT:g} in magnitude")
 
 
-def require_text(part: str, text: Any, *, max_tokens: int) -> None:
-    """Finite embeddings [S, D] with 1 <= S <= ``max_tokens``, as a tensor or an array, not all zero."""
+def require_text(part: str, text: Any, *, max_tokens: int, width: int | None = None, tensor: bool = False) -> None:
+    """Finite embeddings [S, D] with 1 <= S <= ``max_tokens``, not all zero; an array will do unless ``tensor``."""
+    if tensor and not isinstance(text, torch.Tensor):
+        raise ContractError(f"{part} is a {type(text).__name__}, not a torch.Tensor")
     if not isinstance(text, (torch.Tensor, np.ndarray)):
         raise ContractError(f"{part} is a {type(text).__name__}, not embeddings [S, D]")
     shape = list(text.shape)
     if len(shape) != 2 or not shape[1]:
         raise ContractError(f"{part} has shape {shape}, not [S, D]")
+    if width is not None and shape[1] != width:
+        raise ContractError(f"{part} has shape {shape}: width {shape[1]} instead of {width}")
     if not 1 <= shape[0] <= max_tokens:
         raise ContractError(f"{part} has {shape[0]} tokens, not 1 to {max_tokens}")
     values = torch.from_numpy(text) if isinstance(text, np.ndarray) and text.dtype.kind == "f" else text
+    _require_values(part, values)
+
+
+def require_vector(part: str, vector: Any, *, width: int | None) -> None:
+    """A finite tensor [D], not all zero."""
+    if not isinstance(vector, torch.Tensor):
+        raise ContractError(f"{part} is a {type(vector).__name__}, not a torch.Tensor")
+    if vector.ndim != 1 or (width is not None and len(vector) != width):
+        raise ContractError(f"{part} has shape {list(vector.shape)}, not [{width or 'D'}]")
+    _require_values(part, vector)
+
+
+def _require_values(part: str, values: Any) -> None:
     if not isinstance(values, torch.Tensor) or not values.is_floating_point():
-        raise ContractError(f"{part} is {text.dtype}, not a float dtype")
+        raise ContractError(f"{part} is {getattr(values, 'dtype', type(values))}, not a float dtype")
     if not bool(torch.isfinite(values).all()):
         raise ContractError(f"{part} has NaN or Inf")
     if not bool(values.any()):

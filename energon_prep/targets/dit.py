@@ -19,18 +19,19 @@ class DiT:
 
     name = "dit"
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
+    text_names: tuple[str, ...] | None = ("t5",)
+    several_sizes = False
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         return {"json": sample_metadata(sample), "pickle": self.build_text(sample.texts), "pth": sample.latent}
 
     def build_text(self, texts: Mapping[str, TextEmbedding]) -> torch.Tensor:
-        (text,) = texts.values()
-        return text.tokens
+        return texts["t5"].tokens
 
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names)
         require_keys("json", parts["json"], ())
-        require_text("pickle", parts["pickle"], max_tokens=MAX_TOKENS)
+        require_text("pickle", parts["pickle"], max_tokens=MAX_TOKENS, tensor=True)
         require_latent("pth", parts["pth"], ndim=4, patch=2)
 
     def subflavors(self) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class NeMoDiT:
 
     name = "nemo-dit"
     part_names: tuple[str, ...] = (".json", ".pickle", ".pth")
+    text_names: tuple[str, ...] | None = ("t5",)
+    several_sizes = False
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         info = sample_metadata(sample)
@@ -38,8 +40,7 @@ class NeMoDiT:
         return {".json": info, ".pickle": embeddings if is_image else [embeddings], ".pth": sample.latent}
 
     def build_text(self, texts: Mapping[str, TextEmbedding]) -> np.ndarray[Any, np.dtype[np.float16]]:
-        (text,) = texts.values()
-        return text.tokens.float().numpy().astype(np.float16)
+        return texts["t5"].tokens.float().numpy().astype(np.float16)
 
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+from cookers.safe import load_json, load_pickle, load_pth
 from energon_prep.errors import PrepError
 from energon_prep.samples import EncodedSample, SampleInfo, Size, TextEmbedding
-from energon_prep.targets import TARGETS, ContractError, get_target
+from energon_prep.targets import TARGETS, ContractError, get_target, require_fit
+from energon_prep.targets.serialize import serialize
+
+CHANNELS = {"mlperf-flux": 32}
+VIDEO = ("dit", "nemo-dit", "wan", "generic")
+WIDTHS = {"dit": 1024, "nemo-dit": 1024, "generic": 8}
 
 
-def encoded(*, frames: int = 1, metadata: dict[str, Any] | None = None) -> EncodedSample:
+def encoded(name: str = "dit", *, frames: int = 1, metadata: dict[str, Any] | None = None) -> EncodedSample:
+    """A sample as the recipes of that target make it."""
     info = SampleInfo(
         serial=7,
         key="cats/1",
@@ -29,38 +38,60 @@ def encoded(*, frames: int = 1, metadata: dict[str, Any] | None = None) -> Encod
         original_width=960,
         sizes={"64x96": Size(height=64, width=96, crop=(0, 0, 640, 960))},
     )
-    hidden = torch.randn(3, 1024).bfloat16()
+    hidden = torch.randn(3, WIDTHS.get(name, 4096)).bfloat16()
     text = TextEmbedding(hidden=hidden, pooled=None, num_tokens=3, truncated=False)
-    latent = torch.randn(16, 1 + (frames - 1) // 4, 8, 12).bfloat16()
-    return EncodedSample(info=info, latents={"64x96": latent}, texts={"t5": text})
+    clip = TextEmbedding(hidden=None, pooled=torch.randn(768).bfloat16(), num_tokens=3, truncated=False)
+    texts = {key: clip if key == "clip" else text for key in get_target(name).text_names or ("t5", "clip")}
+    latent = torch.randn(CHANNELS.get(name, 16), 1 + (frames - 1) // 4, 8, 12).bfloat16()
+    return EncodedSample(info=info, latents={"64x96": latent}, texts=texts)
 
 
-@pytest.mark.parametrize("frames", [1, 9])
-@pytest.mark.parametrize("name", TARGETS)
+def read_back(parts: dict[str, Any]) -> dict[str, Any]:
+    """The parts as they come from the tar."""
+    loaders: dict[str, Callable[[bytes], Any]] = {"pth": load_pth, "pickle": load_pickle, "json": load_json}
+    return {part: loaders.get(part.rpartition(".")[2], bytes)(data) for part, data in serialize(parts).items()}
+
+
+@pytest.mark.parametrize(("name", "frames"), [(n, 1) for n in TARGETS] + [(n, 9) for n in VIDEO])
 def test_what_a_target_builds_it_accepts(name: str, frames: int) -> None:
     target = get_target(name)
-    parts = target.build(encoded(frames=frames))
-    assert tuple(parts) == target.part_names
+    sample = encoded(name, frames=frames)
+    parts = target.build(sample)
+    assert set(target.part_names) <= set(parts)
     target.check(parts)
+    target.check(read_back(parts))
     info = next(value for part, value in parts.items() if part.endswith("json"))
-    assert info["latent_shape"] == [16, 1 + (frames - 1) // 4, 8, 12]
+    assert info["latent_shape"] == list(sample.latent.shape)
     assert (info["height"], info["width"], info["aspect_ratio"]) == (64, 96, 1.5)
     assert info["media"] == ("image" if frames == 1 else "video")
 
 
+@pytest.mark.parametrize("name", sorted(set(TARGETS) - set(VIDEO)))
+def test_a_clip_is_refused_where_images_are_trained(name: str) -> None:
+    with pytest.raises(ContractError, match="the latent has 3 frames: this target takes images"):
+        get_target(name).build(encoded(name, frames=9))
+
+
+def test_the_subflavors_name_the_target() -> None:
+    assert get_target("primus-flux").subflavors() == {"target": "primus-flux", "encoding": "preencoded"}
+    assert all(get_target(name).subflavors()["target"] == name for name in TARGETS)
+
+
 def test_the_json_has_the_same_keys_in_every_target() -> None:
     common = set(get_target("dit").build(encoded())["json"])
-    assert common <= set(get_target("nemo-dit").build(encoded())[".json"])
+    for name in TARGETS:
+        parts = get_target(name).build(encoded(name))
+        assert common <= set(parts.get("json") or parts[".json"]), name
 
 
 def test_nemo_dit_stores_what_nemo_reads() -> None:
     target = get_target("nemo-dit")
-    image = target.build(encoded(metadata={"aesthetic": 6}))
+    image = target.build(encoded("nemo-dit", metadata={"aesthetic": 6}))
     assert isinstance(image[".pickle"], np.ndarray)
     assert image[".pickle"].dtype == np.float16
     assert image[".json"]["aesthetic_score"] == 6.0
     assert (image[".json"]["image_height"], image[".json"]["image_width"]) == (64, 96)
-    video = target.build(encoded(frames=9))
+    video = target.build(encoded("nemo-dit", frames=9))
     assert isinstance(video[".pickle"], list)
     assert video[".pickle"][0].shape == (3, 1024)
     assert video[".json"]["aesthetic_score"] == 0.0
@@ -95,8 +126,8 @@ DIT_DAMAGE = [
     (_set("pickle", lambda x: x[:0]), "pickle has 0 tokens, not 1 to 512"),
     (_set("pickle", lambda x: x * 0), "pickle is all zero"),
     (_set("pickle", lambda x: x * float("inf")), "pickle has NaN or Inf"),
-    (_set("pickle", lambda x: [x]), "pickle is a list, not embeddings"),
-    (_set("pickle", lambda x: np.array([[object()]])), "pickle is object, not a float dtype"),
+    (_set("pickle", lambda x: [x]), "pickle is a list, not a torch.Tensor"),
+    (_set("pickle", lambda x: x.float().numpy()), "pickle is a ndarray, not a torch.Tensor"),
     (_set("json", lambda x: [x]), "json is a list, not an object"),
     (lambda parts: parts.pop("pickle"), "part 'pickle' is missing"),
 ]
@@ -125,12 +156,96 @@ NEMO_DAMAGE = [
 @pytest.mark.parametrize(("damage", "frames", "message"), NEMO_DAMAGE)
 def test_nemo_dit_refuses(damage: Callable[[dict[str, Any]], None], frames: int, message: str) -> None:
     target = get_target("nemo-dit")
-    parts = target.build(encoded(frames=frames))
+    parts = target.build(encoded("nemo-dit", frames=frames))
     damage(parts)
     with pytest.raises(ContractError, match=message):
         target.check(parts)
 
 
+def _key(part: str, key: str, change: Callable[[Any], Any]) -> Callable[[dict[str, Any]], None]:
+    def damage(parts: dict[str, Any]) -> None:
+        parts[part] = {**parts[part], key: change(parts[part][key])}
+
+    return damage
+
+
+OTHER_DAMAGE = [
+    ("wan", _set("pth", lambda x: x[:15].clone()), "15 channels instead of 16"),
+    ("wan", _set("pth", lambda x: x[..., :7].clone()), "multiples of 2"),
+    ("wan", _set("pickle", lambda x: x[None]), r"\[1, 3, 4096\], not \[S, D\]"),
+    ("wan", _set("pickle", lambda x: x[:, :1024].clone()), "width 1024 instead of 4096"),
+    ("wan", _set("pickle", lambda x: torch.ones(600, 4096)), "600 tokens, not 1 to 512"),
+    ("flux", _set("pth", lambda x: x[:, None]), "4 dimensions instead of 3"),
+    ("flux", _set("pth", lambda x: x[:, :7].clone()), "multiples of 2"),
+    ("flux", _set("pickle", lambda x: x["prompt_embeds"]), "pickle is a Tensor, not an object"),
+    ("flux", _key("pickle", "prompt_embeds", lambda x: x[None]), r"prompt_embeds has shape \[1, 3, 4096\]"),
+    ("flux", _key("pickle", "pooled_prompt_embeds", lambda x: x[None]), r"has shape \[1, 768\], not \[768\]"),
+    ("flux", _key("pickle", "pooled_prompt_embeds", lambda x: x * float("nan")), "has NaN or Inf"),
+    ("primus-flux", lambda parts: parts.pop("latents.pth"), "part 'latents.pth' is missing"),
+    ("primus-flux", lambda parts: parts.update({"mean.pth": parts["latents.pth"]}), "one without the other"),
+    ("primus-flux", _set("caption.txt", lambda x: b"\xff"), "not UTF-8"),
+    ("mlperf-flux", _set("t5.bytes", lambda x: b"junk"), "t5.bytes is no npy file"),
+    ("mlperf-flux", _set("mean.bytes", lambda x: _npy(np.zeros((16, 8, 12), np.float32))), "is float32, not uint16"),
+    ("mlperf-flux", _set("mean.bytes", lambda x: _npy(np.full((16, 8, 12), 0x7FC0, np.uint16))), "has NaN"),
+    ("mlperf-flux", _set("mean.bytes", lambda x: _npy(np.ones((16, 8, 10), np.uint16))), "different shapes"),
+    ("mlperf-flux", lambda parts: parts["json"].pop("key"), "lacks the key 'key'"),
+    ("generic", lambda parts: parts.pop("pth"), "there is no latent"),
+    ("generic", _key("pickle", "t5", lambda x: {}), "'t5' is not a dict of hidden and pooled"),
+    ("generic", _key("pickle", "t5", lambda x: {"hidden": x["hidden"] * 0}), "pickle t5 hidden is all zero"),
+]
+
+
+def _npy(array: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), OTHER_DAMAGE)
+def test_others_refuse(name: str, damage: Callable[[dict[str, Any]], None], message: str) -> None:
+    target = get_target(name)
+    parts = target.build(encoded(name))
+    damage(parts)
+    with pytest.raises(ContractError, match=message):
+        target.check(parts)
+
+
+def test_mlperf_needs_moments_and_keeps_the_bits() -> None:
+    target = get_target("mlperf-flux")
+    sample = encoded("mlperf-flux")
+    parts = target.build(sample)
+    bits = np.load(io.BytesIO(parts["logvar.bytes"]))
+    assert bits.dtype == np.uint16
+    assert torch.equal(torch.from_numpy(bits).view(torch.bfloat16), sample.latent[16:, 0])
+    with pytest.raises(ContractError, match=r"set visual\.posterior=moments"):
+        target.build(encoded("flux"))
+
+
+def test_primus_stores_moments_when_there_are() -> None:
+    parts = get_target("primus-flux").build(encoded("mlperf-flux"))
+    assert torch.equal(parts["latents.pth"], parts["mean.pth"])
+    assert parts["logvar.pth"].shape == (16, 8, 12)
+    get_target("primus-flux").check(parts)
+
+
+def test_generic_names_the_latents_of_several_resolutions() -> None:
+    sample = encoded("generic")
+    sample = dataclasses.replace(sample, latents={"512": sample.latent, "256": sample.latent[..., :4, :6].clone()})
+    parts = get_target("generic").build(sample)
+    assert [part for part in parts if part.endswith("pth")] == ["512.pth", "256.pth"]
+    get_target("generic").check(parts)
+    assert set(parts["pickle"]) == {"t5", "clip"}
+    assert set(parts["pickle"]["clip"]) == {"pooled"}
+
+
+def test_a_recipe_that_does_not_fit_is_told_before_it_runs() -> None:
+    require_fit(get_target("flux"), text_names=["clip", "t5"], num_sizes=1)
+    with pytest.raises(PrepError, match="text encoders named t5, clip; the recipe has t5"):
+        require_fit(get_target("flux"), text_names=["t5"], num_sizes=1)
+    with pytest.raises(PrepError, match="latents of one resolution, the recipe has 2"):
+        require_fit(get_target("dit"), text_names=["t5"], num_sizes=2)
+
+
 def test_an_unknown_target_names_those_there_are() -> None:
-    with pytest.raises(PrepError, match="no target 'wam': the targets are dit, nemo-dit"):
+    with pytest.raises(PrepError, match="no target 'wam': the targets are dit, nemo-dit, wan"):
         get_target("wam")

@@ -1,0 +1,59 @@
+"""Station 4, targets: any encoders, for trainers that read with our own task encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from energon_prep.samples import EncodedSample, TextEmbedding
+from energon_prep.targets.base import ContractError
+from energon_prep.targets.checks import require_keys, require_latent, require_parts, require_text, require_vector
+from energon_prep.targets.metadata import sample_metadata
+
+
+class Generic:
+    """Latents and every text encoder's embeddings, in the recipe's dtypes.
+
+    ``pth`` is the latent [C, T, H, W] (of posterior "moments" [2 C, T, H, W]: means, log-variances); of several
+    resolutions each has its own part, ``512.pth``, ``256.pth``. ``pickle`` is a dict: text encoder ->
+    {"hidden": [S, D], "pooled": [D']}, what it does not give left out. ``json`` metadata.
+    """
+
+    name = "generic"
+    part_names: tuple[str, ...] = ("json", "pickle")
+    text_names: tuple[str, ...] | None = None
+    several_sizes = True
+
+    def build(self, sample: EncodedSample) -> dict[str, Any]:
+        several = len(sample.latents) > 1
+        latents = {f"{name}.pth" if several else "pth": latent for name, latent in sample.latents.items()}
+        return {"json": sample_metadata(sample), "pickle": self.build_text(sample.texts), **latents}
+
+    def build_text(self, texts: Mapping[str, TextEmbedding]) -> dict[str, dict[str, torch.Tensor]]:
+        given = {name: {"hidden": text.hidden, "pooled": text.pooled} for name, text in texts.items()}
+        return {
+            name: {kind: tensor for kind, tensor in kinds.items() if tensor is not None}
+            for name, kinds in given.items()
+        }
+
+    def check(self, parts: Mapping[str, Any]) -> None:
+        require_parts(parts, self.part_names)
+        require_keys("json", parts["json"], ())
+        require_keys("pickle", parts["pickle"], ())
+        for name, kinds in parts["pickle"].items():
+            if not isinstance(kinds, dict) or not kinds or not kinds.keys() <= {"hidden", "pooled"}:
+                raise ContractError(f"pickle: {name!r} is not a dict of hidden and pooled embeddings")
+            if "hidden" in kinds:
+                require_text(f"pickle {name} hidden", kinds["hidden"], max_tokens=2**16, tensor=True)
+            if "pooled" in kinds:
+                require_vector(f"pickle {name} pooled", kinds["pooled"], width=None)
+        latents = [part for part in parts if part == "pth" or part.endswith(".pth")]
+        if not latents:
+            raise ContractError(f"there is no latent: no part pth or RESOLUTION.pth among {', '.join(sorted(parts))}")
+        for part in latents:
+            require_latent(part, parts[part], ndim=4, patch=1)
+
+    def subflavors(self) -> dict[str, Any]:
+        return {"target": self.name}

@@ -1,0 +1,94 @@
+"""Station 4, targets: FLUX.1 of NVIDIA's MLPerf training (v5.1, ``FluxTaskEncoder``)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from energon_prep.samples import EncodedSample, TextEmbedding
+from energon_prep.targets.base import ContractError
+from energon_prep.targets.checks import (
+    require_keys,
+    require_latent,
+    require_parts,
+    require_pooled,
+    require_text,
+    require_vector,
+)
+from energon_prep.targets.flux import CHANNELS, MAX_TOKENS, POOLED_WIDTH, TEXT_WIDTH, image_latent
+from energon_prep.targets.metadata import sample_metadata
+
+
+class MLPerfFlux:
+    """bfloat16 tensors as npy files of uint16: ``mean.bytes`` and ``logvar.bytes`` [16, H, W] (the VAE's own, not
+    normalised: the training draws and normalises), ``t5.bytes`` [S, 4096], ``clip.bytes`` [768]; ``json`` with ``key``.
+    """
+
+    name = "mlperf-flux"
+    part_names: tuple[str, ...] = ("json", "clip.bytes", "logvar.bytes", "mean.bytes", "t5.bytes")
+    text_names: tuple[str, ...] | None = ("t5", "clip")
+    several_sizes = False
+
+    def build(self, sample: EncodedSample) -> dict[str, Any]:
+        moments = image_latent(sample.latent)
+        if len(moments) != 2 * CHANNELS:
+            raise ContractError(
+                f"the latent has {len(moments)} channels, mean and log-variance have {2 * CHANNELS}: "
+                "set visual.posterior=moments"
+            )
+        text = self.build_text(sample.texts)
+        return {
+            "json": sample_metadata(sample),
+            "clip.bytes": text["clip"],
+            "logvar.bytes": dumps_bf16(moments[CHANNELS:]),
+            "mean.bytes": dumps_bf16(moments[:CHANNELS]),
+            "t5.bytes": text["t5"],
+        }
+
+    def build_text(self, texts: Mapping[str, TextEmbedding]) -> dict[str, bytes]:
+        return {
+            "clip": dumps_bf16(require_pooled(texts, "clip")),
+            "t5": dumps_bf16(texts["t5"].tokens),
+        }
+
+    def check(self, parts: Mapping[str, Any]) -> None:
+        require_parts(parts, self.part_names)
+        require_keys("json", parts["json"], ("key",))
+        require_vector("clip.bytes", loads_bf16("clip.bytes", parts["clip.bytes"]), width=POOLED_WIDTH)
+        t5 = loads_bf16("t5.bytes", parts["t5.bytes"])
+        require_text("t5.bytes", t5, max_tokens=MAX_TOKENS, width=TEXT_WIDTH)
+        shapes = set()
+        for part in ("mean.bytes", "logvar.bytes"):
+            moments = loads_bf16(part, parts[part])
+            require_latent(part, moments, ndim=3, patch=2, channels=CHANNELS)
+            shapes.add(moments.shape)
+        if len(shapes) > 1:
+            raise ContractError("mean.bytes and logvar.bytes have different shapes")
+
+    def subflavors(self) -> dict[str, Any]:
+        return {"target": self.name}
+
+
+def dumps_bf16(tensor: torch.Tensor) -> bytes:
+    """An npy file of uint16 whose bits are the tensor's in bfloat16."""
+    buffer = io.BytesIO()
+    bits = tensor.detach().to("cpu", torch.bfloat16).contiguous().view(torch.uint16)
+    np.save(buffer, bits.numpy(), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def loads_bf16(part: str, data: Any) -> torch.Tensor:
+    """The tensor of such a file. Raises ContractError for anything else."""
+    if not isinstance(data, bytes):
+        raise ContractError(f"{part} is a {type(data).__name__}, not the bytes of an npy file")
+    try:
+        bits = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError, TypeError) as error:
+        raise ContractError(f"{part} is no npy file ({error})") from error
+    if not isinstance(bits, np.ndarray) or bits.dtype != np.uint16:
+        raise ContractError(f"{part} is {getattr(bits, 'dtype', 'an archive')}, not uint16 (the bits of bfloat16)")
+    return torch.from_numpy(bits.copy()).view(torch.bfloat16)

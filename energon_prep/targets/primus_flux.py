@@ -1,0 +1,73 @@
+"""Station 4, targets: FLUX of AMD Primus (``EncodedDiffusionTaskEncoder``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from energon_prep.samples import EncodedSample, TextEmbedding
+from energon_prep.targets.base import ContractError
+from energon_prep.targets.checks import (
+    require_latent,
+    require_parts,
+    require_pooled,
+    require_text,
+    require_vector,
+)
+from energon_prep.targets.flux import CHANNELS, MAX_TOKENS, POOLED_WIDTH, TEXT_WIDTH, image_latent
+from energon_prep.targets.metadata import sample_metadata
+
+
+class PrimusFlux:
+    """One ``.pth`` part for each tensor, and the caption; with posterior "moments" ``mean.pth`` and ``logvar.pth`` too.
+
+    ``latents.pth`` [16, H, W], ``prompt_embeds.pth`` [S, 4096], ``pooled_prompt_embeds.pth`` [768], ``caption.txt``.
+    """
+
+    name = "primus-flux"
+    part_names: tuple[str, ...] = (
+        "json",
+        "caption.txt",
+        "prompt_embeds.pth",
+        "pooled_prompt_embeds.pth",
+        "latents.pth",
+    )
+    text_names: tuple[str, ...] | None = ("t5", "clip")
+    several_sizes = False
+
+    def build(self, sample: EncodedSample) -> dict[str, Any]:
+        latent = image_latent(sample.latent)
+        mean, logvar = (latent[:CHANNELS], latent[CHANNELS:]) if len(latent) == 2 * CHANNELS else (latent, None)
+        parts = {
+            "json": sample_metadata(sample),
+            "caption.txt": sample.info.caption.encode(),
+            **{f"{name}.pth": tensor for name, tensor in self.build_text(sample.texts).items()},
+            "latents.pth": mean.clone(),
+        }
+        if logvar is not None:
+            parts |= {"mean.pth": mean.clone(), "logvar.pth": logvar.clone()}
+        return parts
+
+    def build_text(self, texts: Mapping[str, TextEmbedding]) -> dict[str, torch.Tensor]:
+        return {"prompt_embeds": texts["t5"].tokens, "pooled_prompt_embeds": require_pooled(texts, "clip")}
+
+    def check(self, parts: Mapping[str, Any]) -> None:
+        require_parts(parts, self.part_names[1:])
+        try:
+            parts["caption.txt"].decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ContractError(f"caption.txt is not UTF-8 ({error})") from error
+        require_text(
+            "prompt_embeds.pth", parts["prompt_embeds.pth"], max_tokens=MAX_TOKENS, width=TEXT_WIDTH, tensor=True
+        )
+        require_vector("pooled_prompt_embeds.pth", parts["pooled_prompt_embeds.pth"], width=POOLED_WIDTH)
+        if ("mean.pth" in parts) != ("logvar.pth" in parts):
+            raise ContractError("of mean.pth and logvar.pth there is one without the other")
+        for part in ("latents.pth", "mean.pth", "logvar.pth"):
+            if part in parts:
+                require_latent(part, parts[part], ndim=3, patch=2, channels=CHANNELS)
+
+    def subflavors(self) -> dict[str, Any]:
+        return {"target": self.name, "encoding": "preencoded"}
