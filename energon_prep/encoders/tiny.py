@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import shutil
 import tempfile
@@ -17,22 +16,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 
 from energon_prep.encoders.catalog import TEXT_FAMILIES, VISUAL_FAMILIES, Family, ModelInfo, Size, find, lookup
 from energon_prep.encoders.checkpoint import text_subfolders, tokenizer_subfolders
+from energon_prep.encoders.tiny_fill import fill
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
 
 logger = logging.getLogger(__name__)
 
-_SEED = 20240501
 _CLASSES: Mapping[Family, tuple[str, str]] = {
     "autoencoder-kl": ("diffusers", "AutoencoderKL"),
     "cosmos-jit": ("torch", "jit.ScriptModule"),
-    "t5": ("transformers", "T5EncoderModel"),
-    "umt5": ("transformers", "UMT5EncoderModel"),
-    "clip": ("transformers", "CLIPTextModel"),
 }
 
 
@@ -121,39 +116,23 @@ def _publish(aside: Path, folder: Path) -> None:
 
 def _build(encoders: Mapping[str, ModelInfo], size: Size, folder: Path) -> None:
     from energon_prep.encoders.quiet import quiet_libraries
+    from energon_prep.encoders.tiny_text_models import TEXT_CLASSES, save_text
 
     index: dict[str, Any] = {"_class_name": "DiffusionPipeline"}
     with quiet_libraries(), torch.random.fork_rng(devices=[]):
         for subfolder, info in encoders.items():
-            index[subfolder] = _CLASSES[info.family]
             if info.family in TEXT_FAMILIES:
+                index[subfolder] = ("transformers", TEXT_CLASSES[info.family])
                 tokenizer = tokenizer_subfolders(subfolder)[0]
                 index[tokenizer] = ("transformers", "AutoTokenizer")
-                _save_text(info, size, folder / subfolder, folder / tokenizer)
-            elif info.family == "cosmos-jit":
+                save_text(info, size, folder / subfolder, folder / tokenizer)
+                continue
+            index[subfolder] = _CLASSES[info.family]
+            if info.family == "cosmos-jit":
                 _save_cosmos(info.architecture(size), folder / subfolder)
             else:
                 _save_autoencoder(info.architecture(size), folder / subfolder)
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-
-def _save_text(info: ModelInfo, size: Size, folder: Path, tokenizer_folder: Path) -> None:
-    import transformers
-
-    from energon_prep.encoders.tiny_tokenizers import save_tokenizer
-
-    ids = save_tokenizer(info.family, tokenizer_folder)
-    architecture = {**ids, **info.architecture(size)}
-    config_class = {
-        "t5": transformers.T5Config,
-        "umt5": transformers.UMT5Config,
-        "clip": transformers.CLIPTextConfig,
-    }[info.family]
-    with torch.device("meta"):
-        model = getattr(transformers, _CLASSES[info.family][1])(config_class(**architecture))
-    model = _fill(model, d_kv=architecture.get("d_kv", 1))
-    model.tie_weights()
-    model.save_pretrained(folder, safe_serialization=True)
 
 
 def _save_autoencoder(architecture: dict[str, Any], folder: Path) -> None:
@@ -161,7 +140,7 @@ def _save_autoencoder(architecture: dict[str, Any], folder: Path) -> None:
 
     with torch.device("meta"):
         model = AutoencoderKL(**architecture)
-    _fill(model).save_pretrained(folder, safe_serialization=True)
+    fill(model).save_pretrained(folder, safe_serialization=True)
 
 
 def _save_cosmos(architecture: dict[str, Any], folder: Path) -> None:
@@ -170,36 +149,6 @@ def _save_cosmos(architecture: dict[str, Any], folder: Path) -> None:
     with torch.device("meta"):
         model = CosmosEncoder(**architecture).eval()
     folder.mkdir()
-    torch.jit.script(_fill(model)).save(str(folder / "encoder.jit"))
+    torch.jit.script(fill(model)).save(str(folder / "encoder.jit"))
     config = {"architectures": ["CosmosTokenizer"], **architecture}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def _fill(model: Any, *, d_kv: int = 1) -> Any:
-    """Give ``model``, which is on the meta device, its values.
-
-    Uniform draws, because torch's normal ones differ in the last bits from one CPU to another. The widths are those
-    of the models' own initialisation: activations of about 1 everywhere, attention scores too.
-    """
-    nn.Module.to(model, torch.bfloat16)  # diffusers' own warns
-    model = model.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(_SEED)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim == 1:
-                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
-                continue
-            draw = torch.rand(parameter.shape, generator=generator).sub_(0.5)
-            parameter.copy_(draw.mul_(math.sqrt(12) * _std(name, parameter, d_kv)))
-    return model
-
-
-def _std(name: str, parameter: nn.Parameter, d_kv: int) -> float:
-    if "shared" in name or "embed_tokens" in name or "relative_attention_bias" in name:
-        return 1.0
-    if "_embedding" in name:  # CLIP's
-        return 0.02
-    fan_in = math.prod(parameter.shape[1:])
-    if name.endswith(".q.weight"):  # T5 does not divide its attention scores by sqrt(d_kv)
-        fan_in *= d_kv
-    return 1 / math.sqrt(fan_in)

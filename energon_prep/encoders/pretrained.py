@@ -1,0 +1,53 @@
+"""Station 3, encoders: loads weights into a model, frozen, and says what can be done where they do not load."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from energon_prep.encoders.checkpoint import Checkpoint, EncoderSource, unusable
+from energon_prep.encoders.quiet import quiet_libraries
+from energon_prep.errors import PrepError
+
+logger = logging.getLogger(__name__)
+
+# What loading raises for files that are missing, cut, of another architecture, or pickles with code in them.
+_LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError, SafetensorError)
+
+
+def pretrained(model_class: Any, checkpoint: Checkpoint, **kwargs: Any) -> Any:
+    """``from_pretrained``, frozen; a checkpoint that leaves weights at random values is refused.
+
+    safetensors are preferred, and pickles are read with ``weights_only``: both are the libraries' own defaults.
+    """
+    location, place = checkpoint.pretrained(checkpoint.main)
+    model, report = model_class.from_pretrained(location, output_loading_info=True, **place, **kwargs)
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise unusable(checkpoint.source, f"its weights lack {len(missing)} tensors of the model: {missing[0]} ...")
+    return model.eval().requires_grad_(False)
+
+
+def on_device(model: Any, device: torch.device) -> Any:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # out of memory, or a torch without that device
+        raise PrepError(f"cannot put the {type(model).__name__} on {device}: {error}; try --device cpu") from error
+
+
+@contextlib.contextmanager
+def loading(source: EncoderSource) -> Iterator[None]:
+    """Quiet libraries, and PrepError for weights that do not load."""
+    logger.info("loading the %s encoder %s", source.kind, source.built or source.location)
+    try:
+        with quiet_libraries():
+            yield
+    except _LOAD_ERRORS as error:
+        problem = " ".join(str(error).split())[:400] or type(error).__name__
+        raise unusable(source, f"loading it failed: {problem}") from error
