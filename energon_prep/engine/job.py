@@ -13,7 +13,7 @@ import torch
 from energon_prep.decode.media import decode_media, resolutions
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
 from energon_prep.encoders.weights import load_texts, load_visual
-from energon_prep.engine.stream import Stations
+from energon_prep.engine.stations import Stations
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
 from energon_prep.sources.detect import make_source

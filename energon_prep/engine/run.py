@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.engine.destination import clear, refuse_foreign
+from energon_prep.engine.encoding import encode_captions
 from energon_prep.engine.executors.local import LocalExecutor
 from energon_prep.engine.job import Encoders, Job, build_stations, load_encoders, num_cpus, resolve_device
 from energon_prep.engine.manifest import read_run, refuse_other, versions, write_run
@@ -22,7 +23,6 @@ from energon_prep.engine.plan import (
     read_plan,
     write_plan,
 )
-from energon_prep.engine.stream import encode_captions
 from energon_prep.engine.tally import RejectLimit, Tally
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe

@@ -13,7 +13,9 @@ import torch
 
 from cookers.safe import load_json, load_pickle, load_pth
 from energon_prep.engine.plan import make_plan
-from energon_prep.engine.stream import Stations, decode_ahead, encode_shard, number_samples
+from energon_prep.engine.reading import decode_ahead, number_samples
+from energon_prep.engine.stations import Stations
+from energon_prep.engine.stream import encode_shards
 from energon_prep.engine.tally import Tally
 from energon_prep.recipes.load import load_recipe
 from energon_prep.samples import Frames, PendingSample, RawSample
@@ -43,9 +45,7 @@ def run(dest: Path, line: Stations, *, workers: int = 1, size: int = 20) -> tupl
     shards = list(make_plan(line.source, samples_per_shard=size))
     tally = Tally(num_planned=sum(shard.num_samples for shard in shards))
     with ThreadPoolExecutor(workers) as pool:
-        entries = [
-            encode_shard(shard, line, storage=LocalStorage(dest), pool=pool, ahead=4, tally=tally) for shard in shards
-        ]
+        entries = list(encode_shards(shards, line, storage=LocalStorage(dest), pool=pool, ahead=4, tally=tally))
     tally.finish()
     return entries, tally
 
@@ -186,3 +186,36 @@ def test_originals_are_carried(tmp_path: Path) -> None:
     (entry,), _ = run(tmp_path, stations(Numbers(2), carry=("media", "caption")))
     parts = members(tmp_path / entry.shard)
     assert (parts["samples/sample_000000001.png"], parts["samples/sample_000000001.txt"]) == (b"1", b"word ")
+
+
+def test_decoding_goes_on_beyond_the_end_of_a_shard(tmp_path: Path) -> None:
+    decoded: list[int] = []
+    at_first_shard: list[int] = []
+
+    def noting(raw: RawSample) -> Any:
+        decoded.append(int(raw.media))
+        return decode_number(raw)
+
+    class Noting(HashText):
+        def encode(self, token_ids: Any) -> Any:
+            time.sleep(0.05)
+            at_first_shard.append(max(decoded))
+            return super().encode(token_ids)
+
+    run(tmp_path, stations(Numbers(40), decode=noting, texts=((TEXT, Noting(TEXT)),), window=20))
+    assert at_first_shard[0] > 19, "the second shard must be decoded while the first is encoded"
+
+
+def test_an_error_in_the_writing_thread_stops_the_run_and_publishes_nothing_more(tmp_path: Path) -> None:
+    class Unwritable:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(get_target("dit"), name)
+
+        def check(self, parts: Any) -> None:
+            if parts["json"]["key"] == "25":
+                raise RuntimeError("broken in the writing thread")
+
+    with pytest.raises(RuntimeError, match="broken in the writing thread"):
+        run(tmp_path, stations(Numbers(60), target=Unwritable()))
+    assert not (tmp_path / "shard_000001.tar").exists()
+    assert not [p for p in (tmp_path / ".energon-prep/tmp").glob("*")]

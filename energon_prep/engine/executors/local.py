@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from energon_prep.engine.memory import keep_heap_small
 from energon_prep.engine.plan import ShardPlan
-from energon_prep.engine.stream import Stations, encode_shard
+from energon_prep.engine.stations import Stations
+from energon_prep.engine.stream import encode_shards
 from energon_prep.engine.tally import Tally
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import Storage
@@ -28,14 +29,13 @@ class LocalExecutor:
         keep_heap_small()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
         try:
-            for shard in shards:
-                yield encode_shard(
-                    shard,
-                    self._stations,
-                    storage=self._storage,
-                    pool=pool,
-                    ahead=_AHEAD * self._workers,
-                    tally=self._tally,
-                )
+            yield from encode_shards(
+                shards,
+                self._stations,
+                storage=self._storage,
+                pool=pool,
+                ahead=_AHEAD * self._workers,
+                tally=self._tally,
+            )
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,97 @@
+"""The engine's first stretch: plan -> read -> decode, in a pool, ahead of the models."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+
+from energon_prep.engine.plan import ShardPlan
+from energon_prep.engine.stations import Decode
+from energon_prep.errors import SampleError
+from energon_prep.samples import DecodedSample, Frames, PendingSample, RawSample, Reject, SampleInfo, Size
+from energon_prep.sources.base import Source
+
+#: What became of one raw sample: its clips, of which an image has one.
+Clips = list[DecodedSample]
+
+
+def number_samples(shard: ShardPlan, source: Source) -> Iterator[tuple[int, PendingSample]]:
+    """The shard's samples with their serial numbers."""
+    samples = itertools.chain.from_iterable(source.read(piece) for piece in shard.pieces)
+    return zip(range(shard.first_serial, shard.first_serial + shard.num_samples), samples, strict=True)
+
+
+def decode_ahead(
+    pending: Iterable[tuple[int, PendingSample]],
+    decode: Callable[[int, PendingSample], Clips | Reject],
+    *,
+    pool: Executor,
+    ahead: int,
+) -> Iterator[Clips | Reject]:
+    """Decode in the pool, at most ``ahead`` samples in advance; results come in the samples' own order."""
+    futures: deque[Future[Clips | Reject]] = deque()
+    try:
+        for serial, sample in pending:
+            futures.append(pool.submit(decode, serial, sample))
+            if len(futures) > ahead:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def decode_one(serial: int, sample: PendingSample, *, decode: Decode, carry: Sequence[str]) -> Clips | Reject:
+    """Read and decode one sample, in the pool."""
+    try:
+        raw = sample.load()
+        clips = decode(raw)
+    except SampleError as error:
+        return to_reject(error, serial=serial, key=sample.key, source=sample.source)
+    several = len(clips) > 1
+    return [
+        _decoded(serial, raw, clip, number if several else None, _carried(raw, carry))
+        for number, clip in enumerate(clips)
+    ]
+
+
+def to_reject(error: SampleError, *, serial: int, key: str, source: str) -> Reject:
+    return Reject(serial=serial, key=key, source=source, stage=error.stage, reason=error.reason, detail=error.detail)
+
+
+def _decoded(
+    serial: int, raw: RawSample, clip: Mapping[str, Frames], number: int | None, carried: dict[str, bytes]
+) -> DecodedSample:
+    main = next(iter(clip.values()))
+    info = SampleInfo(
+        serial=serial,
+        key=raw.key,
+        source=raw.source,
+        caption=raw.caption,
+        metadata=raw.metadata,
+        clip=number,
+        num_frames=main.pixels.shape[0],
+        framerate=main.framerate,
+        start=main.start,
+        original_height=main.original_height,
+        original_width=main.original_width,
+        sizes={
+            name: Size(height=view.pixels.shape[1], width=view.pixels.shape[2], crop=view.crop)
+            for name, view in clip.items()
+        },
+        carried=carried,
+    )
+    return DecodedSample(info=info, pixels={name: view.pixels for name, view in clip.items()})
+
+
+def _carried(raw: RawSample, carry: Sequence[str]) -> dict[str, bytes]:
+    """The originals that are kept, by part name: "jpg", "txt"."""
+    kept = {}
+    if "media" in carry:
+        kept[raw.media_name.rpartition(".")[2].lower() or "media"] = raw.media
+    if "caption" in carry:
+        kept["txt"] = raw.caption.encode()
+    return kept

@@ -1,0 +1,47 @@
+"""The engine's last stretch: an encoded sample -> the target's parts, checked -> the shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from energon_prep.engine.reading import to_reject
+from energon_prep.engine.tally import Tally
+from energon_prep.errors import SampleError
+from energon_prep.samples import EncodedSample, Reject
+from energon_prep.shards.writer import ShardWriter
+from energon_prep.targets.base import ContractError, Target
+from energon_prep.targets.serialize import serialize
+
+
+def write_window(
+    outcomes: Iterable[list[EncodedSample] | Reject], target: Target, writer: ShardWriter, tally: Tally
+) -> None:
+    """Write the encoded samples of a window in order, and note the rejects."""
+    for outcome in outcomes:
+        _write(outcome, target, writer, tally)
+
+
+def _write(outcome: list[EncodedSample] | Reject, target: Target, writer: ShardWriter, tally: Tally) -> None:
+    """Lay the sample's clips out as the target wants them, check them, write them all; or note the reject."""
+    if not isinstance(outcome, Reject):
+        try:
+            members = [(sample.info.clip, _parts(sample, target)) for sample in outcome]
+        except SampleError as error:
+            info = outcome[0].info
+            outcome = to_reject(error, serial=info.serial, key=info.key, source=info.source)
+        else:
+            truncated = any(text.truncated for sample in outcome for text in sample.texts.values())
+            writer.write(outcome[0].info.serial, members, truncated=truncated)
+            tally.add_written(truncated=truncated)
+            return
+    writer.reject(outcome)
+    tally.add_reject(outcome)
+
+
+def _parts(sample: EncodedSample, target: Target) -> dict[str, bytes]:
+    try:
+        values = target.build(sample)
+        target.check(values)
+    except ContractError as error:
+        raise SampleError("target", f"not what {target.name} reads", str(error)) from error
+    return {**serialize(values), **sample.info.carried}
