@@ -218,4 +218,4 @@ def test_an_error_in_the_writing_thread_stops_the_run_and_publishes_nothing_more
     with pytest.raises(RuntimeError, match="broken in the writing thread"):
         run(tmp_path, stations(Numbers(60), target=Unwritable()))
     assert not (tmp_path / "shard_000001.tar").exists()
-    assert not [p for p in (tmp_path / ".energon-prep/tmp").glob("*")]
+    assert not list((tmp_path / ".energon-prep/tmp").glob("*"))
