@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,20 @@ __all__ = [
 ]
 
 CATALOG: dict[str, ModelInfo] = {info.alias: info for info in (*VISUAL_MODELS, *TEXT_MODELS)}
-SUPPORTED = "AutoencoderKL (diffusers) and Cosmos (encoder.jit) for pixels, T5, UMT5 and CLIP (transformers) for text"
+SUPPORTED = (
+    "AutoencoderKL (diffusers) and Cosmos (encoder.jit) for pixels, "
+    "T5, UMT5, CLIP, Llama, Gemma 2 and Qwen2.5-VL (transformers) for text"
+)
 
+_TEXT_MODEL_TYPES: dict[str, Family] = {
+    "t5": "t5",
+    "umt5": "umt5",
+    "clip": "clip",
+    "clip_text_model": "clip",
+    "llama": "llama",
+    "gemma2": "gemma2",
+    "qwen2_5_vl": "qwen2.5-vl",
+}
 _HF_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -67,14 +79,16 @@ def local_folder(name: str) -> Path | None:
     return folder if name and folder.is_dir() else None
 
 
-def find(name: str) -> ModelInfo | None:
-    """The model with this alias or this hub id."""
-    return CATALOG.get(name) or next((info for info in CATALOG.values() if info.hf_id == name), None)
+def find(name: str, families: Collection[Family] = VISUAL_FAMILIES + TEXT_FAMILIES) -> ModelInfo | None:
+    """The model of these families with this alias or this hub id; a pipeline's id is that of several models."""
+    known = [info for info in CATALOG.values() if info.family in families]
+    return next((info for info in known if name == info.alias), None) or next(
+        (info for info in known if name == info.hf_id), None
+    )
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:
     """The family that a config.json belongs to; None if it is of no supported one."""
     if config.get("_class_name") == "AutoencoderKL":
         return "autoencoder-kl"
-    families: dict[str, Family] = {"t5": "t5", "umt5": "umt5", "clip": "clip", "clip_text_model": "clip"}
-    return families.get(str(config.get("model_type")))
+    return _TEXT_MODEL_TYPES.get(str(config.get("model_type")))

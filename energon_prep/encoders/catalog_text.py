@@ -37,13 +37,24 @@ def _t5(
     )
 
 
-def _clip(alias: str, hf_id: str, *, width: int, layers: int, heads: int) -> ModelInfo:
-    shared = {"hidden_size": width, "projection_dim": width, "max_position_embeddings": 77, "hidden_act": "quick_gelu"}
+def _clip(
+    alias: str,
+    hf_id: str,
+    *,
+    subfolder: str = "",
+    width: int,
+    layers: int,
+    heads: int,
+    activation: str = "quick_gelu",
+    pad_token: str | None = None,
+) -> ModelInfo:
+    shared = {"hidden_size": width, "projection_dim": width, "max_position_embeddings": 77, "hidden_act": activation}
     return ModelInfo(
         alias=alias,
         hf_id=hf_id,
         family="clip",
-        tiny={**shared, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 1},
+        subfolder=subfolder,
+        tiny={**shared, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2},
         published={
             **shared,
             "intermediate_size": 4 * width,
@@ -51,8 +62,22 @@ def _clip(alias: str, hf_id: str, *, width: int, layers: int, heads: int) -> Mod
             "num_hidden_layers": layers,
             "vocab_size": 49408,
         },
+        pad_token=pad_token,
     )
 
+
+_LLAMA = {"hidden_size": 4096, "max_position_embeddings": 8192, "rope_theta": 500000.0, "rms_norm_eps": 1e-5}
+_GEMMA = {"hidden_size": 2304}
+_QWEN = {
+    "hidden_size": 3584,
+    "num_attention_heads": 28,  # in tiny too: the heads' width is theirs and the model's alone
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 128000,
+    "rope_theta": 1000000.0,
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+}
 
 TEXT_MODELS = (
     _t5("t5-small", "google-t5/t5-small", width=512, d_ff=2048, heads=8, layers=6),
@@ -74,4 +99,70 @@ TEXT_MODELS = (
         vocab_size=256384,
     ),
     _clip("clip-l", "openai/clip-vit-large-patch14", width=768, layers=12, heads=12),
+    _clip(
+        "clip-g",  # laion/CLIP-ViT-bigG-14-laion2B-39B-b160k as SDXL and SD3 have it, with their padding
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        subfolder="text_encoder_2",
+        width=1280,
+        layers=32,
+        heads=20,
+        activation="gelu",
+        pad_token="!",
+    ),
+    _clip("clip-h-dfn5b", "apple/DFN5B-CLIP-ViT-H-14-378", width=1024, layers=24, heads=16),
+    ModelInfo(
+        alias="llama-3-8b-hunyuan",  # the language model of xtuner/llava-llama-3-8b-v1_1
+        hf_id="hunyuanvideo-community/HunyuanVideo",
+        family="llama",
+        subfolder="text_encoder",
+        tiny={
+            **_LLAMA,
+            "intermediate_size": 64,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+        },
+        published={
+            **_LLAMA,
+            "intermediate_size": 14336,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "vocab_size": 128320,
+        },
+    ),
+    ModelInfo(
+        alias="gemma-2-2b-it",
+        hf_id="Efficient-Large-Model/gemma-2-2b-it",  # Sana's copy of google/gemma-2-2b-it, which needs no permission
+        family="gemma2",
+        tiny={
+            **_GEMMA,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 16,
+        },
+        published={
+            **_GEMMA,
+            "intermediate_size": 9216,
+            "num_hidden_layers": 26,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 4,
+            "head_dim": 256,
+            "query_pre_attn_scalar": 256,
+            "vocab_size": 256000,
+        },
+    ),
+    ModelInfo(
+        alias="qwen2.5-vl-7b",
+        hf_id="Qwen/Qwen-Image",  # whose text encoder is Qwen/Qwen2.5-VL-7B-Instruct
+        family="qwen2.5-vl",
+        subfolder="text_encoder",
+        tiny={**_QWEN, "intermediate_size": 64, "num_hidden_layers": 1},
+        published={**_QWEN, "intermediate_size": 18944, "num_hidden_layers": 28, "vocab_size": 152064},
+    ),
 )

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Family = Literal["autoencoder-kl", "cosmos-jit", "t5", "umt5", "clip"]
+Family = Literal["autoencoder-kl", "cosmos-jit", "t5", "umt5", "clip", "llama", "gemma2", "qwen2.5-vl"]
 Size = Literal["tiny", "random"]
 
 VISUAL_FAMILIES: tuple[Family, ...] = ("autoencoder-kl", "cosmos-jit")
-TEXT_FAMILIES: tuple[Family, ...] = ("t5", "umt5", "clip")
+TEXT_FAMILIES: tuple[Family, ...] = ("t5", "umt5", "clip", "llama", "gemma2", "qwen2.5-vl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class ModelInfo:
     subfolder: str = ""  #: of the repository; "" is its root
     tiny: Mapping[str, Any]  #: small, but with the dimensions that targets check: width, channels, factors
     published: Mapping[str, Any]  #: as released; a text encoder's ``vocab_size`` is among them
+    pad_token: str | None = None  #: of a text encoder's tokenizer, where it is another than its family's
 
     def architecture(self, size: Size) -> dict[str, Any]:
         return dict(self.tiny if size == "tiny" else self.published)

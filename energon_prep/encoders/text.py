@@ -1,31 +1,29 @@
-"""Station 3, encoders: captions -> embeddings, with T5, UMT5 and CLIP text models of transformers."""
+"""Station 3, encoders: captions -> embeddings, with the text models of transformers."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from energon_prep.encoders.catalog import Family
+from energon_prep.encoders.text_families import TextFamily
+from energon_prep.encoders.text_tokens import CaptionTokenizer
 from energon_prep.errors import PrepError
 from energon_prep.samples import TextEmbedding
 
 _PROBES = ("red", "ocean waves at night")
 
-
-def cut(ids: Sequence[int], max_tokens: int) -> list[int]:
-    """The first ``max_tokens`` of ``ids``, of which the last is still the end token."""
-    return [*ids] if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
+Output = Literal["both", "hidden", "pooled"]
 
 
 class TransformersTextEncoder:
     """A frozen text model and its tokenizer.
 
-    Stores [tokens, D] per caption, or [max_tokens, D] if ``keep_padding``; CLIP gives its pooled [D] besides. Where
-    padding is attended to (``attention_mask`` False, T5), every batch is padded to ``max_tokens``, so that
-    an embedding never depends on its batch; CLIP is causal and sees no padding either way.
+    Stores [tokens, D] per caption, or [max_tokens, D] if ``keep_padding``; CLIP gives its pooled [D'] besides, of its
+    text projection if it has one. Where padding is attended to (``attention_mask`` False, T5), every batch is padded
+    to ``max_tokens``, so that an embedding never depends on its batch; causal models see no padding either way.
+    ``hidden_layer`` -1 is the last, after the final norm; the others count back from it and are not normed.
     """
 
     def __init__(
@@ -33,75 +31,94 @@ class TransformersTextEncoder:
         *,
         name: str,
         model: Any,
-        tokenizer: Any,
-        family: Family,
-        max_tokens: int,
-        keep_padding: bool,
-        attention_mask: bool,
+        captions: CaptionTokenizer,
+        family: TextFamily,
         dtype: torch.dtype,
         device: torch.device,
         about: dict[str, Any],
+        keep_padding: bool = False,
+        attention_mask: bool = True,
+        zero_padding: bool = False,
+        hidden_layer: int = -1,
+        output: Output = "both",
     ) -> None:
         self.name = name
         self._model = model
-        self._tokenizer = tokenizer
-        self._tokenizer.model_max_length = sys.maxsize  # we cut, and need no warning per long caption
+        self._captions = captions
         self._family = family
-        self._max_tokens = max_tokens
-        self._keep_padding = keep_padding
-        self._attention_mask = attention_mask
         self._dtype = dtype
         self._device = device
         self._about = about
-        self._pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+        self._keep_padding = keep_padding
+        self._attention_mask = attention_mask
+        self._zero_padding = zero_padding
+        self._hidden_layer = hidden_layer
+        self._output = output
 
     def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
-        """Token ids of each caption, special tokens included, not yet cut; "" gives the special tokens alone."""
-        if not captions:
-            return []
-        ids: list[list[int]] = self._tokenizer(list(captions), return_attention_mask=False)["input_ids"]
-        return ids
+        """Token ids of each caption, special tokens included, not yet cut; "" gives what every caption has."""
+        return self._captions.tokenize(captions)
 
     def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
         """Embed one batch. Results are in the recipe's dtype, on the CPU, each a tensor of its own."""
-        kept = [cut(ids, self._max_tokens) for ids in token_ids]
-        lengths = [len(ids) for ids in kept]
-        attends_padding = not self._attention_mask and self._family != "clip"
-        width = self._max_tokens if self._keep_padding or attends_padding else max(lengths)
-        batch = torch.tensor([[*ids, *[self._pad_id] * (width - len(ids))] for ids in kept])
-        mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()  # [B, width]
-        hidden, pooled = self._forward(batch, mask if self._attention_mask else None)
+        kept = [self._captions.cut(ids) for ids in token_ids]
+        lengths = torch.tensor([len(ids) for ids in kept])
+        attends_padding = not (self._attention_mask or self._family.causal)
+        width = self._captions.width if self._keep_padding or attends_padding else int(lengths.max())
+        batch = torch.tensor([[*ids, *[self._captions.pad_id] * (width - len(ids))] for ids in kept])
+        mask = torch.arange(width) < lengths[:, None]  # [B, width]
+        hidden, pooled = self._forward(batch, mask.long() if self._attention_mask else None)
+        if hidden is not None and self._zero_padding:
+            hidden = hidden.masked_fill(~mask[:, :, None], 0)
         return [
             TextEmbedding(
-                hidden=hidden[i, : width if self._keep_padding else length].clone(),
+                hidden=None if hidden is None else self._stored(hidden[i], len(ids)),
                 pooled=None if pooled is None else pooled[i].clone(),
-                num_tokens=length,
-                truncated=len(ids) > self._max_tokens,
+                num_tokens=self._captions.num_stored(len(ids)),
+                truncated=len(token_ids[i]) > len(ids),
             )
-            for i, (ids, length) in enumerate(zip(token_ids, lengths, strict=True))
+            for i, ids in enumerate(kept)
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Checkpoint, class, width and how captions are cut and padded: JSON-able, for run.json."""
+        """Checkpoint, class, width and how captions are cleaned, cut and padded: JSON-able, for run.json."""
         return {
             **self._about,
             "name": self.name,
             "class": type(self._model).__name__,
             "width": int(self._model.config.hidden_size),
             "dtype": str(self._dtype).removeprefix("torch."),
-            "max_tokens": self._max_tokens,
+            **self._captions.describe(),
             "padding": "max_length" if self._keep_padding else "trim",
             "attention_mask": self._attention_mask,
+            "zero_padding": self._zero_padding,
+            "hidden_layer": self._hidden_layer,
+            "output": self._output,
         }
 
-    def _forward(self, batch: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Token ids [B, S] -> hidden states [B, S, D] and, from CLIP, the pooled [B, D], on the CPU."""
+    def _stored(self, hidden: torch.Tensor, num_tokens: int) -> torch.Tensor:
+        return self._captions.stored(hidden if self._keep_padding else hidden[:num_tokens])
+
+    def _forward(
+        self, batch: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Token ids [B, S] -> hidden states [B, S, D] and, from CLIP, the pooled [B, D'], on the CPU."""
+        options: dict[str, Any] = {"use_cache": False} if self._family.decoder else {}
+        inner = self._hidden_layer != -1
         with torch.inference_mode():
             output = self._model(
-                input_ids=batch.to(self._device), attention_mask=None if mask is None else mask.to(self._device)
+                input_ids=batch.to(self._device),
+                attention_mask=None if mask is None else mask.to(self._device),
+                output_hidden_states=inner,
+                **options,
             )
-        hidden: torch.Tensor = output.last_hidden_state.to("cpu", self._dtype)
-        pooled = output.pooler_output.to("cpu", self._dtype) if self._family == "clip" else None
+        hidden, pooled = None, None
+        if self._output != "pooled":
+            states = output.hidden_states[self._hidden_layer] if inner else output.last_hidden_state
+            hidden = states.to("cpu", self._dtype)
+        if self._output != "hidden":
+            pooled = output["text_embeds"] if "text_embeds" in output else output.get("pooler_output")
+            pooled = None if pooled is None else pooled.to("cpu", self._dtype)
         return hidden, pooled
 
 
@@ -110,18 +127,23 @@ def check_working(encoder: TransformersTextEncoder) -> None:
 
     Some releases of transformers 5 load UMT5 with untied embeddings and then give the same vector for everything.
     """
-    ids = encoder.tokenize(["", *_PROBES])
-    if len({tokens[-1] for tokens in ids if tokens}) != 1 or not ids[0]:
-        raise PrepError(
-            f"text encoder {encoder.name}: its tokenizer does not end captions with an end token; "
-            "install the transformers release the checkpoint was made with, or another copy of the tokenizer"
-        )
-    hiddens = [embedding.tokens.float() for embedding in encoder.encode(ids[1:])]
-    finite = all(bool(hidden.isfinite().all()) for hidden in hiddens)
-    varied = any(bool((hidden != hidden[0]).any()) for hidden in hiddens)
-    if not finite or not varied or torch.equal(hiddens[0][-1], hiddens[1][-1]):
+    embeddings = encoder.encode(encoder.tokenize(_PROBES))
+    values = [value for e in embeddings for value in (e.hidden, e.pooled) if value is not None]
+    finite = all(bool(value.isfinite().all()) for value in values)
+    if not finite or not _vary([e.hidden for e in embeddings]) or not _differ(embeddings):
         what = "the same embedding for different captions" if finite else "NaN or infinity"
         raise PrepError(
             f"text encoder {encoder.name} ({encoder.describe()['class']}) gives {what}: this transformers release "
             "loads it wrongly, or the weights are damaged; install another release (pip install 'transformers<5')"
         )
+
+
+def _vary(hiddens: list[torch.Tensor | None]) -> bool:
+    """At least one of the sequences [S, D] is not the same vector S times."""
+    return any(hidden is None or bool((hidden != hidden[0]).any()) for hidden in hiddens)
+
+
+def _differ(embeddings: list[TextEmbedding]) -> bool:
+    """The captions' ends differ, which are to tell of all that came before."""
+    first, second = (e.pooled if e.hidden is None else e.hidden[e.num_tokens - 1] for e in embeddings)
+    return first is not None and second is not None and not torch.equal(first, second)

@@ -9,55 +9,105 @@ import transformers
 
 from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.checkpoint import Checkpoint, unusable
+from energon_prep.encoders.clean import cleaner
 from energon_prep.encoders.dtypes import TORCH_DTYPES
 from energon_prep.encoders.pretrained import loading, on_device, pretrained
 from energon_prep.encoders.text import TransformersTextEncoder, check_working
+from energon_prep.encoders.text_families import TEXT_FAMILY
+from energon_prep.encoders.text_tokens import CaptionTokenizer
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Text
 
 
 def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextEncoder:
     """Load one text encoder, frozen, on ``device``. Raises PrepError if it cannot be had or does not work."""
-    dtype = TORCH_DTYPES[spec.dtype]
-    if dtype is torch.float16 and checkpoint.family in ("t5", "umt5"):
+    family, dtype = TEXT_FAMILY[checkpoint.family], TORCH_DTYPES[spec.dtype]
+    if dtype is torch.float16 and not family.fp16:
         raise PrepError(f"text encoder {spec.name}: T5 and UMT5 overflow in fp16 (NaN or zeros): use bf16 or fp32")
-    classes = {"t5": transformers.T5EncoderModel, "umt5": transformers.UMT5EncoderModel}
+    clean = cleaner(spec.clean)
     with loading(checkpoint.source):
-        model_class = classes.get(checkpoint.family, transformers.CLIPTextModel)
-        model = on_device(pretrained(model_class, checkpoint, **{_dtype_argument(): dtype}), device)
-        location, place = checkpoint.pretrained(checkpoint.tokenizer or checkpoint.main)
-        # With the model's config, which is not looked for in the tokenizer's own subfolder of a repository then.
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            location, config=model.config, trust_remote_code=False, **place
-        )
-    _check_fit(spec, checkpoint, model, tokenizer)
+        model = on_device(_load_model(spec, checkpoint, dtype), device)
+        tokenizer = _load_tokenizer(checkpoint, model)
+    _check_model(spec, checkpoint, model, tokenizer)
+    captions = CaptionTokenizer(
+        tokenizer=tokenizer,
+        clean=clean,
+        max_tokens=spec.max_tokens,
+        template=spec.template,
+        drop_tokens=spec.drop_tokens,
+        keep_start_token=spec.keep_start_token,
+        pad_token=spec.pad_token,
+    )
+    _check_captions(spec, checkpoint, captions)
     encoder = TransformersTextEncoder(
         name=spec.name,
         model=model,
-        tokenizer=tokenizer,
-        family=checkpoint.family,
-        max_tokens=spec.max_tokens,
-        keep_padding=spec.padding == "max_length",
-        attention_mask=spec.attention_mask,
+        captions=captions,
+        family=family,
         dtype=dtype,
         device=device,
-        about=checkpoint.describe(),
+        about={**checkpoint.describe(), "clean": spec.clean},
+        keep_padding=spec.padding == "max_length",
+        attention_mask=spec.attention_mask,
+        zero_padding=spec.zero_padding,
+        hidden_layer=spec.hidden_layer,
+        output=spec.output,
     )
     check_working(encoder)
     return encoder
 
 
-def _check_fit(spec: Text, checkpoint: Checkpoint, model: Any, tokenizer: Any) -> None:
+def _load_model(spec: Text, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    name = "CLIPTextModelWithProjection" if spec.projection else TEXT_FAMILY[checkpoint.family].model_class
+    model_class = getattr(transformers, name, None)
+    if model_class is None:
+        raise PrepError(
+            f"text encoder {spec.name} is a {name}, which transformers {transformers.__version__} does not have: "
+            "pip install --upgrade transformers"
+        )
+    model = pretrained(model_class, checkpoint, **{_dtype_argument(): dtype})
+    return getattr(model, "language_model", model)  # without the vision tower
+
+
+def _load_tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
+    location, place = checkpoint.pretrained(checkpoint.tokenizer or checkpoint.main)
+    # With the model's config, which is not looked for in the tokenizer's own subfolder of a repository then.
+    return transformers.AutoTokenizer.from_pretrained(location, config=model.config, trust_remote_code=False, **place)
+
+
+def _check_model(spec: Text, checkpoint: Checkpoint, model: Any, tokenizer: Any) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise unusable(checkpoint.source, f"its tokenizer has {len(tokenizer)} tokens, the model only {rows}")
-    positions: int | None = (
-        getattr(model.config, "max_position_embeddings", None) if checkpoint.family == "clip" else None
-    )
-    if positions is not None and spec.max_tokens > positions:
+    states = model.config.num_hidden_layers + 1
+    if -spec.hidden_layer > states:
         raise PrepError(
-            f"text encoder {spec.name}: max_tokens is {spec.max_tokens}, and CLIP has {positions} positions"
+            f"text encoder {spec.name}: hidden_layer is {spec.hidden_layer}, and {type(model).__name__} has "
+            f"{states} hidden states: -1 to -{states}"
         )
+    if checkpoint.family != "clip" and (spec.output == "pooled" or spec.projection):
+        raise PrepError(
+            f"text encoder {spec.name}: {type(model).__name__} has neither a pooled output nor a text projection, "
+            "as CLIP has: set output to hidden and projection to false"
+        )
+
+
+def _check_captions(spec: Text, checkpoint: Checkpoint, captions: CaptionTokenizer) -> None:
+    if TEXT_FAMILY[checkpoint.family].has_end_token and not captions.has_end_token:
+        raise PrepError(
+            f"text encoder {spec.name}: its tokenizer does not end captions with an end token; "
+            "install the transformers release the checkpoint was made with, or another copy of the tokenizer"
+        )
+    if checkpoint.family == "clip" and captions.width > 77:
+        raise PrepError(f"text encoder {spec.name}: max_tokens is {spec.max_tokens}, and CLIP has 77 positions")
+    (empty,) = captions.tokenize([""])
+    if not captions.num_stored(len(empty)):
+        raise PrepError(
+            f"text encoder {spec.name}: nothing is left of the empty caption, which has {len(empty)} tokens: "
+            "give the encoder a template, or a smaller drop_tokens"
+        )
+    if spec.drop_tokens is not None:
+        captions.warn_of_template(spec.name)
 
 
 def _dtype_argument() -> str:

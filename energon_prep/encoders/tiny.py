@@ -81,8 +81,8 @@ def _encoders(recipe: Recipe) -> dict[str, ModelInfo]:
 
 def _known(model: str, families: tuple[Family, ...]) -> ModelInfo:
     lookup(model)  # an unknown name is told with the nearest alias
-    info = find(model)
-    if info is None or info.family not in families:
+    info = find(model, families)
+    if info is None:
         kind = "visual" if families is VISUAL_FAMILIES else "text"
         raise PrepError(f"there is no tiny or random variant of the {kind} encoder '{model}': name one by its alias")
     return info
@@ -91,7 +91,7 @@ def _known(model: str, families: tuple[Family, ...]) -> ModelInfo:
 def _fingerprint(encoders: Mapping[str, ModelInfo], size: Size) -> str:
     here = Path(__file__).parent
     identity = {
-        "encoders": {name: [info.family, info.architecture(size)] for name, info in encoders.items()},
+        "encoders": {name: [info.family, info.architecture(size), info.pad_token] for name, info in encoders.items()},
         "versions": {name: version(name) for name in ("torch", "transformers", "diffusers", "tokenizers")},
         "builder": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(here.glob("tiny*.py"))],
     }
@@ -116,13 +116,13 @@ def _publish(aside: Path, folder: Path) -> None:
 
 def _build(encoders: Mapping[str, ModelInfo], size: Size, folder: Path) -> None:
     from energon_prep.encoders.quiet import quiet_libraries
-    from energon_prep.encoders.tiny_text_models import TEXT_CLASSES, save_text
+    from energon_prep.encoders.tiny_text_models import save_text, text_class
 
     index: dict[str, Any] = {"_class_name": "DiffusionPipeline"}
     with quiet_libraries(), torch.random.fork_rng(devices=[]):
         for subfolder, info in encoders.items():
             if info.family in TEXT_FAMILIES:
-                index[subfolder] = ("transformers", TEXT_CLASSES[info.family])
+                index[subfolder] = ("transformers", text_class(info.family))
                 tokenizer = tokenizer_subfolders(subfolder)[0]
                 index[tokenizer] = ("transformers", "AutoTokenizer")
                 save_text(info, size, folder / subfolder, folder / tokenizer)

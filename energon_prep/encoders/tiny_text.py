@@ -1,4 +1,4 @@
-"""Station 3, encoders: the fixed text that the vocabularies of tiny and random weights are counted from."""
+"""Station 3, encoders: the fixed texts that the vocabularies of tiny and random weights are counted from."""
 
 from __future__ import annotations
 
@@ -142,4 +142,19 @@ architecture army arrow artist artistic athlete atmosphere attire audience autho
 balcony ballet balloon band bank banner bar barn barrel baseball basket bat bath bathroom battle bay beak beam bean
 beard bedroom bee beer bell berry biker bill billboard biscuit blade blonde blossom bone border boxer bracelet brain
 brand brass breeze
+"""
+
+# What the prompt templates of language models say, so that a word of them is one token, as with the real tokenizers.
+INSTRUCTIONS = """
+system
+Describe the image by detailing the color, shape, size, texture, quantity, text, spatial relationships of the objects
+user
+ and background:
+assistant
+
+Describe the video by detailing the following aspects: 1. The main content and theme of the video.
+2. The color, shape, size, texture, quantity, text, and spatial relationships of the objects.
+3. Actions, events, behaviors temporal relationships, physical movement changes of the objects.
+4. background environment, light, style and atmosphere.
+5. camera angles, movements, and transitions used in the video:
 """

@@ -4,28 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 
 from energon_prep.encoders.model_info import Family, ModelInfo, Size
+from energon_prep.encoders.text_families import TEXT_FAMILY
 from energon_prep.encoders.tiny_fill import fill
 from energon_prep.encoders.tiny_tokenizers import save_tokenizer
 
-TEXT_CLASSES: Mapping[Family, str] = {"t5": "T5EncoderModel", "umt5": "UMT5EncoderModel", "clip": "CLIPTextModel"}
+#: What a pipeline of diffusers names in its model_index.json, where it is not what is loaded here.
+_SAVED_CLASSES: Mapping[Family, str] = {
+    "clip": "CLIPTextModelWithProjection",  # which serves as CLIPTextModel too
+    "qwen2.5-vl": "Qwen2_5_VLForConditionalGeneration",
+}
+
+#: The vision tower of Qwen2.5-VL, which encodes no captions.
+_VISION = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "fullatt_block_indexes": [0]}
+
+
+def text_class(family: Family) -> str:
+    """What model_index.json says of such an encoder."""
+    return _SAVED_CLASSES["qwen2.5-vl"] if family == "qwen2.5-vl" else TEXT_FAMILY[family].model_class
 
 
 def save_text(info: ModelInfo, size: Size, folder: Path, tokenizer_folder: Path) -> None:
     """Save a model and its tokenizer in the layout of transformers."""
-    ids = save_tokenizer(info.family, tokenizer_folder)
-    architecture = {**ids, **info.architecture(size)}
-    config_class = {
-        "t5": transformers.T5Config,
-        "umt5": transformers.UMT5Config,
-        "clip": transformers.CLIPTextConfig,
-    }[info.family]
+    family = TEXT_FAMILY[info.family]
+    ids = save_tokenizer(info.family, tokenizer_folder, info.pad_token)
+    architecture: dict[str, Any] = {**ids, **info.architecture(size)}
+    options = architecture
+    if info.family == "qwen2.5-vl":
+        vision = {**_VISION, "out_hidden_size": architecture["hidden_size"]}
+        options = {"text_config": architecture, "vision_config": vision, "tie_word_embeddings": False}
+    config = getattr(transformers, family.config_class)(**options)
     with torch.device("meta"):
-        model = getattr(transformers, TEXT_CLASSES[info.family])(config_class(**architecture))
-    model = fill(model, d_kv=architecture.get("d_kv", 1))
+        model = getattr(transformers, _SAVED_CLASSES.get(info.family, family.model_class))(config)
+    # Gemma multiplies its embeddings by sqrt(width).
+    embedding = architecture["hidden_size"] ** -0.5 if info.family == "gemma2" else 1.0
+    model = fill(model, d_kv=architecture.get("d_kv", 1), embedding=embedding)
     model.tie_weights()
     model.save_pretrained(folder, safe_serialization=True)

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
 
 from energon_prep.encoders.base import TextEncoder
-from energon_prep.encoders.text import TransformersTextEncoder, check_working, cut
+from energon_prep.encoders.text import TransformersTextEncoder, check_working
+from energon_prep.encoders.text_families import TEXT_FAMILY
+from energon_prep.encoders.text_tokens import CaptionTokenizer
 from energon_prep.encoders.tiny import build_pipeline
 from energon_prep.encoders.weights import load_texts
 from energon_prep.errors import PrepError
@@ -134,14 +134,6 @@ def test_trimming_what_attended_to_padding_does_not_depend_on_the_batch() -> Non
         torch.testing.assert_close(alone.hidden, full.hidden[: alone.num_tokens], rtol=1e-4, atol=1e-4)
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(1, 20))
-def test_cutting_keeps_the_start_and_the_end_token(ids: list[int], max_tokens: int) -> None:
-    kept = cut(ids, max_tokens)
-    assert len(kept) == min(len(ids), max_tokens)
-    assert kept[-1] == ids[-1]
-    assert kept[:-1] == ids[: len(kept) - 1]
-
-
 @pytest.mark.parametrize(
     ("fill", "complaint"), [(0.0, "the same embedding for different captions"), (float("nan"), "NaN or infinity")]
 )
@@ -154,15 +146,6 @@ def test_a_model_that_says_nothing_is_refused(fill: float, complaint: str) -> No
         check_working(encoder)
 
 
-def test_a_tokenizer_without_an_end_token_is_refused() -> None:
-    folder = build_pipeline(UMT5_TINY, "tiny")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
-    tokenizer.backend_tokenizer.post_processor = None
-    model = transformers.UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-    with pytest.raises(PrepError, match="does not end captions with an end token"):
-        check_working(_encoder(model, tokenizer))
-
-
 UMT5_TINY: Recipe = recipe("sdxl", {"model": "umt5-xxl"})
 
 
@@ -170,11 +153,8 @@ def _encoder(model: Any, tokenizer: Any) -> TransformersTextEncoder:
     return TransformersTextEncoder(
         name="t5",
         model=model.eval(),
-        tokenizer=tokenizer,
-        family="umt5",
-        max_tokens=16,
-        keep_padding=False,
-        attention_mask=True,
+        captions=CaptionTokenizer(tokenizer=tokenizer, clean=str, max_tokens=16),
+        family=TEXT_FAMILY["umt5"],
         dtype=torch.float32,
         device=torch.device("cpu"),
         about={},
