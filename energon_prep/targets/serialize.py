@@ -17,9 +17,12 @@ def serialize(parts: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def dumps_pth(tensor: torch.Tensor) -> bytes:
-    """What ``torch.load`` reads. Cloned first: torch.save of ``batch[i]`` would write the whole batch."""
+    """What ``torch.load`` reads. A view is cloned first: torch.save of ``batch[i]`` would write the whole batch."""
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
+        tensor = tensor.clone()
     buffer = io.BytesIO()
-    torch.save(tensor.detach().to("cpu", copy=True).contiguous(), buffer)
+    torch.save(tensor, buffer)
     return buffer.getvalue()
 
 

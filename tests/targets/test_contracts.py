@@ -115,7 +115,7 @@ def _set(part: str, change: Callable[[Any], Any]) -> Callable[[dict[str, Any]], 
 
 DIT_DAMAGE = [
     (_nan, "pth has NaN or Inf"),
-    (_huge, "pth is empty or exceeds 1000 in magnitude"),
+    (_huge, "pth exceeds 1000 in magnitude"),
     (_set("pth", lambda x: x[None]), r"pth has shape \[1, 16, 1, 8, 12\], 5 dimensions instead of 4"),
     (_set("pth", lambda x: x[:, :, :7].clone()), "height and width must be multiples of 2"),
     (_set("pth", lambda x: torch.stack([x, x])[0]), "pth is a view: 6144 bytes are stored for 1536 numbers"),
