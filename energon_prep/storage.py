@@ -43,6 +43,10 @@ class Storage(Protocol):
         """Bytes of a file, or None if there is none."""
         ...
 
+    def mtime_ns(self, name: str) -> int | None:
+        """When a file was last written, in ns; None if there is none, or the place does not keep it."""
+        ...
+
     def open(self, name: str) -> BinaryIO: ...
 
     def read(self, name: str) -> bytes: ...
@@ -80,6 +84,12 @@ class LocalStorage:
     def size(self, name: str) -> int | None:
         try:
             return (self.root / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def mtime_ns(self, name: str) -> int | None:
+        try:
+            return (self.root / name).stat().st_mtime_ns
         except FileNotFoundError:
             return None
 

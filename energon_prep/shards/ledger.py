@@ -1,26 +1,35 @@
 """Station 6, shards: the ledger, what is known about every finished shard.
 
-A shard is finished when its ledger entry exists; the entry is written after the tar and the rejects.
+A shard is finished when its ledger entry exists; the entry is written after everything else of the shard.
 
-    DST/.energon-prep/ledger/shard_000000.json     one LedgerEntry
+    DST/shard_000000.tar, .tar.idx                 the samples, and where each begins; none if all were rejected
+    DST/.energon-prep/ledger/shard_000000.rows     ShardRows: all that an index needs of the tar
     DST/.energon-prep/rejects/shard_000000.jsonl   one Reject a line; absent if there is none
+    DST/.energon-prep/ledger/shard_000000.json     one LedgerEntry
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from energon_prep.errors import PrepError
 from energon_prep.samples import Reject
+from energon_prep.shards.rows import TAR_ERRORS, ShardRows, read_tar
+from energon_prep.shards.tar import END_OF_ARCHIVE
 from energon_prep.storage import PRIVATE_DIR, LocalStorage, Storage, publish_bytes
 
 LEDGER_DIR = f"{PRIVATE_DIR}/ledger"
 REJECTS_DIR = f"{PRIVATE_DIR}/rejects"
+
+logger = logging.getLogger(__name__)
+
+_RESTORE = "restore it, or run the same encode again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +43,11 @@ class LedgerEntry:
     num_samples: int  #: in the tar: one for each raw sample written, more where a video gave several clips
     num_rejected: int
     num_truncated: int = 0  #: written samples whose caption was cut to the recipe's max_tokens
+    num_parts: int  #: of all samples
     bytes: int
     sha256: str
+    mtime_ns: int | None  #: of the tar as it was published; None where there is none to know
+    rows_bytes: int
     rejects: dict[str, int]  #: "stage: reason" -> count
 
     def __post_init__(self) -> None:
@@ -50,36 +62,131 @@ def shard_stem(index: int) -> str:
     return f"shard_{index:06d}"
 
 
+def tar_name(index: int) -> str:
+    return f"{shard_stem(index)}.tar"
+
+
+def idx_name(index: int) -> str:
+    return f"{tar_name(index)}.idx"
+
+
+def rows_name(index: int) -> str:
+    return f"{LEDGER_DIR}/{shard_stem(index)}.rows"
+
+
 def count_rejects(rejects: Sequence[Reject]) -> dict[str, int]:
     return dict(sorted(Counter(f"{reject.stage}: {reject.reason}" for reject in rejects).items()))
 
 
-def record(storage: Storage, entry: LedgerEntry, rejects: Sequence[Reject]) -> None:
-    """Declare a shard finished. Its tar must be published already."""
-    stem = shard_stem(entry.index)
+def retract(storage: Storage, index: int) -> None:
+    """Remove the entry of an earlier run, so that it cannot vouch for what will now be published."""
+    storage.remove(_entry_name(index))
+
+
+def record(storage: Storage, entry: LedgerEntry, rows: ShardRows | None, rejects: Sequence[Reject]) -> LedgerEntry:
+    """Declare a shard finished. Its tar, of which ``rows`` are, must be published already; None: there is none."""
+    if rows is not None:
+        rows_bytes = _publish_rows(storage, entry.index, rows)
+        entry = dataclasses.replace(entry, rows_bytes=rows_bytes, mtime_ns=storage.mtime_ns(entry.shard))
+    else:
+        for name in (tar_name(entry.index), idx_name(entry.index), rows_name(entry.index)):
+            storage.remove(name)
+    rejects_name = f"{REJECTS_DIR}/{shard_stem(entry.index)}.jsonl"
     if rejects:
         lines = (json.dumps(dataclasses.asdict(reject)) + "\n" for reject in rejects)
-        publish_bytes(storage, f"{REJECTS_DIR}/{stem}.jsonl", "".join(lines).encode())
+        publish_bytes(storage, rejects_name, "".join(lines).encode())
     else:
-        storage.remove(f"{REJECTS_DIR}/{stem}.jsonl")
-    publish_bytes(storage, f"{LEDGER_DIR}/{stem}.json", (json.dumps(dataclasses.asdict(entry)) + "\n").encode())
+        storage.remove(rejects_name)
+    write_entry(storage, entry)
+    return entry
+
+
+def write_entry(storage: Storage, entry: LedgerEntry) -> None:
+    publish_bytes(storage, _entry_name(entry.index), (json.dumps(dataclasses.asdict(entry)) + "\n").encode())
 
 
 def finished(storage: Storage) -> dict[int, LedgerEntry]:
     """The finished shards by index.
 
-    An entry whose tar is missing or has another size does not count: that shard is encoded again.
+    An entry whose tar is missing or has another size does not count: that shard is encoded again. Where only the .idx
+    or the rows are gone they are written again, from the tar's headers.
     """
-    entries = (_parse(storage, name) for name in storage.names(LEDGER_DIR))
-    return {entry.index: entry for entry in entries if not entry.shard or storage.size(entry.shard) == entry.bytes}
+    return {entry.index: entry for entry in _entries(storage) if not entry.shard or _is_whole(storage, entry)}
 
 
 def read_ledger(dest: Path) -> list[LedgerEntry] | None:
     """Every entry of a dataset, by index, whatever became of the tars; None if this tool did not write it."""
     storage = LocalStorage(dest)
-    if not storage.exists(LEDGER_DIR):
-        return None
-    return [_parse(storage, name) for name in storage.names(LEDGER_DIR)]
+    return list(_entries(storage)) if storage.exists(LEDGER_DIR) else None
+
+
+def has_rows(storage: Storage, entry: LedgerEntry) -> bool:
+    """Whether a shard's .idx and rows are there, by their sizes."""
+    idx_bytes = 8 * (entry.num_samples + 1)
+    return storage.size(idx_name(entry.index)) == idx_bytes and storage.size(rows_name(entry.index)) == entry.rows_bytes
+
+
+def load_rows(storage: Storage, entry: LedgerEntry) -> ShardRows:
+    """What was recorded of a shard's tar. Raises ValueError or OSError if that is damaged or gone."""
+    rows = ShardRows.from_bytes(storage.read(rows_name(entry.index)))
+    if not _fit(rows, entry):
+        raise ValueError("damaged: the rows are not those of the ledger's entry")
+    return rows
+
+
+def scan_rows(storage: Storage, entry: LedgerEntry) -> ShardRows:
+    """The rows of a shard from the headers of its tar. Raises PrepError if that is not the one that was written."""
+    try:
+        with storage.open(entry.shard) as file:
+            rows = read_tar(file)
+    except TAR_ERRORS as error:
+        raise PrepError(f"{entry.shard}: it is damaged ({error}): {_RESTORE}") from error
+    if not _fit(rows, entry):
+        raise PrepError(
+            f"{entry.shard}: it holds {len(rows.keys)} samples of {rows.num_parts} parts that end at byte {rows.end}, "
+            f"and {entry.num_samples} of {entry.num_parts} in {entry.bytes} bytes were written: {_RESTORE}"
+        )
+    return rows
+
+
+def mend_rows(storage: Storage, entry: LedgerEntry) -> ShardRows:
+    """Write a shard's rows and .idx again, from the headers of its tar. Raises PrepError, see ``scan_rows``."""
+    rows = scan_rows(storage, entry)
+    _publish_rows(storage, entry.index, rows)
+    return rows
+
+
+def _is_whole(storage: Storage, entry: LedgerEntry) -> bool:
+    if storage.size(entry.shard) != entry.bytes:
+        return False
+    try:
+        if not has_rows(storage, entry):
+            mend_rows(storage, entry)
+    except PrepError as error:
+        logger.warning("%s", error)
+        return False
+    return True
+
+
+def _fit(rows: ShardRows, entry: LedgerEntry) -> bool:
+    found = (len(rows.keys), rows.num_parts, rows.end + len(END_OF_ARCHIVE))
+    return found == (entry.num_samples, entry.num_parts, entry.bytes)
+
+
+def _publish_rows(storage: Storage, index: int, rows: ShardRows) -> int:
+    """Return how many bytes the rows have."""
+    data = rows.to_bytes()
+    publish_bytes(storage, idx_name(index), rows.idx())
+    publish_bytes(storage, rows_name(index), data)
+    return len(data)
+
+
+def _entry_name(index: int) -> str:
+    return f"{LEDGER_DIR}/{shard_stem(index)}.json"
+
+
+def _entries(storage: Storage) -> Iterator[LedgerEntry]:
+    return (_parse(storage, name) for name in storage.names(LEDGER_DIR) if name.endswith(".json"))
 
 
 def _parse(storage: Storage, name: str) -> LedgerEntry:

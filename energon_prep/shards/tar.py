@@ -7,7 +7,9 @@ import tarfile
 from collections.abc import Mapping
 from typing import BinaryIO
 
-_END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
+from energon_prep.shards.rows import ShardRows
+
+END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 
 
 class TarWriter:
@@ -20,19 +22,26 @@ class TarWriter:
         self._file = file
         self._sha256 = hashlib.sha256()
         self.num_bytes = 0
+        self.rows = ShardRows()  #: where everything written so far lies
 
     def write(self, key: str, parts: Mapping[str, bytes]) -> None:
         """Append one sample. Names must be ASCII and fit a USTAR header, a part must stay below 8 GiB."""
+        assert parts, f"{key} has no parts"
+        first = self.num_bytes
+        lies: list[tuple[str, int, int]] = []
         for part, data in parts.items():
             info = tarfile.TarInfo(f"{key}.{part}")
             info.size = len(data)
             self._append(info.tobuf(format=tarfile.USTAR_FORMAT, encoding="ascii", errors="strict"))
+            lies.append((part, self.num_bytes, len(data)))
             self._append(data)
             self._append(bytes(-len(data) % tarfile.BLOCKSIZE))
+        self.rows.add(key, first, lies)
 
     def finish(self) -> str:
         """Write the end-of-archive mark; return the file's sha256."""
-        self._append(_END_OF_ARCHIVE)
+        self.rows.end = self.num_bytes
+        self._append(END_OF_ARCHIVE)
         return self._sha256.hexdigest()
 
     def _append(self, data: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from energon_prep.samples import Reject
-from energon_prep.shards.ledger import LedgerEntry, count_rejects, record, shard_stem
+from energon_prep.shards.ledger import LedgerEntry, count_rejects, record, retract, tar_name
 from energon_prep.shards.tar import TarWriter
 from energon_prep.storage import Publication, Storage
 
@@ -20,7 +20,7 @@ def sample_key(serial: int, clip: int | None = None) -> str:
 
 
 class ShardWriter:
-    """Takes a shard's samples and rejects; ``finish`` publishes the tar, then the ledger entry.
+    """Takes a shard's samples and rejects; ``finish`` publishes the tar, its index rows, then the ledger entry.
 
     Left without ``finish`` (an error, a kill) nothing of the shard carries a final name. A shard whose samples
     were all rejected has a ledger entry and no tar: Megatron-Energon cannot index an empty one.
@@ -30,7 +30,7 @@ class ShardWriter:
         self._storage = storage
         self._index = index
         self._num_planned = num_planned
-        self._name = f"{shard_stem(index)}.tar"
+        self._name = tar_name(index)
         self._publication: Publication | None = None
         self._tar: TarWriter | None = None
         self._num_written = 0
@@ -56,10 +56,8 @@ class ShardWriter:
 
     def finish(self) -> LedgerEntry:
         """Publish. Raises PrepError unless every planned sample was written or rejected."""
-        sha256, num_bytes = "", 0
-        if self._tar is not None:
-            sha256 = self._tar.finish()
-            num_bytes = self._tar.num_bytes
+        sha256 = self._tar.finish() if self._tar is not None else ""
+        rows = self._tar.rows if self._tar is not None else None
         entry = LedgerEntry(
             index=self._index,
             shard=self._name if self._tar is not None else "",
@@ -68,20 +66,25 @@ class ShardWriter:
             num_samples=self._num_samples,
             num_rejected=len(self._rejects),
             num_truncated=self._num_truncated,
-            bytes=num_bytes,
+            num_parts=rows.num_parts if rows is not None else 0,
+            bytes=self._tar.num_bytes if self._tar is not None else 0,
             sha256=sha256,
+            mtime_ns=None,
+            rows_bytes=0,
             rejects=count_rejects(self._rejects),
         )
+        retract(self._storage, self._index)
         if self._publication is not None:
             self._publication.publish()
-        else:
-            self._storage.remove(self._name)
-        record(self._storage, entry, self._rejects)
-        return entry
+        return record(self._storage, entry, rows, self._rejects)
+
+    def discard(self) -> None:
+        """Forget the shard; nothing of it carries a final name. Does nothing after ``finish``."""
+        if self._publication is not None:
+            self._publication.discard()
 
     def __enter__(self) -> ShardWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._publication is not None:
-            self._publication.discard()
+        self.discard()
