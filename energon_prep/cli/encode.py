@@ -12,12 +12,14 @@ from energon_prep.errors import PrepError
 #: Options that are short for a recipe's field.
 _FIELDS = {
     "vae": "visual.model",
-    "resolution": "resize.resolution",
     "resize": "resize.mode",
     "min_size": "resize.min_size",
     "samples_per_shard": "samples_per_shard",
     "seed": "seed",
 }
+
+#: What people call the media they want to keep.
+_ORIGINALS = {"image": "media", "video": "media"}
 
 
 @click.command()
@@ -33,7 +35,13 @@ _FIELDS = {
     "random: random values in the published sizes, to measure a device.",
 )
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any recipe field: text.max_tokens=226.")
-@click.option("--resolution", metavar="N|HxW", help="Size, or area of the buckets, in pixels.")
+@click.option(
+    "--resolution",
+    "resolutions",
+    multiple=True,
+    metavar="N|HxW",
+    help="Size, or area of the buckets, in pixels. Given again: further latents of each sample (256.pth, 512.pth).",
+)
 @click.option("--resize", type=click.Choice(["bucket", "crop", "fit", "stretch", "none"]), help="How to get there.")
 @click.option("--min-size", type=int, help="Reject samples whose shorter side is below this.")
 @click.option("--dtype", type=click.Choice(["bf16", "fp16", "fp32"]), help="Of the models and of what is stored.")
@@ -43,6 +51,7 @@ _FIELDS = {
 @click.option("--caption-key", metavar="K", help="Column, JSON key or member suffix that holds the caption.")
 @click.option("--image-key", "media_key", metavar="K", help="Column or member suffix that holds the image.")
 @click.option("--allow-empty-captions", is_flag=True, help="Encode samples without a caption as the empty caption.")
+@click.option("--carry", metavar="image,caption", help="Keep originals in the tar, beside the encodings.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of the source.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--workers", type=click.IntRange(min=1), help="Decode threads. [default: the processors there are]")
@@ -58,6 +67,8 @@ def command(
     recipe: str,
     models: tuple[str, ...],
     sets: tuple[str, ...],
+    resolutions: tuple[str, ...],
+    carry: str | None,
     allow_empty_captions: bool,
     dtype: str | None,
     dry_run: bool,
@@ -75,6 +86,10 @@ def command(
     changes: dict[str, Any] = _parse_sets(sets)
     changes |= {field: value for name, field in _FIELDS.items() if (value := options.pop(name)) is not None}
     changes |= {f"text.{i}.model": model for i, model in enumerate(models)}
+    if resolutions:
+        changes |= {"resize.resolution": resolutions[0], "resize.more_resolutions": resolutions[1:]}
+    if carry is not None:
+        changes["carry"] = [_ORIGINALS.get(word.strip(), word.strip()) for word in carry.split(",")]
     if dtype is not None:
         changes |= {"visual.dtype": dtype, "text.dtype": dtype}
     if allow_empty_captions:

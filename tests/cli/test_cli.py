@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from energon_prep.cli import main
+from tests.runs import command, prep
+
+HEAVY = ("torch", "transformers", "diffusers", "megatron", "av", "PIL", "numpy", "pydantic", "rich", "yaml")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["encode", "--help"], ["index", "--help"], ["verify", "--help"]])
+def test_help_answers_at_once_and_loads_nothing_heavy(args: list[str]) -> None:
+    code = (
+        "import sys; from energon_prep.cli import main\n"
+        f"try: main({args!r})\nexcept SystemExit: pass\n"
+        f"print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage:" in done.stdout
+    assert "LOADED []" in done.stdout
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run(command(*args), capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.3, seconds
+
+
+def test_importing_the_library_loads_nothing_heavy() -> None:
+    code = f"import sys, energon_prep; print([m for m in {HEAVY!r} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_verbs_are_functions_whatever_was_imported_before() -> None:
+    code = (
+        "import energon_prep.indexing, energon_prep.verifying, energon_prep\n"
+        "print([callable(getattr(energon_prep, name)) for name in ('encode', 'index', 'verify', 'load_recipe')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, True, True, True]\n"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+    for name in main.list_commands(None):  # type: ignore[arg-type]
+        assert f"energon-prep {name}" in readme
+
+
+def test_recipes_prints_what_recipe_files_are_made_of() -> None:
+    runner = CliRunner()
+    assert "nemo-dit" in runner.invoke(main, ["recipes"]).output
+    printed = runner.invoke(main, ["recipes", "dit"]).output
+    assert yaml.safe_load(printed)["visual"]["model"] == "cosmos-cv4x8x8"
+    failed = runner.invoke(main, ["recipes", "dut"])
+    assert failed.exit_code == 1
+    assert "did you mean 'dit'?" in failed.output
+
+
+def test_dry_run_writes_nothing(raw: Path, tmp_path: Path) -> None:
+    shown = prep("encode", raw, tmp_path / "dst", "--dry-run", "--samples-per-shard", 16).stdout
+    assert "plan     40 samples in 3 shards" in shown
+    plan = json.loads(prep("encode", raw, tmp_path / "dst", "--dry-run", "--json", "--limit", 5).stdout)
+    assert plan["plan"] == {"num_shards": 1, "num_samples": 5}
+    assert not (tmp_path / "dst").exists()
+
+
+def test_several_resolutions_and_originals(raw: Path, tmp_path: Path) -> None:
+    sizes = ("--resolution", 64, "--resolution", 32)
+    args = ("--recipe", "sdxl", "--weights", "tiny", *sizes, "--carry", "image,caption", "--limit", 2)
+    prep("encode", raw, tmp_path, *args)
+    with tarfile.open(tmp_path / "shard_000000.tar") as tar:
+        parts = {name.partition(".")[2] for name in tar.getnames()}
+    assert {"json", "pickle", "64.pth", "32.pth", "txt"} < parts
+    assert parts & {"jpg", "png", "webp"}
+    told = prep("encode", raw, tmp_path / "b", "--recipe", "dit", "--weights", "tiny", *sizes, code=1).stderr
+    assert "target dit stores latents of one resolution, the recipe has 2" in told
+
+
+def test_an_index_of_nothing_and_a_verify_of_nothing_are_errors(tmp_path: Path) -> None:
+    assert "has no .tar files" in prep("index", tmp_path, code=1).stderr
+    prep("verify", tmp_path / "none", code=1)
+    prep("index", tmp_path, "--subflavor", "x", code=2)
+
+
+def test_verify_tells_what_is_wrong_and_exits_with_1(raw: Path, tmp_path: Path) -> None:
+    prep("encode", raw, tmp_path, "--weights", "tiny", "--resolution", 64, "--limit", 4, "--split", "1,0,0")
+    assert "all right: 1 shard, 4 samples, 12 parts checked" in prep("verify", tmp_path).stdout
+    tar = tmp_path / "shard_000000.tar"
+    data = bytearray(tar.read_bytes())
+    data[3000] ^= 1
+    tar.write_bytes(data)
+    told = prep("verify", tmp_path, code=1).stdout
+    assert "shard_000000.tar: its sha256 is" in told
+    report = json.loads(prep("verify", tmp_path, "--json", code=1).stdout)
+    assert not report["ok"]
