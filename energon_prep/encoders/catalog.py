@@ -11,6 +11,7 @@ from typing import Any
 from energon_prep.encoders.catalog_text import TEXT_MODELS
 from energon_prep.encoders.catalog_visual import VISUAL_MODELS
 from energon_prep.encoders.model_info import TEXT_FAMILIES, VISUAL_FAMILIES, Family, ModelInfo, Size
+from energon_prep.encoders.visual_classes import DIFFUSERS_CLASSES
 from energon_prep.errors import PrepError
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
 
 CATALOG: dict[str, ModelInfo] = {info.alias: info for info in (*VISUAL_MODELS, *TEXT_MODELS)}
 SUPPORTED = (
-    "AutoencoderKL (diffusers) and Cosmos (encoder.jit) for pixels, "
+    f"{', '.join(DIFFUSERS_CLASSES)} (diffusers) and Cosmos (encoder.jit) for pixels, "
     "T5, UMT5, CLIP, Llama, Gemma 2 and Qwen2.5-VL (transformers) for text"
 )
 
@@ -89,6 +90,7 @@ def find(name: str, families: Collection[Family] = VISUAL_FAMILIES + TEXT_FAMILI
 
 def family_of(config: Mapping[str, Any]) -> Family | None:
     """The family that a config.json belongs to; None if it is of no supported one."""
-    if config.get("_class_name") == "AutoencoderKL":
-        return "autoencoder-kl"
+    for name in DIFFUSERS_CLASSES:
+        if config.get("_class_name") == name:
+            return name
     return _TEXT_MODEL_TYPES.get(str(config.get("model_type")))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from energon_prep.encoders.visual import to_model_range
+from energon_prep.encoders.visual import check_size, to_model_range
 from energon_prep.errors import PrepError
 
 _PROBE_FRAMES, _PROBE_SIDE = 9, 64  # of a clip that every published factor (4 or 8 frames, 8 or 16 pixels) divides
@@ -37,13 +37,12 @@ class CosmosJitEncoder:
         ``seeds`` are not used: the published tokenizers are plain autoencoders. Raises ValueError for a size or a
         number of frames that the tokenizer does not divide.
         """
-        _, frames, height, width, _ = pixels.shape
-        if not self._takes_clips and frames != 1:
-            raise ValueError(f"this tokenizer encodes images, not clips of {frames} frames")
-        if (frames - 1) % self.temporal_factor:
-            raise ValueError(f"{frames} frames are not 1 plus a multiple of {self.temporal_factor}")
-        if height % self.spatial_factor or width % self.spatial_factor:
-            raise ValueError(f"{height}x{width} pixels are no multiple of {self.spatial_factor}")
+        check_size(
+            pixels.shape,
+            spatial_factor=self.spatial_factor,
+            temporal_factor=self.temporal_factor,
+            images_only=self.images_only,
+        )
         latent = self._run(to_model_range(pixels, device=self._device, dtype=self._dtype), self._takes_clips)
         return latent.to(self._dtype).clone()
 

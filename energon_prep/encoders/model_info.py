@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-Family = Literal["autoencoder-kl", "cosmos-jit", "t5", "umt5", "clip", "llama", "gemma2", "qwen2.5-vl"]
+from energon_prep.encoders.visual_classes import VisualFamily
+
+TextFamily = Literal["t5", "umt5", "clip", "llama", "gemma2", "qwen2.5-vl"]
+Family = VisualFamily | TextFamily
 Size = Literal["tiny", "random"]
 
-VISUAL_FAMILIES: tuple[Family, ...] = ("autoencoder-kl", "cosmos-jit")
-TEXT_FAMILIES: tuple[Family, ...] = ("t5", "umt5", "clip", "llama", "gemma2", "qwen2.5-vl")
+VISUAL_FAMILIES: tuple[Family, ...] = get_args(VisualFamily)
+TEXT_FAMILIES: tuple[Family, ...] = get_args(TextFamily)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,11 +25,6 @@ from energon_prep.recipes.model import Recipe
 
 logger = logging.getLogger(__name__)
 
-_CLASSES: Mapping[Family, tuple[str, str]] = {
-    "autoencoder-kl": ("diffusers", "AutoencoderKL"),
-    "cosmos-jit": ("torch", "jit.ScriptModule"),
-}
-
 
 def build_pipeline(recipe: Recipe, size: Size, cache_dir: Path | None = None) -> Path:
     """The pipeline folder with ``recipe``'s architectures and random weights, built if it is not there yet.
@@ -127,19 +122,21 @@ def _build(encoders: Mapping[str, ModelInfo], size: Size, folder: Path) -> None:
                 index[tokenizer] = ("transformers", "AutoTokenizer")
                 save_text(info, size, folder / subfolder, folder / tokenizer)
                 continue
-            index[subfolder] = _CLASSES[info.family]
             if info.family == "cosmos-jit":
+                index[subfolder] = ("torch", "jit.ScriptModule")
                 _save_cosmos(info.architecture(size), folder / subfolder)
             else:
-                _save_autoencoder(info.architecture(size), folder / subfolder)
+                index[subfolder] = ("diffusers", info.family)
+                _save_autoencoder(info.family, info.architecture(size), folder / subfolder)
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _save_autoencoder(architecture: dict[str, Any], folder: Path) -> None:
-    from diffusers import AutoencoderKL
+def _save_autoencoder(name: str, architecture: dict[str, Any], folder: Path) -> None:
+    import diffusers
 
+    model_class = getattr(diffusers, name)  # imported here, or its module's own constants would be on meta too
     with torch.device("meta"):
-        model = AutoencoderKL(**architecture)
+        model = model_class(**architecture)
     fill(model).save_pretrained(folder, safe_serialization=True)
 
 

@@ -23,12 +23,24 @@ def fill(model: Any, *, d_kv: int = 1, embedding: float = 1.0) -> Any:
     generator = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.ndim == 1:
+            if parameter.ndim == 1 or name.endswith(".gamma"):  # [C, 1, 1, 1] of Wan's normalisations
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
                 continue
             draw = torch.rand(parameter.shape, generator=generator).sub_(0.5)
             parameter.copy_(draw.mul_(math.sqrt(12) * _std(name, parameter, d_kv, embedding)))
+        for name, buffer in model.named_buffers():
+            _fill_buffer(name, buffer, generator)
     return model
+
+
+def _fill_buffer(name: str, buffer: torch.Tensor, generator: torch.Generator) -> None:
+    """Statistics of latents (LTX, FLUX.2) that change every channel; buffers that no checkpoint holds do not matter."""
+    if name.endswith("mean"):
+        buffer.copy_(torch.rand(buffer.shape, generator=generator).sub_(0.5))
+    elif name.endswith(("std", "var")):
+        buffer.copy_(torch.rand(buffer.shape, generator=generator).add_(0.5))
+    else:
+        buffer.zero_()
 
 
 def _std(name: str, parameter: nn.Parameter, d_kv: int, embedding: float) -> float:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
 from energon_prep.encoders.catalog import Size, is_id_or_folder, lookup
 from energon_prep.encoders.checkpoint import EncoderSource, open_checkpoint, text_subfolders
-from energon_prep.encoders.dtypes import TORCH_DTYPES
-from energon_prep.encoders.pretrained import loading, on_device, pretrained
 from energon_prep.encoders.tiny import build_pipeline
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe, Text, Visual
@@ -55,29 +53,10 @@ def resolve(recipe: Recipe, *, weights: str | None) -> Sources:
 
 def load_visual(recipe: Recipe, *, weights: str | None, device: torch.device | str) -> VisualEncoder:
     """Load the visual encoder, frozen, on ``device``. Raises PrepError if it cannot be had or does not work."""
-    spec = recipe.visual
+    from energon_prep.encoders.visual_weights import load_visual_encoder
+
     checkpoint = open_checkpoint(resolve(recipe, weights=weights).visual)
-    device, dtype = torch.device(device), TORCH_DTYPES[spec.dtype]
-    with loading(checkpoint.source):
-        if checkpoint.jit is not None:
-            from energon_prep.encoders.cosmos_jit import CosmosJitEncoder
-
-            # Straight to the device: traced modules may name theirs.
-            module: Any = torch.jit.load(str(checkpoint.jit.path), map_location=device)  # type: ignore[no-untyped-call]
-            module = module.eval().to(dtype=dtype)
-            return CosmosJitEncoder(module=module, dtype=dtype, device=device, about=checkpoint.describe())
-        from diffusers import AutoencoderKL
-
-        from energon_prep.encoders.visual import AutoencoderKLEncoder
-
-        return AutoencoderKLEncoder(
-            model=on_device(pretrained(AutoencoderKL, checkpoint, torch_dtype=dtype), device),
-            dtype=dtype,
-            device=device,
-            posterior=spec.posterior,
-            normalize=spec.normalize == "checkpoint",
-            about=checkpoint.describe(),
-        )
+    return load_visual_encoder(recipe.visual, checkpoint, torch.device(device))
 
 
 def load_texts(recipe: Recipe, *, weights: str | None, device: torch.device | str) -> list[TextEncoder]:

@@ -24,6 +24,10 @@ class Visual(_Section):
     posterior: Literal["mean", "sample", "moments"] = "mean"
     normalize: Literal["checkpoint", "none"] = "checkpoint"  #: (z - shift) * scale with the checkpoint's own values
     batch_pixels: int = Field(default=8 * 512 * 512, gt=0)  #: frames * height * width of one batch, at most
+    #: Encode in overlapping tiles of diffusers' sizes, which needs less memory and gives slightly other latents than
+    #: the whole frame. "auto": frames of more than ``tile_pixels``, whatever the device.
+    tiling: Literal["auto", "always", "never"] = "auto"
+    tile_pixels: int | None = Field(default=None, gt=0)  #: height * width; None: 2048x2048 of images, 1280x720 of clips
 
 
 class Text(_Section):

@@ -24,6 +24,10 @@ from energon_prep.errors import PrepError
         ("sd-mse", "stabilityai/sd-vae-ft-mse"),
         ("cosmos-cv4x8x8", "nvidia/Cosmos-0.1-Tokenizer-CV4x8x8"),
         ("cosmos-ci16x16", "nvidia/Cosmos-0.1-Tokenizer-CI16x16"),
+        ("cosmos1-cv8x8x8", "nvidia/Cosmos-1.0-Tokenizer-CV8x8x8"),
+        ("wan2.1", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"),
+        ("wan2.2", "Wan-AI/Wan2.2-TI2V-5B-Diffusers"),
+        ("dc-ae", "mit-han-lab/dc-ae-f32c32-sana-1.0-diffusers"),
     ],
 )
 def test_aliases_name_their_repositories(alias: str, hf_id: str) -> None:
@@ -33,12 +37,18 @@ def test_aliases_name_their_repositories(alias: str, hf_id: str) -> None:
     assert find(hf_id) is info
 
 
+LATENT_KEYS = (
+    *("latent_channels", "z_dim", "patch_size", "latents_mean", "latents_std", "scaling_factor", "shift_factor"),
+    *("spatial_factor", "temporal_factor", "scale_factor_spatial", "downsample_block_type"),
+)
+
+
 def test_tiny_variants_keep_the_dimensions_that_trainers_check() -> None:
     for alias, width in {"t5-11b": 1024, "t5-xxl": 4096, "umt5-xxl": 4096}.items():
         assert CATALOG[alias].tiny["d_model"] == CATALOG[alias].published["d_model"] == width
     assert CATALOG["clip-l"].tiny["hidden_size"] == 768
     for info in CATALOG.values():
-        for key in ("latent_channels", "scaling_factor", "shift_factor", "spatial_factor", "temporal_factor"):
+        for key in LATENT_KEYS:
             assert info.tiny.get(key) == info.published.get(key)
 
 
@@ -73,8 +83,9 @@ def test_any_name_is_an_alias_an_id_a_directory_or_an_error(name: str) -> None:
 def test_the_family_is_read_from_a_config() -> None:
     assert family_of({"model_type": "umt5"}) == "umt5"
     assert family_of({"model_type": "clip"}) == family_of({"model_type": "clip_text_model"}) == "clip"
-    assert family_of({"_class_name": "AutoencoderKL"}) == "autoencoder-kl"
-    assert family_of({"_class_name": "AutoencoderKLWan"}) is None
+    assert family_of({"_class_name": "AutoencoderKL"}) == "AutoencoderKL"
+    assert family_of({"_class_name": "AutoencoderKLWan"}) == "AutoencoderKLWan"
+    assert family_of({"_class_name": "AutoencoderOobleck"}) is None
     assert family_of({}) is None
 
 

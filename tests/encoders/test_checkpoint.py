@@ -32,7 +32,7 @@ def write_config(folder: Path, **config: str) -> Path:
 def test_the_first_subfolder_with_a_config_is_taken(tmp_path: Path) -> None:
     write_config(tmp_path / "vae", _class_name="AutoencoderKL")
     found = open_checkpoint(visual(tmp_path))
-    assert (found.family, found.main.subfolder, found.main.commit) == ("autoencoder-kl", "vae", None)
+    assert (found.family, found.main.subfolder, found.main.commit) == ("AutoencoderKL", "vae", None)
     assert found.pretrained(found.main) == (str(tmp_path / "vae"), {})
 
 
@@ -43,7 +43,9 @@ def test_a_jit_file_makes_a_cosmos_tokenizer_unless_the_config_names_another_cla
     (tmp_path / "config.json").unlink()
     assert open_checkpoint(visual(tmp_path)).family == "cosmos-jit"
     write_config(tmp_path, _class_name="AutoencoderKLCosmos")
-    with pytest.raises(PrepError, match=r"config.json says AutoencoderKLCosmos, .* Supported are AutoencoderKL "):
+    assert open_checkpoint(visual(tmp_path)).family == "AutoencoderKLCosmos"
+    write_config(tmp_path, _class_name="AutoencoderOobleck")
+    with pytest.raises(PrepError, match=r"config.json says AutoencoderOobleck, .* Supported are AutoencoderKL, "):
         open_checkpoint(visual(tmp_path))
 
 

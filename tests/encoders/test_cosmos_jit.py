@@ -75,7 +75,7 @@ def test_lengths_and_sizes_that_do_not_divide_are_refused(cosmos: VisualEncoder)
     with pytest.raises(ValueError, match="32x47 pixels"):
         cosmos.encode(CLIPS[:, :1, :, :47], [0, 0])
     images = load_visual(recipe("cosmos-ci8x8", T5), weights="tiny", device="cpu")
-    with pytest.raises(ValueError, match="encodes images, not clips of 9"):
+    with pytest.raises(ValueError, match="takes images, not clips of 9"):
         images.encode(CLIPS, [0, 0])
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import AutoencoderKL
 
 from energon_prep.encoders.base import VisualEncoder
 from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.visual import AutoencoderKLEncoder, to_model_range
+from energon_prep.encoders.visual import DiffusersEncoder, to_model_range
+from energon_prep.encoders.visual_classes import VISUAL_CLASSES
 from energon_prep.encoders.weights import load_visual
 from tests.encoders.recipes import FLUX1, SMALL, recipe
 
@@ -50,10 +53,16 @@ def test_normalize_none_stores_what_the_encoder_gives(flux: VisualEncoder) -> No
 def test_statistics_per_channel_are_applied_where_a_checkpoint_has_them() -> None:
     vae = AutoencoderKL.from_pretrained(build_pipeline(SMALL, "tiny") / "vae")
     mean, std = [0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]
-    options = {"dtype": torch.float32, "device": torch.device("cpu"), "posterior": "mean", "about": {}}
-    raw = AutoencoderKLEncoder(model=vae, normalize=False, **options).encode(PIXELS, SEEDS)
+    options: dict[str, Any] = {
+        "kind": VISUAL_CLASSES["AutoencoderKL"],
+        "dtype": torch.float32,
+        "device": torch.device("cpu"),
+        "posterior": "mean",
+        "about": {},
+    }
+    raw = DiffusersEncoder(model=vae, normalize=False, **options).encode(PIXELS, SEEDS)
     vae.register_to_config(latents_mean=mean, latents_std=std)
-    latents = AutoencoderKLEncoder(model=vae, normalize=True, **options).encode(PIXELS, SEEDS)
+    latents = DiffusersEncoder(model=vae, normalize=True, **options).encode(PIXELS, SEEDS)
     columns = [torch.tensor(values).view(1, 4, 1, 1, 1) for values in (mean, std)]
     torch.testing.assert_close(latents, (raw - columns[0]) * 0.18215 / columns[1])
 

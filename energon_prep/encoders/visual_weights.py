@@ -1,0 +1,100 @@
+"""Station 3, encoders: loads the visual encoder of a recipe from the files that were found for it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from energon_prep.encoders.base import VisualEncoder
+from energon_prep.encoders.checkpoint import Checkpoint
+from energon_prep.encoders.cosmos_jit import CosmosJitEncoder
+from energon_prep.encoders.dtypes import TORCH_DTYPES
+from energon_prep.encoders.pretrained import loading, on_device, pretrained
+from energon_prep.encoders.visual import DiffusersEncoder
+from energon_prep.encoders.visual_classes import VISUAL_CLASSES, VisualClass
+from energon_prep.errors import PrepError
+from energon_prep.recipes.model import Visual
+
+logger = logging.getLogger(__name__)
+
+
+def load_visual_encoder(spec: Visual, checkpoint: Checkpoint, device: torch.device) -> VisualEncoder:
+    """Load ``checkpoint``, frozen, on ``device``. Raises PrepError if it does not load or suit ``spec``."""
+    if checkpoint.jit is not None:
+        return _load_jit(spec, checkpoint, device)
+    name = checkpoint.family
+    kind = VISUAL_CLASSES[name]
+    _check_options(spec, name, gaussian=kind.gaussian, tiles=kind.tiles)
+    dtype = TORCH_DTYPES[spec.dtype]
+    with loading(checkpoint.source):
+        model = pretrained(_class(name), checkpoint, torch_dtype=_model_dtype(name, kind, dtype, device))
+        model.decoder = nn.Identity()  # never used: its memory is the batches'
+        model = on_device(model, device)
+    channels_last = kind.channels_last == "everywhere" or (kind.channels_last == "cpu" and device.type == "cpu")
+    if channels_last:
+        _put_channels_last(model)
+    if not kind.batches:
+        model.enable_slicing()
+    return DiffusersEncoder(
+        model=model,
+        kind=kind,
+        dtype=dtype,
+        device=device,
+        posterior=spec.posterior,
+        normalize=spec.normalize == "checkpoint",
+        tiling=spec.tiling if kind.tiles else "never",
+        tile_pixels=spec.tile_pixels,
+        channels_last=channels_last,
+        about=checkpoint.describe(),
+    )
+
+
+def _load_jit(spec: Visual, checkpoint: Checkpoint, device: torch.device) -> VisualEncoder:
+    _check_options(spec, "the Cosmos tokenizer", gaussian=False, tiles=False)
+    assert checkpoint.jit is not None
+    dtype = TORCH_DTYPES[spec.dtype]
+    with loading(checkpoint.source):
+        # Straight to the device: traced modules may name theirs.
+        module: Any = torch.jit.load(str(checkpoint.jit.path), map_location=device)  # type: ignore[no-untyped-call]
+        module = module.eval().to(dtype=dtype)
+        return CosmosJitEncoder(module=module, dtype=dtype, device=device, about=checkpoint.describe())
+
+
+def _check_options(spec: Visual, name: str, *, gaussian: bool, tiles: bool) -> None:
+    if spec.posterior != "mean" and not gaussian:
+        raise PrepError(
+            f"visual encoder '{spec.model}': {name} is no variational autoencoder, so there is no {spec.posterior} of "
+            "its posterior: use --set visual.posterior=mean"
+        )
+    if spec.tiling == "always" and not tiles:
+        raise PrepError(
+            f"visual encoder '{spec.model}': {name} does not encode in tiles: use --set visual.tiling=never"
+        )
+
+
+def _class(name: str) -> Any:
+    import diffusers
+
+    found = getattr(diffusers, name, None)
+    if found is None:
+        raise PrepError(f"diffusers {diffusers.__version__} has no {name}: pip install -U diffusers")
+    return found
+
+
+def _model_dtype(name: str, kind: VisualClass, dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    if device.type == "cpu" and dtype is not torch.float32 and not kind.half_on_cpu:
+        logger.warning(
+            "torch lacks what %s needs in %s on CPUs: it runs in fp32, and the latents are rounded", name, dtype
+        )
+        return torch.float32
+    return dtype
+
+
+def _put_channels_last(model: Any) -> None:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in model.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.to(memory_format=formats[parameter.ndim])
