@@ -118,7 +118,7 @@ class LocalStorage:
 
         What such a process left half-written is removed. Raises PrepError while another run holds the lock.
         """
-        with _writing(self.root / _LOCK):
+        with writing(self.root / _LOCK):
             (self.root / _TMP_DIR).mkdir(parents=True, exist_ok=True)
             lock = (self.root / _LOCK).open("a+")
         with lock:
@@ -145,13 +145,13 @@ class LocalPublication:
         self._final = root / name
         self._tmp = root / _TMP_DIR / f"{os.getpid()}-{name.replace('/', '-')}"
         self._done = False
-        with _writing(self._final):
+        with writing(self._final):
             self._tmp.parent.mkdir(parents=True, exist_ok=True)
             self._final.parent.mkdir(parents=True, exist_ok=True)
             self.file: BinaryIO = _GuardedFile(self._tmp, self._final)  # type: ignore[assignment]
 
     def publish(self) -> None:
-        with _writing(self._final):
+        with writing(self._final):
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
@@ -180,7 +180,7 @@ class _GuardedFile:
         self._final = final
 
     def write(self, data: bytes) -> int:
-        with _writing(self._final):
+        with writing(self._final):
             return self._raw.write(data)
 
     def flush(self) -> None:
@@ -202,7 +202,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Turn a failure of the file system into a message with a remedy."""
     try:
         yield

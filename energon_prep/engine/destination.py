@@ -1,11 +1,15 @@
-"""The engine's destination: what of it is ours, and how it is emptied for a new start."""
+"""The engine's destination: what of it is ours, how it is emptied for a new start, and what is damaged set aside."""
 
 from __future__ import annotations
 
 from energon_prep.engine.manifest import RUN
+from energon_prep.engine.plan import PLAN
+from energon_prep.engine.planning import PARTIAL
 from energon_prep.errors import PrepError
-from energon_prep.shards.ledger import LEDGER_DIR, REJECTS_DIR
-from energon_prep.storage import Storage
+from energon_prep.shards.ledger import LEDGER_DIR, REJECTS_DIR, idx_name, rows_name, shard_stem, tar_name
+from energon_prep.storage import PRIVATE_DIR, LocalStorage, Storage
+
+BAD_DIR = f"{PRIVATE_DIR}/bad"  #: what was set aside; nothing reads it, the user may remove it
 
 
 def refuse_foreign(storage: Storage, *, where: str) -> None:
@@ -18,6 +22,12 @@ def refuse_foreign(storage: Storage, *, where: str) -> None:
         )
 
 
+def forget_plan(storage: Storage) -> None:
+    """Remove the plan of a run that never began: without run.json nothing says what it was a plan of."""
+    storage.remove(PLAN)
+    storage.remove(PARTIAL)
+
+
 def clear(storage: Storage) -> None:
     """Remove a dataset of ours; files of others stay.
 
@@ -25,10 +35,38 @@ def clear(storage: Storage) -> None:
     """
     if not storage.exists(RUN):
         return
-    for folder in (LEDGER_DIR, REJECTS_DIR, ".nv-meta"):
+    for folder in (LEDGER_DIR, REJECTS_DIR, BAD_DIR, ".nv-meta"):
         for name in storage.names(folder):
             storage.remove(f"{folder}/{name}")
     for name in storage.names("."):
         if name.startswith("shard_") and name.endswith((".tar", ".tar.idx")):
             storage.remove(name)
+    forget_plan(storage)
     storage.remove(RUN)
+
+
+def set_aside(storage: LocalStorage, index: int) -> None:
+    """Move a damaged shard out of the dataset, whose next ``encode`` makes it again.
+
+    The ledger's entry goes first: cut short, this leaves a tar that nothing vouches for, and that is replaced.
+    """
+    stem = shard_stem(index)
+    entry, rejects = f"{LEDGER_DIR}/{stem}.json", f"{REJECTS_DIR}/{stem}.jsonl"
+    for name in (entry, tar_name(index), idx_name(index), rows_name(index), rejects):
+        set_file_aside(storage, name)
+
+
+def set_records_aside(storage: LocalStorage, index: int) -> None:
+    """Move away the .idx and the rows of a shard, whose next ``encode`` makes them again from the tar's headers."""
+    for name in (idx_name(index), rows_name(index)):
+        set_file_aside(storage, name)
+
+
+def set_file_aside(storage: LocalStorage, name: str) -> None:
+    """Move a file into BAD_DIR, over what lay there of an earlier time; one that is missing is no error."""
+    aside = storage.root / BAD_DIR / name.rpartition("/")[2]
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        (storage.root / name).replace(aside)
+    except FileNotFoundError:
+        return

@@ -38,6 +38,19 @@ class PlanSummary:
     num_samples: int
 
 
+class StoredPlan:
+    """A plan that an earlier run completed."""
+
+    complete = True
+
+    def __init__(self, storage: Storage, summary: PlanSummary) -> None:
+        self._storage = storage
+        self.summary = summary
+
+    def shards(self) -> Iterator[ShardPlan]:
+        return read_plan(self._storage)
+
+
 def make_plan(source: Source, *, samples_per_shard: int, limit: int | None = None) -> Iterator[ShardPlan]:
     """Cut the source's listing, streaming it: the last shard takes what is left, nothing is dropped."""
     entries = itertools.islice(source.list(), limit)
@@ -61,44 +74,37 @@ def join_entries(entries: Iterable[Entry]) -> Iterator[Piece]:
         yield Piece(path, starts[0], len(starts))
 
 
-def write_plan(storage: Storage, shards: Iterable[ShardPlan]) -> PlanSummary:
-    """Store a new plan."""
-    publication = storage.create(PLAN)
-    try:
-        num_shards = num_samples = 0
-        for shard in shards:
-            publication.file.write(_to_line(shard))
-            num_shards += 1
-            num_samples += shard.num_samples
-        publication.publish()
-    finally:
-        publication.discard()
-    return PlanSummary(num_shards=num_shards, num_samples=num_samples)
-
-
 def compare_plan(storage: Storage, shards: Iterable[ShardPlan]) -> PlanSummary:
     """Hold the plan of a resumed run against the stored one. Raises PrepError at the first shard that differs."""
     num_shards = num_samples = 0
     for old, new in itertools.zip_longest(read_plan(storage), shards):
         if old != new:
-            raise PrepError(
-                f"the source is not what this destination was begun with: {_difference(old, new)}. "
-                "Restore the source, write to another destination, or start over with --overwrite"
-            )
+            raise source_changed(old, new)
         num_shards += 1
         num_samples += new.num_samples
     return PlanSummary(num_shards=num_shards, num_samples=num_samples)
 
 
 def read_plan(storage: Storage) -> Iterator[ShardPlan]:
+    """The stored plan. Raises PrepError if it is damaged."""
     with storage.open(PLAN) as file:
-        for line in file:
-            fields = json.loads(line)
-            fields["pieces"] = tuple(Piece(*piece) for piece in fields["pieces"])
-            yield ShardPlan(**fields)
+        yield from map(from_line, file)
 
 
-def _to_line(shard: ShardPlan) -> bytes:
+def from_line(line: bytes) -> ShardPlan:
+    """A line of the stored plan. Raises PrepError if it is damaged."""
+    try:
+        fields = json.loads(line)
+        fields["pieces"] = tuple(Piece(*piece) for piece in fields["pieces"])
+        return ShardPlan(**fields)
+    except (ValueError, KeyError, TypeError) as error:
+        raise PrepError(
+            f"{PLAN} is damaged ({type(error).__name__}: {error}): run energon-prep verify --mark-bad, "
+            "then the same encode again"
+        ) from error
+
+
+def to_line(shard: ShardPlan) -> bytes:
     pieces = [[piece.path, piece.start, piece.count] for piece in shard.pieces]
     fields = {
         "index": shard.index,
@@ -107,6 +113,14 @@ def _to_line(shard: ShardPlan) -> bytes:
         "digest": shard.digest,
     }
     return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def source_changed(old: ShardPlan | None, new: ShardPlan | None) -> PrepError:
+    """What to raise where the plan of this run differs from the stored one."""
+    return PrepError(
+        f"the source is not what this destination was begun with: {_difference(old, new)}. "
+        "Restore the source, write to another destination, or start over with --overwrite"
+    )
 
 
 def _difference(old: ShardPlan | None, new: ShardPlan | None) -> str:

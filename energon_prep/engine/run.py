@@ -6,23 +6,18 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from energon_prep.engine.destination import clear, refuse_foreign
+from energon_prep.engine.destination import clear, forget_plan, refuse_foreign
 from energon_prep.engine.encoding import encode_captions
 from energon_prep.engine.executors.local import LocalExecutor
 from energon_prep.engine.job import Encoders, Job, build_stations, load_encoders, num_cpus, resolve_device
 from energon_prep.engine.manifest import read_run, refuse_other, versions, write_run
-from energon_prep.engine.plan import (
-    PlanSummary,
-    ShardPlan,
-    compare_plan,
-    make_plan,
-    read_plan,
-    write_plan,
-)
+from energon_prep.engine.plan import PLAN, PlanSummary, ShardPlan, StoredPlan, compare_plan, make_plan
+from energon_prep.engine.planning import Planning
 from energon_prep.engine.tally import RejectLimit, Tally
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe
@@ -95,13 +90,13 @@ def encode(
         max_bytes=resolved.limits.max_bytes,
     )
     storage = LocalStorage(Path(dest))
-    with storage.locked():
+    with storage.locked(), ExitStack() as stack:
         if overwrite:
             clear(storage)
         old = read_run(storage)
-        if old is None:
-            refuse_foreign(storage, where=str(dest))
-        plan = _plan(opened, storage, resolved, limit, old)
+        _refuse_other_start(storage, old, opened, resolved, limit)
+        tally = Tally(limit=reject_limit)
+        plan = _plan(opened, storage, resolved, limit, tally, stack)
         job = Job(
             recipe=resolved,
             source=opened.describe(),
@@ -110,20 +105,19 @@ def encode(
             torch_threads=_torch_threads(torch_threads, old),
             workers=workers or num_cpus(),
         )
-        tally = Tally(num_planned=plan.num_samples, limit=reject_limit)
         done = finished(storage) if old is not None else {}
         for entry in done.values():
             tally.add_finished(entry)
-        if old is not None and len(done) == plan.num_shards:
+        if old is not None and plan.complete and len(done) == plan.summary.num_shards:
             tally.finish()
-            return _report(tally, plan, dest=str(dest), seconds=0.0)
+            return _report(tally, plan.summary, dest=str(dest), seconds=0.0)
         encoders = load_encoders(job)
-        run = _describe(job, encoders, target, limit, plan)
+        run = _describe(job, encoders, target, limit)
         _begin(run, old, storage, encoders)
         started = time.monotonic()
-        rest = (shard for shard in read_plan(storage) if shard.index not in done)
+        rest = (shard for shard in plan.shards() if shard.index not in done)
         _encode_shards(rest, job, encoders, storage, tally, progress)
-        report = _report(tally, plan, dest=str(dest), seconds=time.monotonic() - started)
+        report = _report(tally, plan.summary, dest=str(dest), seconds=time.monotonic() - started)
         write_run(storage, {**run, "totals": report.to_dict()})
         tally.finish()
     return report
@@ -154,19 +148,33 @@ def _target(recipe: Recipe) -> Target:
     return target
 
 
+def _refuse_other_start(
+    storage: LocalStorage, old: Mapping[str, Any] | None, source: Source, recipe: Recipe, limit: int | None
+) -> None:
+    """Refuse a destination of others, or one begun with another recipe or source: told before anything is loaded."""
+    if old is None:
+        refuse_foreign(storage, where=str(storage.root))
+        forget_plan(storage)
+        return
+    new = {"recipe": recipe.model_dump(mode="json"), "source": source.describe(), "limit": limit}
+    refuse_other({name: old.get(name) for name in new}, new, where=str(storage.root))
+
+
 def _plan(
-    source: Source, storage: LocalStorage, recipe: Recipe, limit: int | None, old: Mapping[str, Any] | None
-) -> PlanSummary:
-    """Make the plan, or hold it against the stored one; cheap differences are told before the source is listed."""
-    if old is not None:
-        new = {"recipe": recipe.model_dump(mode="json"), "source": source.describe(), "limit": limit}
-        refuse_other({name: old.get(name) for name in new}, new, where=str(storage.root))
+    source: Source, storage: LocalStorage, recipe: Recipe, limit: int | None, tally: Tally, stack: ExitStack
+) -> StoredPlan | Planning:
+    """The stored plan, held against the source's listing; or a new one, which goes on while shards are encoded."""
     shards = make_plan(source, samples_per_shard=recipe.samples_per_shard, limit=limit)
-    plan = write_plan(storage, shards) if old is None else compare_plan(storage, shards)
-    if not plan.num_samples:
+    if storage.exists(PLAN):
+        stored = StoredPlan(storage, compare_plan(storage, shards))
+        tally.add_planned(stored.summary.num_samples)
+        return stored
+    planning = Planning(storage, shards, noted=lambda shard: tally.add_planned(shard.num_samples))
+    stack.enter_context(planning)
+    planning.wait_for_first()
+    if not planning.summary.num_shards:
         raise PrepError(f"{source.describe().get('root', 'the source')} has no samples to encode")
-    log.info("%d samples in %d shards", plan.num_samples, plan.num_shards)
-    return plan
+    return planning
 
 
 def _torch_threads(asked: int | None, old: Mapping[str, Any] | None) -> int:
@@ -180,7 +188,7 @@ def _torch_threads(asked: int | None, old: Mapping[str, Any] | None) -> int:
     return int(recorded or asked or num_cpus())
 
 
-def _describe(job: Job, encoders: Encoders, target: Target, limit: int | None, plan: PlanSummary) -> dict[str, Any]:
+def _describe(job: Job, encoders: Encoders, target: Target, limit: int | None) -> dict[str, Any]:
     """run.json of this run, but for the totals."""
     return {
         "recipe": job.recipe.model_dump(mode="json"),
@@ -188,7 +196,6 @@ def _describe(job: Job, encoders: Encoders, target: Target, limit: int | None, p
         "limit": limit,
         "encoders": encoders.describe(),
         "target": {"name": target.name, "parts": list(target.part_names), "subflavors": target.subflavors()},
-        "plan": dataclasses.asdict(plan),
         "runtime": {"device": job.device.partition(":")[0], "torch_threads": job.torch_threads},
         "versions": versions(),
     }
@@ -198,15 +205,10 @@ def _begin(run: Mapping[str, Any], old: Mapping[str, Any] | None, storage: Local
     """Enter a new run into the destination, or make sure that it continues the one there."""
     if old is None:
         # run.json comes last: what it vouches for is there when it is.
-        texts = {
-            text.name: encode_captions([""], text, encoder)[""]
-            for text, encoder in zip(Recipe.model_validate(run["recipe"]).text, encoders.texts, strict=True)
-        }
-        target = get_target(run["target"]["name"])
-        publish_bytes(storage, EMPTY_CAPTION, dumps_pickle(target.build_text(texts)))
+        _publish_empty_caption(run, storage, encoders)
         write_run(storage, run)
         return
-    same = ("encoders", "target", "plan", "runtime")
+    same = ("encoders", "target", "runtime")
     refuse_other({name: old[name] for name in same}, {name: run[name] for name in same}, where=str(storage.root))
     for name, version in run["versions"].items():
         if old["versions"].get(name) != version:
@@ -216,6 +218,17 @@ def _begin(run: Mapping[str, Any], old: Mapping[str, Any] | None, storage: Local
                 version,
                 old["versions"].get(name),
             )
+    if not storage.exists(EMPTY_CAPTION):  # set aside because it was damaged
+        _publish_empty_caption(run, storage, encoders)
+
+
+def _publish_empty_caption(run: Mapping[str, Any], storage: LocalStorage, encoders: Encoders) -> None:
+    texts = {
+        text.name: encode_captions([""], text, encoder)[""]
+        for text, encoder in zip(Recipe.model_validate(run["recipe"]).text, encoders.texts, strict=True)
+    }
+    target = get_target(run["target"]["name"])
+    publish_bytes(storage, EMPTY_CAPTION, dumps_pickle(target.build_text(texts)))
 
 
 def _encode_shards(
@@ -231,8 +244,10 @@ def _encode_shards(
     if progress is not None:
         tally.on_change = progress
         progress(tally)
-    for entry in executor.run(shards):
-        log.info("%s: %d written, %d rejected", entry.shard or "no shard", entry.num_written, entry.num_rejected)
+    # Closed here: stopped by Ctrl-C, its threads must have come to rest before the destination's lock is let go.
+    with closing(executor.run(shards)) as entries:
+        for entry in entries:
+            log.info("%s: %d written, %d rejected", entry.shard or "no shard", entry.num_written, entry.num_rejected)
 
 
 def _report(tally: Tally, plan: PlanSummary, *, dest: str, seconds: float) -> EncodeReport:

@@ -41,7 +41,7 @@ class RejectLimit:
 class Tally:
     """Samples written and rejected so far, earlier runs of the same command included."""
 
-    num_planned: int
+    num_planned: int = 0  #: so far: planning goes on while shards are encoded
     limit: RejectLimit = RejectLimit()
     num_written: int = 0
     num_truncated: int = 0
@@ -56,6 +56,9 @@ class Tally:
     @property
     def num_done(self) -> int:
         return self.num_written + self.num_rejected
+
+    def add_planned(self, num_samples: int) -> None:
+        self.num_planned += num_samples
 
     def add_finished(self, entry: LedgerEntry) -> None:
         """Take over a shard of an earlier run."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energon_prep.engine.plan import compare_plan, make_plan, read_plan, write_plan
+from energon_prep.engine.plan import PlanSummary, ShardPlan, compare_plan, make_plan, read_plan
+from energon_prep.engine.planning import PARTIAL, Planning
 from energon_prep.errors import PrepError
 from energon_prep.samples import PendingSample
 from energon_prep.sources.base import Entry, Piece
@@ -32,6 +34,12 @@ class Listing:
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
         raise NotImplementedError
+
+
+def write_plan(storage: LocalStorage, shards: Iterable[ShardPlan]) -> PlanSummary:
+    with Planning(storage, shards, noted=lambda shard: None) as planning:
+        list(planning.shards())
+        return planning.summary
 
 
 @given(st.lists(st.integers(1, 30), max_size=12), st.integers(1, 25))
@@ -95,3 +103,66 @@ def test_names_that_are_not_text_survive(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     write_plan(storage, make_plan(Odd([]), samples_per_shard=4))
     assert [shard.pieces[0].path for shard in read_plan(storage)] == ["\udcff.jpg"]
+
+
+def test_shards_are_given_out_while_the_source_is_still_listed(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    class Slow(Listing):
+        def list(self) -> Iterator[Entry]:
+            for number, entry in enumerate(super().list()):
+                if number == 8:
+                    assert go_on.wait(30)
+                yield entry
+
+    noted: list[int] = []
+    shards = make_plan(Slow([20]), samples_per_shard=4)
+    with Planning(LocalStorage(tmp_path), shards, noted=lambda shard: noted.append(shard.index)) as planning:
+        planning.wait_for_first()
+        given_out = planning.shards()
+        assert [next(given_out).index, next(given_out).index] == [0, 1]
+        assert noted == [0, 1]
+        go_on.set()
+        assert [shard.index for shard in given_out] == [2, 3, 4]
+        assert planning.summary.num_samples == 20
+    assert not (tmp_path / PARTIAL).exists()
+    assert len(list(read_plan(LocalStorage(tmp_path)))) == 5
+
+
+def begun(tmp_path: Path, torn: bytes = b"") -> LocalStorage:
+    """A destination whose planning was killed after two of three shards, and maybe in the middle of a line."""
+    storage = LocalStorage(tmp_path)
+
+    class Killed(Listing):
+        def list(self) -> Iterator[Entry]:
+            yield from list(super().list())[:8]
+            raise KeyboardInterrupt
+
+    with (
+        Planning(storage, make_plan(Killed([5, 5]), samples_per_shard=4), noted=lambda shard: None) as planning,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        list(planning.shards())
+    with (tmp_path / PARTIAL).open("ab") as file:
+        file.write(torn)
+    return storage
+
+
+@pytest.mark.parametrize(
+    "torn", [b"", b'{"index":2,"fir', b'{"index":2,"first_serial":8,"pieces":[["f1",300,9]],"digest":"x"}']
+)
+def test_a_planning_that_was_killed_goes_on(tmp_path: Path, torn: bytes) -> None:
+    storage = begun(tmp_path, torn)
+    summary = write_plan(storage, make_plan(Listing([5, 5]), samples_per_shard=4))
+    assert (summary.num_shards, summary.num_samples) == (3, 10)
+    assert list(read_plan(storage)) == list(make_plan(Listing([5, 5]), samples_per_shard=4))
+
+
+@pytest.mark.parametrize(("counts", "size"), [([6, 5], 7), ([4], 7), ([5, 5], 8)])
+def test_a_source_that_changed_while_planning_was_stopped_is_refused(
+    tmp_path: Path, counts: list[int], size: int
+) -> None:
+    storage = begun(tmp_path)
+    with pytest.raises(PrepError, match="the source is not what this destination was begun with"):
+        write_plan(storage, make_plan(Listing(counts, size), samples_per_shard=4))
+    assert not storage.exists(".energon-prep/plan.jsonl")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from energon_prep.engine.memory import keep_heap_small
@@ -25,7 +25,7 @@ class LocalExecutor:
         self._workers = workers
         self._tally = tally
 
-    def run(self, shards: Iterable[ShardPlan]) -> Iterator[LedgerEntry]:
+    def run(self, shards: Iterable[ShardPlan]) -> Generator[LedgerEntry, None, None]:
         keep_heap_small()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
         try:
