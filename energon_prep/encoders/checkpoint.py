@@ -23,7 +23,8 @@ from energon_prep.encoders.catalog import (
 from energon_prep.errors import PrepError
 
 JIT_FILE = "encoder.jit"
-_TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "vocab.json")
+_OPEN_CLIP_FILE = "open_clip_config.json"
+_TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json")
 _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".jit"}
 _PIPELINE_PARTS = ("vae/*", "text_encoder*/*", "tokenizer*/*")
 _END_BYTES = 2**20
@@ -154,6 +155,11 @@ def _open_visual(source: EncoderSource) -> Checkpoint:
 
 def _open_text(source: EncoderSource) -> Checkpoint:
     found = _first_file(source, _places(source.subfolders, ["config.json"]))
+    if found is None and _first_file(source, _places(source.subfolders, [_OPEN_CLIP_FILE])):
+        raise PrepError(
+            f"text encoder '{source.location}': its files are OpenCLIP's ({_OPEN_CLIP_FILE}), which this tool does "
+            "not load: name a copy in the format of transformers, with a config.json of model_type clip"
+        )
     config = _read_config(source, found) if found else {}
     family = family_of(config)
     if found is None or family not in TEXT_FAMILIES:

@@ -22,8 +22,7 @@ from energon_prep.recipes.model import Text
 def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextEncoder:
     """Load one text encoder, frozen, on ``device``. Raises PrepError if it cannot be had or does not work."""
     family, dtype = TEXT_FAMILY[checkpoint.family], TORCH_DTYPES[spec.dtype]
-    if dtype is torch.float16 and not family.fp16:
-        raise PrepError(f"text encoder {spec.name}: T5 and UMT5 overflow in fp16 (NaN or zeros): use bf16 or fp32")
+    _check_family(spec, checkpoint)
     clean = cleaner(spec.clean)
     with loading(checkpoint.source):
         model = on_device(_load_model(spec, checkpoint, dtype), device)
@@ -38,7 +37,7 @@ def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextE
         keep_start_token=spec.keep_start_token,
         pad_token=spec.pad_token,
     )
-    _check_captions(spec, checkpoint, captions)
+    _check_captions(spec, checkpoint, model, captions)
     encoder = TransformersTextEncoder(
         name=spec.name,
         model=model,
@@ -55,6 +54,17 @@ def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextE
     )
     check_working(encoder)
     return encoder
+
+
+def _check_family(spec: Text, checkpoint: Checkpoint) -> None:
+    family = TEXT_FAMILY[checkpoint.family]
+    if spec.dtype == "fp16" and not family.fp16:
+        raise PrepError(f"text encoder {spec.name}: T5 and UMT5 overflow in fp16 (NaN or zeros): use bf16 or fp32")
+    if checkpoint.family != "clip" and (spec.output == "pooled" or spec.projection):
+        raise PrepError(
+            f"text encoder {spec.name}: {family.model_class} has neither a pooled output nor a text projection, "
+            "as CLIP has: set output to hidden and projection to false"
+        )
 
 
 def _load_model(spec: Text, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
@@ -85,21 +95,17 @@ def _check_model(spec: Text, checkpoint: Checkpoint, model: Any, tokenizer: Any)
             f"text encoder {spec.name}: hidden_layer is {spec.hidden_layer}, and {type(model).__name__} has "
             f"{states} hidden states: -1 to -{states}"
         )
-    if checkpoint.family != "clip" and (spec.output == "pooled" or spec.projection):
-        raise PrepError(
-            f"text encoder {spec.name}: {type(model).__name__} has neither a pooled output nor a text projection, "
-            "as CLIP has: set output to hidden and projection to false"
-        )
 
 
-def _check_captions(spec: Text, checkpoint: Checkpoint, captions: CaptionTokenizer) -> None:
+def _check_captions(spec: Text, checkpoint: Checkpoint, model: Any, captions: CaptionTokenizer) -> None:
+    positions = model.config.max_position_embeddings if checkpoint.family == "clip" else captions.width
+    if captions.width > positions:
+        raise PrepError(f"text encoder {spec.name}: max_tokens is {captions.width}, and CLIP has {positions} positions")
     if TEXT_FAMILY[checkpoint.family].has_end_token and not captions.has_end_token:
         raise PrepError(
             f"text encoder {spec.name}: its tokenizer does not end captions with an end token; "
             "install the transformers release the checkpoint was made with, or another copy of the tokenizer"
         )
-    if checkpoint.family == "clip" and captions.width > 77:
-        raise PrepError(f"text encoder {spec.name}: max_tokens is {spec.max_tokens}, and CLIP has 77 positions")
     (empty,) = captions.tokenize([""])
     if not captions.num_stored(len(empty)):
         raise PrepError(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from energon_prep.encoders.model_info import Family
 from energon_prep.encoders.tiny_text import INSTRUCTIONS, TEXT
@@ -168,6 +168,7 @@ def _byte_level(special: Sequence[str], *, num_digits: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = split
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([*special])
     return tokenizer
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energon_prep.encoders.catalog import CATALOG, family_of, find, lookup
+from energon_prep.encoders.catalog import CATALOG, TEXT_FAMILIES, VISUAL_FAMILIES, family_of, find, lookup
 from energon_prep.errors import PrepError
 
 
@@ -20,6 +20,9 @@ from energon_prep.errors import PrepError
         ("t5-xxl", "google/t5-v1_1-xxl"),
         ("umt5-xxl", "google/umt5-xxl"),
         ("clip-l", "openai/clip-vit-large-patch14"),
+        ("clip-g", "stabilityai/stable-diffusion-xl-base-1.0"),
+        ("clip-h-dfn5b", "apple/DFN5B-CLIP-ViT-H-14-378"),
+        ("gemma-2-2b-it", "Efficient-Large-Model/gemma-2-2b-it"),
         ("flux1", "black-forest-labs/FLUX.1-dev"),
         ("sd-mse", "stabilityai/sd-vae-ft-mse"),
         ("cosmos-cv4x8x8", "nvidia/Cosmos-0.1-Tokenizer-CV4x8x8"),
@@ -46,10 +49,18 @@ LATENT_KEYS = (
 def test_tiny_variants_keep_the_dimensions_that_trainers_check() -> None:
     for alias, width in {"t5-11b": 1024, "t5-xxl": 4096, "umt5-xxl": 4096}.items():
         assert CATALOG[alias].tiny["d_model"] == CATALOG[alias].published["d_model"] == width
-    assert CATALOG["clip-l"].tiny["hidden_size"] == 768
+    widths = {"clip-l": 768, "clip-g": 1280, "clip-h-dfn5b": 1024, "gemma-2-2b-it": 2304, "qwen2.5-vl-7b": 3584}
+    for alias, width in {**widths, "llama-3-8b-hunyuan": 4096}.items():
+        assert CATALOG[alias].tiny["hidden_size"] == CATALOG[alias].published["hidden_size"] == width
     for info in CATALOG.values():
         for key in LATENT_KEYS:
             assert info.tiny.get(key) == info.published.get(key)
+
+
+def test_a_pipelines_id_stands_for_the_model_of_the_kind_that_is_wanted() -> None:
+    assert find("hunyuanvideo-community/HunyuanVideo", TEXT_FAMILIES) is CATALOG["llama-3-8b-hunyuan"]
+    assert find("Qwen/Qwen-Image", TEXT_FAMILIES) is CATALOG["qwen2.5-vl-7b"]
+    assert find("clip-l", VISUAL_FAMILIES) is find("flux1", TEXT_FAMILIES) is None
 
 
 def test_an_alias_wins_and_anything_that_exists_is_taken_as_it_is(
@@ -82,6 +93,11 @@ def test_any_name_is_an_alias_an_id_a_directory_or_an_error(name: str) -> None:
 
 def test_the_family_is_read_from_a_config() -> None:
     assert family_of({"model_type": "umt5"}) == "umt5"
+    assert [family_of({"model_type": kind}) for kind in ("llama", "gemma2", "qwen2_5_vl")] == [
+        "llama",
+        "gemma2",
+        "qwen2.5-vl",
+    ]
     assert family_of({"model_type": "clip"}) == family_of({"model_type": "clip_text_model"}) == "clip"
     assert family_of({"_class_name": "AutoencoderKL"}) == "AutoencoderKL"
     assert family_of({"_class_name": "AutoencoderKLWan"}) == "AutoencoderKLWan"

@@ -17,7 +17,19 @@ from energon_prep.recipes.model import Recipe
 from tests.encoders.recipes import FLUX1, recipe
 
 CAPTIONS = ["a cat", "", "a photo of a dog in the rain", "red car " * 30]
-FAMILIES = {"t5": "t5-11b", "umt5": "umt5-xxl", "clip": "clip-l"}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "t5": {"model": "t5-11b"},
+    "umt5": {"model": "umt5-xxl"},
+    "clip": {"model": "clip-l"},
+    "clip-g": {"model": "clip-g", "projection": True, "hidden_layer": -2},
+    "llama": {
+        "model": "llama-3-8b-hunyuan",
+        "template": "<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|>",
+        "hidden_layer": -3,
+    },
+    "gemma2": {"model": "gemma-2-2b-it"},
+    "qwen2.5-vl": {"model": "qwen2.5-vl-7b", "template": "<|im_start|>user\n{}<|im_end|>\n"},
+}
 
 
 def load(model: str, **spec: Any) -> TextEncoder:
@@ -26,7 +38,7 @@ def load(model: str, **spec: Any) -> TextEncoder:
 
 @pytest.fixture(scope="module", params=list(FAMILIES))
 def encoder(request: pytest.FixtureRequest) -> TextEncoder:
-    return load(FAMILIES[request.param])
+    return load(**FAMILIES[request.param])
 
 
 def test_a_batch_gives_what_one_at_a_time_gives(encoder: TextEncoder) -> None:
@@ -40,9 +52,9 @@ def test_a_batch_gives_what_one_at_a_time_gives(encoder: TextEncoder) -> None:
             torch.testing.assert_close(together.pooled, alone.pooled, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("model", FAMILIES.values())
-def test_the_same_holds_in_bf16_but_for_rounding(model: str) -> None:
-    encoder = load(model, dtype="bf16")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_holds_in_bf16_but_for_rounding(family: str) -> None:
+    encoder = load(**FAMILIES[family], dtype="bf16")
     ids = encoder.tokenize(CAPTIONS)
     for together, tokens in zip(encoder.encode(ids), ids, strict=True):
         (alone,) = encoder.encode([tokens])
@@ -55,16 +67,19 @@ def test_the_same_holds_in_bf16_but_for_rounding(model: str) -> None:
 def test_long_captions_are_cut_before_the_end_token(encoder: TextEncoder) -> None:
     ids = encoder.tokenize(CAPTIONS)
     short, empty, _, long = encoder.encode(ids)
-    assert (len(ids[3]) > 16, long.truncated, long.num_tokens, long.hidden.shape[0]) == (True, True, 16, 16)
-    assert (short.truncated, short.num_tokens, short.hidden.shape[0]) == (False, len(ids[0]), len(ids[0]))
-    assert empty.num_tokens == len(ids[1]) <= 2
-    (expected,) = encoder.encode([[*ids[3][:15], ids[3][-1]]])
+    dropped = encoder.describe()["drop_tokens"]
+    assert (len(ids[3]) > 16 + dropped, long.truncated, long.num_tokens, len(long.tokens)) == (True, True, 16, 16)
+    assert (short.truncated, short.num_tokens, len(short.tokens)) == (False, *[len(ids[0]) - dropped] * 2)
+    assert empty.num_tokens == len(ids[1]) - dropped <= 2
+    ends = encoder.describe()["class"].startswith(("T5", "UMT5", "CLIP"))
+    kept = [*ids[3][:15], ids[3][-1]] if ends else ids[3][: 16 + dropped]
+    (expected,) = encoder.encode([kept])
     torch.testing.assert_close(long.hidden, expected.hidden, rtol=1e-4, atol=1e-4)
 
 
 def test_every_result_is_an_ordinary_tensor_of_its_own(encoder: TextEncoder) -> None:
     for embedding in encoder.encode(encoder.tokenize(CAPTIONS)):
-        hidden = embedding.hidden
+        hidden = embedding.tokens
         assert hidden.untyped_storage().nbytes() == hidden.numel() * hidden.element_size()
         assert not hidden.is_inference()
 
@@ -87,6 +102,42 @@ def test_long_captions_are_tokenized_without_a_warning(encoder: TextEncoder, cap
     transformers.utils.logging.disable_propagation()
     assert not caplog.records
     assert encoder.tokenize([]) == []
+
+
+def test_what_the_recipe_does_not_want_is_not_there() -> None:
+    for output, hidden, pooled in (("both", True, True), ("hidden", True, False), ("pooled", False, True)):
+        clip = load("clip-l", output=output)
+        (embedding,) = clip.encode(clip.tokenize(["a cat"]))
+        assert (embedding.hidden is not None, embedding.pooled is not None) == (hidden, pooled)
+        assert embedding.num_tokens == 4
+    with pytest.raises(PrepError, match="the pooled one alone: set its output to hidden or both"):
+        _ = embedding.tokens
+
+
+def test_padding_outputs_can_be_stored_as_zeros() -> None:
+    kept, zeroed = (load("t5-small", padding="max_length", zero_padding=zero) for zero in (False, True))
+    for with_padding, with_zeros in zip(*(e.encode(e.tokenize(CAPTIONS)) for e in (kept, zeroed)), strict=True):
+        num = with_zeros.num_tokens
+        assert with_padding.tokens.shape == with_zeros.tokens.shape == (16, 512)
+        assert torch.equal(with_padding.tokens[:num], with_zeros.tokens[:num])
+        assert num == 16 or (with_padding.tokens[num:].any() and not with_zeros.tokens[num:].any())
+
+
+def test_padding_after_a_template_fills_up_to_max_tokens() -> None:
+    padded = load(**FAMILIES["qwen2.5-vl"], padding="max_length")
+    trimmed = load(**FAMILIES["qwen2.5-vl"])
+    for full, short in zip(*(e.encode(e.tokenize(CAPTIONS)) for e in (padded, trimmed)), strict=True):
+        assert full.tokens.shape == (16, 3584)
+        torch.testing.assert_close(full.tokens[: short.num_tokens], short.tokens, rtol=1e-4, atol=1e-4)
+
+
+def test_captions_are_cleaned_before_they_are_tokenized() -> None:
+    plain, clean = load("t5-small"), load("t5-small", clean="wan")
+    assert (
+        clean.tokenize(["cats &amp;amp; dogs "]) == clean.tokenize(["cats & dogs"]) == plain.tokenize(["cats & dogs"])
+    )
+    assert plain.tokenize(["cats &amp;amp; dogs "]) != plain.tokenize(["cats & dogs"])
+    assert (plain.describe()["clean"], clean.describe()["clean"]) == ("none", "wan")
 
 
 def test_widths_are_those_of_the_published_models() -> None:

@@ -1,8 +1,10 @@
-"""The text encoders of the recipes, as the pipelines of the released models run them; fp32, to be compared closely."""
+"""The text encoders of recipes, and of variants that are no recipes; in fp32, to be compared closely."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from energon_prep.recipes.load import load_recipe, recipe_names
 
 QWEN_TEMPLATE = (
     "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
@@ -28,22 +30,16 @@ _T5_XXL = {"name": "t5", "model": "t5-xxl"}
 _CLIP_STATES = {"max_tokens": 77, "hidden_layer": -2, "projection": True, **_PADDED}
 
 TEXTS: dict[str, list[dict[str, Any]]] = {
-    "cosmos-dit": [{"name": "t5", "model": "t5-11b", "max_tokens": 512}],
-    "wan2.1": [{"name": "umt5", "model": "umt5-xxl", "max_tokens": 512, "clean": "wan"}],
-    "flux1": [
-        {**_T5_XXL, **_PADDED, "subfolder": "text_encoder_2", "max_tokens": 512},
-        {"name": "clip", "model": "clip-l", "subfolder": "text_encoder", "max_tokens": 77, "output": "pooled"},
-    ],
     "sd3": [
         {"name": "clip_l", "model": "clip-l", **_CLIP_STATES},
         {"name": "clip_g", "model": "clip-g", **_CLIP_STATES},
         {**_T5_XXL, **_PADDED, "max_tokens": 256},
     ],
-    "sdxl": [
+    "stable-diffusion-xl": [
         {"name": "clip_l", "model": "clip-l", **_CLIP_STATES, "projection": False, "output": "hidden"},
         {"name": "clip_g", "model": "clip-g", **_CLIP_STATES},
     ],
-    "microdit": [
+    "sdxl": [
         {
             "name": "clip",
             "model": "clip-h-dfn5b",
@@ -89,3 +85,10 @@ TEXTS: dict[str, list[dict[str, Any]]] = {
     "cogvideox": [{**_T5_XXL, **_PADDED, "max_tokens": 226}],
     "mochi": [{**_T5_XXL, "max_tokens": 256}],
 }
+
+
+def texts_of(name: str) -> list[dict[str, Any]]:
+    """The text sections of the recipe, or of the variant, of that name."""
+    if name in recipe_names():
+        return [text.model_dump(mode="json") | {"dtype": "fp32"} for text in load_recipe(name).text]
+    return TEXTS[name]
