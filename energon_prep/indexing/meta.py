@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 from array import array
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 import yaml
+
+from energon_prep.recipes.safe_yaml import parse_yaml
+from energon_prep.shards.rows import unpack
 
 META_DIR = ".nv-meta"
 INFO_JSON = ".info.json"  #: by Energon: {"energon_version", "shard_counts"}
@@ -23,7 +25,6 @@ SPLIT_YAML = "split.yaml"
 DATASET_YAML = "dataset.yaml"
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def to_yaml(value: object) -> str:
@@ -33,7 +34,7 @@ def to_yaml(value: object) -> str:
 
 def from_yaml(text: str) -> Any:
     """Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_Loader)
+    return parse_yaml(text)
 
 
 def idx_path(tar: Path) -> Path:
@@ -44,10 +45,7 @@ def idx_path(tar: Path) -> Path:
 def read_idx(path: Path) -> array[int]:
     """Header offset of each sample, then the offset of the end-of-archive mark. Raises OSError."""
     data = path.read_bytes()
-    offsets = array("Q", data[: len(data) // 8 * 8])
-    if sys.byteorder == "big":
-        offsets.byteswap()
-    return offsets
+    return unpack("Q", data[: len(data) // 8 * 8])
 
 
 def read_shard_counts(meta: Path) -> dict[str, int] | None:
@@ -55,7 +53,7 @@ def read_shard_counts(meta: Path) -> dict[str, int] | None:
     try:
         counts = json.loads((meta / INFO_JSON).read_bytes())["shard_counts"]
         return {str(shard): int(count) for shard, count in counts.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

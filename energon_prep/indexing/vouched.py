@@ -66,7 +66,7 @@ def read_target(root: Path) -> RunTarget:
     try:
         target = json.loads(path.read_bytes())["target"]
         return RunTarget(name=str(target["name"]), subflavors=dict(target["subflavors"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(
             f"{path} does not name the dataset's target ({type(error).__name__}: {error}): restore it, "
             "or run the same encode again"

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe, Text
+from energon_prep.recipes.safe_yaml import parse_yaml
 
 _PRESETS = Path(__file__).parent / "presets"
+_MAX_BYTES = 2**20  #: of a recipe file
 
 
 def recipe_names() -> list[str]:
@@ -46,7 +48,8 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
 
 
-def _read(recipe: str | Path) -> dict[str, Any]:
+def _read(recipe: str | Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a recipe, and of what it extends. ``children``: the recipes that extend this one."""
     path = Path(recipe)
     if path.suffix not in (".yaml", ".yml"):
         path = _PRESETS / f"{recipe}.yaml"
@@ -59,7 +62,11 @@ def _read(recipe: str | Path) -> dict[str, Any]:
                 + f" The recipes are {', '.join(names)}; a file of your own ends in .yaml"
             )
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise PrepError(f"the recipe {path} has more than {_MAX_BYTES} bytes: give a recipe file")
+        fields = parse_yaml(text.decode("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise PrepError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(fields, dict):
@@ -67,9 +74,10 @@ def _read(recipe: str | Path) -> dict[str, Any]:
     parent = fields.pop("extends", None)
     if parent is None:
         return fields
-    if parent == str(recipe) or not isinstance(parent, str):
-        raise PrepError(f"the recipe {path} extends {parent!r}: give the name of another recipe")
-    return _merge(_read(parent), {"name": path.stem} | fields)
+    children = (*children, str(recipe))
+    if not isinstance(parent, str) or parent in children:
+        raise PrepError(f"the recipe {path} extends {_shown(parent)}: give the name of another recipe")
+    return _merge(_read(parent, children), {"name": path.stem} | fields)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +126,14 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{path} is missing"
     message = error["msg"].removeprefix("Value error, ")
     value = error["input"]
-    return f"{path} = {value!r}: {message}" if not isinstance(value, (dict, list)) else f"{path}: {message}"
+    return f"{path} = {_shown(value)}: {message}" if not isinstance(value, (dict, list)) else f"{path}: {message}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.200}"
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _section(location: list[Any]) -> type[BaseModel]:

@@ -167,23 +167,23 @@ def _check(header: bytes) -> None:
 def _number(field: bytes) -> int:
     """Octal digits, or GNU's base 256 for what they cannot hold."""
     if field[0] == 0x80:
-        return int.from_bytes(field[1:], "big")
+        return _plausible(int.from_bytes(field[1:], "big"))
     try:
         number = int(field.split(b"\0", 1)[0].strip() or b"0", 8)
     except ValueError as error:
         raise _HeaderError(f"a header's size field holds {field!r}") from error
-    return _not_negative(number)
+    return _plausible(number)
 
 
 def _decimal(digits: bytes) -> int:
     try:
-        return _not_negative(int(digits))
+        return _plausible(int(digits))
     except ValueError as error:
         raise _HeaderError(f"a PAX header holds {digits[:40]!r} for a number") from error
 
 
-def _not_negative(number: int) -> int:
-    if number < 0:
+def _plausible(number: int) -> int:
+    if not 0 <= number < 2**62:  # no offset that it leads to is more than the system can hold
         raise _HeaderError(f"a header holds the size {number}")
     return number
 

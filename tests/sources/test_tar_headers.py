@@ -171,3 +171,13 @@ def test_random_damage_never_raises_and_always_ends(tmp_path: Path) -> None:
         items = list(scan_members(write(tmp_path / "b.tar", bytes(broken))))
         assert len(items) <= 21
         assert not any(isinstance(item, Damage) for item in items[:-1])
+
+
+@pytest.mark.parametrize("size", [2**62, 2**70, -5])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_size_that_no_file_can_have_is_damage(tmp_path: Path, size: int, kind: bytes) -> None:
+    member = tarfile.TarInfo("a.jpg")
+    member.size, member.type = size, kind
+    (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    (damage,) = scan_members(tmp_path / "a.tar")
+    assert isinstance(damage, Damage)

@@ -1,0 +1,193 @@
+"""Every parser of ours that sees bytes of others: how it is fed, and the faults it may raise.
+
+``benchmarks/fuzz.py`` feeds them too.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from cookers.safe import DecodeError, load_json, load_npy, load_pickle, load_pth
+from energon_prep.decode.media import decode_media
+from energon_prep.engine.manifest import read_run
+from energon_prep.engine.plan import read_plan
+from energon_prep.errors import PrepError, SampleError
+from energon_prep.indexing.dataset_yaml import decide
+from energon_prep.indexing.meta import read_shard_counts
+from energon_prep.indexing.scan import scan_tar
+from energon_prep.indexing.vouched import read_target
+from energon_prep.recipes.load import load_recipe
+from energon_prep.recipes.model import Recipe
+from energon_prep.samples import RawSample
+from energon_prep.shards.ledger import finished, read_ledger
+from energon_prep.shards.rows import ShardRows
+from energon_prep.sources.captions import clean_caption, parse_object
+from energon_prep.sources.manifest import ManifestSource
+from energon_prep.sources.webdataset import WebDatasetSource
+from energon_prep.storage import LocalStorage
+from energon_prep.verifying.accounts import account_problems
+from energon_prep.verifying.index import check_index
+from energon_prep.verifying.shard import ShardTask, check_shard
+from tests.fuzz import seeds
+
+#: What a fault in the bytes may be; anything else is a bug of ours.
+FAULTS = (SampleError, PrepError, DecodeError)
+
+Feed = Callable[[bytes, Path], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parser:
+    """``feed`` gets bytes and an empty folder to put them in; it may raise FAULTS."""
+
+    feed: Feed
+    seeds: Callable[[], Sequence[bytes]]
+
+
+@lru_cache
+def _recipe() -> Recipe:
+    return load_recipe("dit", {"resize.resolution": 32, "limits.max_pixels": 2**20, "frames.num_frames": 5})
+
+
+def _media(suffix: str) -> Feed:
+    def feed(data: bytes, _: Path) -> None:
+        recipe = _recipe()
+        raw = RawSample(key="k", source="s", media_name=f"k.{suffix}", media=data, caption="c")
+        decode_media(
+            raw,
+            resizes={"32": recipe.resize},
+            multiple=16,
+            frames=recipe.frames,
+            frame_step=4,
+            limits=recipe.limits,
+        )
+
+    return feed
+
+
+def _manifest(suffix: str) -> Feed:
+    def feed(data: bytes, folder: Path) -> None:
+        path = folder / f"m{suffix}"
+        path.write_bytes(data)
+        _read_all(ManifestSource(root=path))
+
+    return feed
+
+
+def _read_all(source: ManifestSource | WebDatasetSource) -> None:
+    from energon_prep.engine.plan import join_entries
+
+    entries = list(source.list())
+    for piece in join_entries(entries):
+        for pending in source.read(piece):
+            with suppress(SampleError):
+                pending.load()
+
+
+def _webdataset(data: bytes, folder: Path) -> None:
+    (folder / "a.tar").write_bytes(data)
+    _read_all(WebDatasetSource(root=folder / "a.tar"))
+
+
+def _scan(data: bytes, folder: Path) -> None:
+    (folder / "a.tar").write_bytes(data)
+    scan_tar(folder, "a.tar")
+
+
+def _verify(data: bytes, folder: Path) -> None:
+    (folder / "a.tar").write_bytes(data)
+    task = ShardTask(root=folder, tar="a.tar", target="dit", entry=None, tar_file_id=None, has_sqlite=False)
+    check_shard(task)
+
+
+def _caption(data: bytes, _: Path) -> None:
+    with suppress(SampleError):
+        clean_caption(data, allow_empty=True)
+    for value in parse_object(data).values():
+        with suppress(SampleError):
+            clean_caption(value, allow_empty=False)
+
+
+def _load(load: Callable[[bytes], object]) -> Feed:
+    def feed(data: bytes, _: Path) -> None:
+        load(data)
+
+    return feed
+
+
+def _yaml_recipe(data: bytes, folder: Path) -> None:
+    (folder / "r.yaml").write_bytes(data)
+    load_recipe(folder / "r.yaml")
+
+
+def _record(name: str) -> Feed:
+    """A file of a dataset's own records, in an otherwise sound dataset."""
+
+    def feed(data: bytes, folder: Path) -> None:
+        seeds.copy_records(folder)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+        storage = LocalStorage(folder)
+        for read in (
+            lambda: finished(storage),
+            lambda: [list(account_problems(folder, read_ledger(folder) or []))],
+            lambda: list(read_plan(storage)),
+            lambda: read_run(storage),
+            lambda: read_target(folder),
+        ):
+            with suppress(PrepError):
+                read()
+
+    return feed
+
+
+def _meta(name: str) -> Feed:
+    def feed(data: bytes, folder: Path) -> None:
+        (folder / ".nv-meta").mkdir()
+        (folder / ".nv-meta" / name).write_bytes(data)
+        read_shard_counts(folder / ".nv-meta")
+        check_index(folder, ["a.tar"], None)
+        decide(data.decode(errors="replace"), "__module__: megatron.energon\n", force=False)
+
+    return feed
+
+
+def _rows(data: bytes, _: Path) -> None:
+    data = data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "little")  # whoever tampers can do that too
+    with suppress(ValueError):
+        rows = ShardRows.from_bytes(data)
+        for _row in (*rows.samples(0), *rows.parts(0)):
+            pass
+
+
+PARSERS: dict[str, Parser] = {
+    "image": Parser(feed=_media("jpg"), seeds=seeds.images),
+    "video": Parser(feed=_media("mp4"), seeds=seeds.videos),
+    "webdataset": Parser(feed=_webdataset, seeds=seeds.tars),
+    "scan": Parser(feed=_scan, seeds=seeds.tars),
+    "verify": Parser(feed=_verify, seeds=seeds.tars),
+    "jsonl": Parser(feed=_manifest(".jsonl"), seeds=seeds.json_lines),
+    "json": Parser(feed=_manifest(".json"), seeds=seeds.json_lists),
+    "csv": Parser(feed=_manifest(".csv"), seeds=seeds.csvs),
+    "parquet": Parser(feed=_manifest(".parquet"), seeds=seeds.parquets),
+    "caption": Parser(feed=_caption, seeds=seeds.json_objects),
+    "part-json": Parser(feed=_load(load_json), seeds=seeds.json_objects),
+    "part-pickle": Parser(feed=_load(load_pickle), seeds=seeds.pickles),
+    "part-pth": Parser(feed=_load(load_pth), seeds=seeds.pths),
+    "part-npy": Parser(feed=_load(load_npy), seeds=seeds.npys),
+    "recipe": Parser(feed=_yaml_recipe, seeds=seeds.recipes),
+    "ledger": Parser(feed=_record(seeds.LEDGER), seeds=lambda: [seeds.record(seeds.LEDGER)]),
+    "plan": Parser(feed=_record(seeds.PLAN), seeds=lambda: [seeds.record(seeds.PLAN)]),
+    "run": Parser(feed=_record(seeds.RUN), seeds=lambda: [seeds.record(seeds.RUN)]),
+    "rejects": Parser(feed=_record(seeds.REJECTS), seeds=lambda: [seeds.record(seeds.REJECTS)]),
+    "rows": Parser(feed=_rows, seeds=lambda: [seeds.record(seeds.ROWS)]),
+    "info-json": Parser(feed=_meta(".info.json"), seeds=lambda: [b'{"shard_counts": {"a.tar": 3}}']),
+    "split-yaml": Parser(feed=_meta("split.yaml"), seeds=seeds.splits),
+    "dataset-yaml": Parser(feed=_meta("dataset.yaml"), seeds=seeds.recipes),
+    "sqlite": Parser(feed=_meta("index.sqlite"), seeds=seeds.databases),
+}

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from energon_prep.errors import PrepError
+from energon_prep.recipes.load import dump_recipe, load_recipe
+from energon_prep.recipes.safe_yaml import parse_yaml
+from tests.fuzz.seeds import yaml_bombs
+
+
+def test_plain_data_and_modest_aliases_are_read() -> None:
+    assert parse_yaml("a: &x {b: 1, c: 0x10}\nd: [*x, *x]\ne: {<<: *x, f: '*'}") == {
+        "a": {"b": 1, "c": 16},
+        "d": [{"b": 1, "c": 16}] * 2,
+        "e": {"b": 1, "c": 16, "f": "*"},
+    }
+    assert parse_yaml("") is None
+    recipe = dump_recipe(load_recipe("dit"))
+    assert parse_yaml(recipe) == yaml.safe_load(recipe)
+
+
+@pytest.mark.parametrize("name", yaml_bombs())
+def test_a_bomb_is_refused_at_once(name: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        parse_yaml(yaml_bombs()[name].decode())
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 10**6, "- " * 10**5 + "1", "? " * 10**5, "".join(" " * i + "a:\n" for i in range(999))]
+)
+def test_deep_nesting_is_refused_before_it_takes_the_stack(text: str) -> None:
+    with pytest.raises(yaml.YAMLError, match="nested deeper"):
+        parse_yaml(text)
+
+
+def test_recipes_that_extend_each_other_or_are_huge_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"extends: {tmp_path}/b.yaml\n")
+    (tmp_path / "b.yaml").write_text(f"extends: {tmp_path}/a.yaml\n")
+    with pytest.raises(PrepError, match="extends"):
+        load_recipe(tmp_path / "a.yaml")
+    (tmp_path / "c.yaml").write_text("name: " + "x" * 2**20)
+    with pytest.raises(PrepError, match="more than"):
+        load_recipe(tmp_path / "c.yaml")
