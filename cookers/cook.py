@@ -1,77 +1,83 @@
-"""Station 9, cookers: the parts of a crude sample -> LatentSample."""
+"""Station 9, cookers: the parts ``pth``, ``pickle`` and ``json`` of a crude sample -> LatentSample."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from megatron.energon import Cooker, basic_sample_keys, stateless
 
+from cookers.convert import as_latent, as_text, normalize, split_moments
 from cookers.safe import DecodeError, load_json, load_pickle, load_pth
 from cookers.samples import LatentSample
 
 T = TypeVar("T")
 
+#: Parts that tell other layouts: which cooker reads them, and the subflavors that select it.
+_ELSEWHERE = {
+    "latents.pth": ("primus_cookers", "encoding: preencoded"),
+    "mean.pth": ("primus_cookers", "encoding: preencoded"),
+    "mean.bytes": ("mlperf_cookers", "encoding: preencoded_numpy"),
+}
 
-@stateless  # type: ignore[untyped-decorator]  # without it Energon yields no batches, and no error
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the parts of a dataset are read. The default takes what is known of the scripts of all trainers."""
+
+    latent_ndims: tuple[int, ...] = (3, 4, 5)  #: of the stored latent; see ``as_latent``
+    batched_text: bool = True  #: text [1, S, D] is taken as [S, D]
+    trim: bool = True  #: zero rows at the end of a text are padding and are cut
+    resolution: str | None = None  #: of several, the latent to take: "512" for the part ``512.pth``
+    hidden_from: str | None = None  #: of several text encoders, the one whose hidden states are the text
+    pooled_from: str | None = None  #: and the one whose pooled embeddings are
+    shift: float = 0.0  #: of latents that were stored without it: (z - shift) * scale is what training reads
+    scale: float = 1.0
+
+
+def make_cooker(layout: Layout, has_subflavors: dict[str, Any] | None = None) -> Cooker:
+    """A cooker of samples stored in ``layout``, for datasets of those subflavors; without, of all datasets.
+
+    It raises ValueError (DecodeError if bytes are at fault) naming the sample's key, the part and what it is.
+    """
+
+    @stateless  # type: ignore[untyped-decorator]  # without it Energon yields no batches, and no error
+    def cook(sample: dict[str, Any]) -> LatentSample:
+        return _cook(sample, layout)
+
+    return Cooker(cook, has_subflavors)
+
+
+@stateless  # type: ignore[untyped-decorator]
 def cook_latents(sample: dict[str, Any]) -> LatentSample:
     """Make a LatentSample of the parts ``pth`` (latent), ``pickle`` (text) and ``json``, or ``.pth`` and so on.
 
-    A part is raw bytes, which are decoded safely, or what a decoder made of them. Raises ValueError (DecodeError if
-    the bytes are at fault) naming the sample's key, the part and what it is.
+    A part is raw bytes, which are decoded safely, or what a decoder made of them. Raises as ``make_cooker`` says.
     """
-    text, pooled = _part(sample, "pickle", load_pickle, as_text)
-    return LatentSample(
-        **basic_sample_keys(sample),
-        latent=_part(sample, "pth", load_pth, as_latent),
-        text=text,
-        pooled=pooled,
-        metadata=_part(sample, "json", load_json, _as_object),
-    )
+    return _cook(sample, Layout())
 
 
 #: For ``TaskEncoder.cookers``: cooks every crude sample. For some: ``Cooker(cook_latents, has_subflavors={...})``.
 latent_cooker = Cooker(cook_latents)
 
 
-def as_latent(value: Any) -> torch.Tensor:
-    """[C, T, H, W], [1, C, T, H, W] or [C, H, W], a tensor or an array -> [C, T, H, W]. Raises ValueError."""
-    latent = _float_tensor(value, "a latent")
-    if latent.ndim == 5 and latent.shape[0] == 1:
-        latent = latent[0]
-    elif latent.ndim == 3:
-        latent = latent.unsqueeze(1)
-    if latent.ndim != 4 or not latent.numel():
-        raise ValueError(f"a latent of shape {list(latent.shape)}, not [C, T, H, W], [1, C, T, H, W] or [C, H, W]")
-    return latent
+def read_part(sample: Mapping[str, Any], name: str, load: Callable[[bytes], Any], convert: Callable[[Any], T]) -> T:
+    """The part ``name``, or its twin with a dot before it, loaded if it is bytes and converted.
 
-
-def as_text(value: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Text embeddings as trainers store them -> text [S, D] and, where there is one, pooled [D'].
-
-    ``value`` is a tensor or an array [S, D] or [1, S, D], a list whose first item is that, or a dict with
-    ``prompt_embeds`` and, where there is one, ``pooled_prompt_embeds`` [D'] or [1, D']. Raises ValueError.
+    Raises ValueError or DecodeError naming the sample's key and the part.
     """
-    pooled = None
-    if isinstance(value, dict):
-        if "prompt_embeds" not in value:
-            raise ValueError(f"a dict with the keys {sorted(map(str, value))}, without prompt_embeds")
-        if value.get("pooled_prompt_embeds") is not None:
-            pooled = _unbatched(_float_tensor(value["pooled_prompt_embeds"], "pooled_prompt_embeds"), 1, "[D]")
-        value = value["prompt_embeds"]
-    elif isinstance(value, (list, tuple)) and value:
-        value = value[0]
-    return _unbatched(_float_tensor(value, "text"), 2, "[S, D]"), pooled
-
-
-def _part(sample: dict[str, Any], name: str, load: Callable[[bytes], Any], convert: Callable[[Any], T]) -> T:
     key = sample["__key__"]
     stored = name if name in sample else "." + name
     if stored not in sample:
-        parts = ", ".join(part for part in sample if not part.startswith("__"))
-        raise ValueError(f"sample {key}: no part {name!r} or {'.' + name!r} (there are: {parts or 'none'})")
+        parts = part_names(sample)
+        other = next((_ELSEWHERE[part] for part in parts if part in _ELSEWHERE and name not in _ELSEWHERE), None)
+        hint = f"; {other[0]} read these: put subflavors {{{other[1]}}} into dataset.yaml" if other else ""
+        raise ValueError(
+            f"sample {key}: no part {name!r} or {'.' + name!r} (there are: {', '.join(parts) or 'none'}){hint}"
+        )
     value = sample[stored]
     try:
         return convert(load(value) if isinstance(value, bytes) else value)
@@ -81,26 +87,54 @@ def _part(sample: dict[str, Any], name: str, load: Callable[[bytes], Any], conve
         raise ValueError(f"sample {key}, part {stored!r}: {error}") from error
 
 
-def _as_object(value: Any) -> dict[str, Any]:
+def part_names(sample: Mapping[str, Any]) -> list[str]:
+    return [name for name in sample if not name.startswith("__")]
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """The JSON part must be an object. Raises ValueError."""
     if not isinstance(value, dict):
         raise ValueError(f"JSON of a {type(value).__name__}, not an object")
     return value
 
 
-def _float_tensor(value: Any, what: str) -> torch.Tensor:
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype.itemsize <= 8:
-        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))  # a copy: torch wants it writable
-    if not isinstance(value, torch.Tensor):
-        found = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-        raise ValueError(f"{what} that is {found}, not a tensor or an array of floats")
-    if not value.is_floating_point():
-        raise ValueError(f"{what} of {value.dtype}, not of floats")
-    return value
+def _cook(sample: dict[str, Any], layout: Layout) -> LatentSample:
+    metadata = read_part(sample, "json", load_json, as_object)
+    to_text = partial(
+        as_text,
+        allow_batched=layout.batched_text,
+        trim=layout.trim,
+        hidden_from=layout.hidden_from,
+        pooled_from=layout.pooled_from,
+    )
+    text = read_part(sample, "pickle", load_pickle, to_text)
+
+    def to_moments(value: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        latent, logvar = split_moments(as_latent(value, layout.latent_ndims), metadata)
+        return normalize(latent, logvar, shift=layout.shift, scale=layout.scale)
+
+    latent, logvar = read_part(sample, _latent_part(sample, layout.resolution), load_pth, to_moments)
+    return LatentSample(
+        **basic_sample_keys(sample),
+        latent=latent,
+        logvar=logvar,
+        text=text.text,
+        pooled=text.pooled,
+        encoders=text.encoders,
+        metadata=metadata,
+    )
 
 
-def _unbatched(tensor: torch.Tensor, ndim: int, expected: str) -> torch.Tensor:
-    if tensor.ndim == ndim + 1 and tensor.shape[0] == 1:
-        tensor = tensor[0]
-    if tensor.ndim != ndim or not tensor.numel():
-        raise ValueError(f"text embeddings of shape {list(tensor.shape)}, not {expected}")
-    return tensor
+def _latent_part(sample: Mapping[str, Any], resolution: str | None) -> str:
+    """The part with the latent: ``pth``, or that of a resolution, ``512.pth``. Raises ValueError if it is not clear."""
+    if resolution is not None:
+        return f"{resolution}.pth"
+    if "pth" in sample or ".pth" in sample:
+        return "pth"
+    several = [name for name in part_names(sample) if name.endswith(".pth") and name[0].isdigit()]
+    if len(several) > 1:
+        raise ValueError(
+            f"sample {sample['__key__']}: latents of several resolutions ({', '.join(several)}); choose one with "
+            f"make_cooker(Layout(resolution={several[0].removesuffix('.pth')!r}))"
+        )
+    return several[0] if several else "pth"

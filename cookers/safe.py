@@ -64,6 +64,25 @@ def load_json(data: bytes) -> Any:
         raise DecodeError(f"not JSON ({_summary(error)})") from error
 
 
+def load_npy(data: bytes) -> np.ndarray[Any, np.dtype[Any]]:
+    """What ``np.save`` wrote, of numbers. Raises DecodeError, or UnsafePickleError for arrays of objects.
+
+    Not np.load, which allocates what the header asks for before it finds that the bytes are not there.
+    """
+    try:
+        stream = io.BytesIO(data)
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, is_fortran, dtype = read_header[version](stream)
+        if dtype.kind not in "biufc":
+            raise UnsafePickleError(f"an array of dtype {dtype}: only numbers are read")
+        return _frombuffer(stream.read(), _DType(dtype.str), shape, "F" if is_fortran else "C")
+    except DecodeError:
+        raise
+    except Exception as error:  # as above
+        raise DecodeError(f"not a file that np.save wrote ({_summary(error)})") from error
+
+
 def _summary(error: BaseException) -> str:
     # What torch puts before its reason is long and advises to load the file unsafely.
     lines = str(error).rpartition("WeightsUnpickler error: ")[2].splitlines()

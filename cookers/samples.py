@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from megatron.energon import Sample, edataclass
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextEmbeddings:
+    """What a text part holds, in the dtypes in which it is stored."""
+
+    text: torch.Tensor  #: [S, D], one row per token
+    pooled: torch.Tensor | None = None  #: [D'], for text encoders that have one (CLIP)
+    #: All that is stored, where it is stored by text encoder: {"t5": {"hidden": [S, D]}, "clip": {"pooled": [D']}}.
+    encoders: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+
+
 @edataclass
 class LatentSample(Sample):  # type: ignore[misc]
     """One precomputed sample, in the dtypes in which it is stored."""
 
-    latent: torch.Tensor  #: [C, T, H, W]; T == 1 for an image
+    latent: torch.Tensor  #: [C, T, H, W], ready for training; T == 1 for an image. With ``logvar``, the mean
     text: torch.Tensor  #: [S, D], one row per token
     pooled: torch.Tensor | None = None  #: [D'], for text encoders that have one (CLIP)
+    encoders: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)  #: as in TextEmbeddings
+    logvar: torch.Tensor | None = None  #: [C, T, H, W], of stored moments: a draw is mean + exp(logvar / 2) * noise
     metadata: dict[str, Any]  #: the JSON part
+
+    @property
+    def embeddings(self) -> TextEmbeddings:
+        return TextEmbeddings(text=self.text, pooled=self.pooled, encoders=self.encoders)

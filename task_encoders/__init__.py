@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from task_encoders.latent import EMPTY_CAPTION, LatentBatch, LatentTaskEncoder, load_empty_caption
+from task_encoders.captions import EMPTY_CAPTION, load_empty_caption
+from task_encoders.dit import DiTTaskEncoder
+from task_encoders.filters import Filters
+from task_encoders.flux import FluxTaskEncoder
+from task_encoders.latent import LatentBatch, LatentTaskEncoder
+from task_encoders.nemo_dit import NeMoDiTTaskEncoder
+from task_encoders.wan import WanTaskEncoder
 
-__all__ = ["EMPTY_CAPTION", "LatentBatch", "LatentTaskEncoder", "load_empty_caption"]
+__all__ = [
+    "EMPTY_CAPTION",
+    "DiTTaskEncoder",
+    "Filters",
+    "FluxTaskEncoder",
+    "LatentBatch",
+    "LatentTaskEncoder",
+    "NeMoDiTTaskEncoder",
+    "WanTaskEncoder",
+    "load_empty_caption",
+]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import field, replace
 from typing import Any
 
 import torch
-from megatron.energon import Batch, TaskEncoder, edataclass, stateless
-from megatron.energon.epathlib import EPath
-from megatron.energon.errors import FatalSampleError
+from megatron.energon import Batch, Cooker, TaskEncoder, edataclass, stateless
 
-from cookers import DecodeError, LatentSample, as_text, latent_cooker, load_pickle
-
-#: Where ``energon-prep encode`` stores the embedding of the empty caption, below the dataset's folder.
-EMPTY_CAPTION = ".energon-prep/empty_caption.pickle"
+from cookers import LatentSample, TextEmbeddings, all_cookers
+from task_encoders.captions import EmptyCaption, drop_caption, make_dropout
+from task_encoders.filters import ALL, Filters, skip_unwanted
+from task_encoders.prepare import draw_latent
+from task_encoders.sequences import stack_padded
 
 
 @edataclass
@@ -25,11 +24,13 @@ class LatentBatch(Batch):  # type: ignore[misc]
     text: torch.Tensor  #: [B, S, D]
     text_mask: torch.Tensor  #: [B, S] bool, True where there is a token
     pooled: torch.Tensor | None = None  #: [B, D'], if the samples have it
+    #: Where text is stored by text encoder: {"t5": {"hidden": [B, S, D], "mask": [B, S]}, "clip": {"pooled": [B, D']}}.
+    encoders: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
     metadata: list[dict[str, Any]]  #: the JSON part of each sample
 
 
 class LatentTaskEncoder(TaskEncoder):  # type: ignore[misc]
-    """Reads ``pth``/``pickle``/``json`` samples safely and batches them by latent shape (bucket batching).
+    """Reads the samples of any target safely and batches them by latent shape (bucket batching).
 
     What a training script writes::
 
@@ -54,7 +55,6 @@ class LatentTaskEncoder(TaskEncoder):  # type: ignore[misc]
     """
 
     decoder = None  # raw bytes come to the cooker; Energon's own decoder runs what a pickle asks for
-    cookers = [latent_cooker]
 
     def __init__(
         self,
@@ -64,41 +64,42 @@ class LatentTaskEncoder(TaskEncoder):  # type: ignore[misc]
         pad_to_max: bool = False,
         text_dtype: torch.dtype | None = None,
         latent_dtype: torch.dtype | None = None,
+        filters: Filters = ALL,
         caption_dropout: float = 0.0,
-        empty_caption: torch.Tensor | str | Path | None = None,
+        empty_caption: EmptyCaption | None = None,
+        cookers: Sequence[Cooker] | None = None,
     ) -> None:
         """Raise ValueError if the arguments do not go together.
 
         ``pad_to_max`` pads text to ``max_text_tokens`` instead of to the longest of the batch; a dtype of None keeps
-        what is stored; ``caption_dropout`` is the probability with which a caption is replaced by ``empty_caption``:
-        its embedding [S, D], the pickle of it, or the folder of the dataset, below which it lies.
+        what is stored; ``filters`` say which samples are skipped; ``caption_dropout`` is the probability with which a
+        caption is replaced by ``empty_caption``: its embedding [S, D], the pickle of it, or the folder of the dataset,
+        below which it lies. ``cookers``, as ``make_cooker`` makes them, choose a resolution or text encoder.
         """
         super().__init__()
         if pad_to_max and max_text_tokens is None:
             raise ValueError("pad_to_max=True needs max_text_tokens, the length to pad to; it is None")
-        if not 0 <= caption_dropout <= 1:
-            raise ValueError(f"caption_dropout={caption_dropout} is no probability; give a number from 0 to 1")
         self.max_text_tokens = max_text_tokens
         self.truncate = truncate
         self.pad_to_max = pad_to_max
         self.text_dtype = text_dtype
         self.latent_dtype = latent_dtype
-        self.caption_dropout = caption_dropout
-        self.empty_caption = load_empty_caption(empty_caption) if caption_dropout else None
+        self.filters = filters
+        self.cookers = all_cookers() if cookers is None else cookers
+        dropout = make_dropout(caption_dropout, empty_caption)
+        empty = None if dropout.empty is None else self._cut(dropout.empty, "the empty caption")
+        self.dropout = replace(dropout, empty=empty)
 
     @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
     def encode_sample(self, sample: LatentSample) -> LatentSample:
-        """Cut, drop and convert. The draw depends on the sample's index alone, so that a restored one is the same."""
-        text, pooled = self._cut(sample.text, sample.__key__), sample.pooled
-        if random.random() < self.caption_dropout:  # Energon has seeded it
-            text, pooled = self._dropped(sample)
-        return LatentSample.derive_from(  # type: ignore[no-any-return]
-            sample,
-            latent=sample.latent.to(self.latent_dtype),
-            text=text.to(self.text_dtype),
-            pooled=None if pooled is None else pooled.to(self.text_dtype),
-            metadata=sample.metadata,
-        )
+        """Filter, cut, drop, draw and convert. Draws depend on the sample's index alone: a restored one is the same."""
+        skip_unwanted(sample, self.filters)
+        text = self._cut(sample.embeddings, f"sample {sample.__key__}")
+        sample = replace(sample, text=text.text, encoders=text.encoders)
+        sample = draw_latent(drop_caption(sample, self.dropout))
+        text = _converted(sample.embeddings, self.text_dtype)
+        latent = sample.latent.to(self.latent_dtype)
+        return replace(sample, latent=latent, text=text.text, pooled=text.pooled, encoders=text.encoders)
 
     def batch_group_criterion(self, sample: LatentSample) -> tuple[tuple[int, ...], None]:
         """The latent's shape; None stands for the batch size that was given to ``get_train_dataset``."""
@@ -107,7 +108,8 @@ class LatentTaskEncoder(TaskEncoder):  # type: ignore[misc]
     @stateless  # type: ignore[untyped-decorator]
     def batch(self, samples: list[LatentSample]) -> LatentBatch:
         """Stack latents, pad text. Raises ValueError if the samples' embeddings do not go together."""
-        text, text_mask = _pad([sample.text for sample in samples], self.max_text_tokens if self.pad_to_max else None)
+        length = self.max_text_tokens if self.pad_to_max else None
+        text, text_mask = _pad([sample.text for sample in samples], length)
         pooled = [sample.pooled for sample in samples if sample.pooled is not None]
         if pooled and len(pooled) < len(samples):
             raise ValueError(f"{len(pooled)} of {len(samples)} samples have pooled embeddings: all or none must")
@@ -117,58 +119,50 @@ class LatentTaskEncoder(TaskEncoder):  # type: ignore[misc]
             text=text,
             text_mask=text_mask,
             pooled=torch.stack(pooled) if pooled else None,
+            encoders=_batch_encoders([sample.encoders for sample in samples], length),
             metadata=[sample.metadata for sample in samples],
         )
 
-    def _cut(self, text: torch.Tensor, key: str) -> torch.Tensor:
-        if self.max_text_tokens is None or len(text) <= self.max_text_tokens:
+    def _cut(self, text: TextEmbeddings, what: str) -> TextEmbeddings:
+        hidden = [text.text, *(stored["hidden"] for stored in text.encoders.values() if "hidden" in stored)]
+        tokens, most = max(map(len, hidden)), self.max_text_tokens
+        if most is None or tokens <= most:
             return text
-        if self.truncate:
-            return text[: self.max_text_tokens]
-        raise ValueError(
-            f"{key}: text of {len(text)} tokens, more than max_text_tokens={self.max_text_tokens}; "
-            "raise that or pass truncate=True"
-        )
-
-    def _dropped(self, sample: LatentSample) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The empty caption in place of the sample's. Fatal if it does not fit: else all that is drawn were skipped."""
-        assert self.empty_caption is not None
-        text, pooled = self.empty_caption
-        text = self._cut(text, "the empty caption")
-        found, expected = _widths(text, pooled), _widths(sample.text, sample.pooled)
-        if found != expected:
-            raise FatalSampleError(
-                f"the empty caption has text and pooled embeddings of width {found}, sample {sample.__key__} of width "
-                f"{expected}: pass the empty_caption that was made with this dataset"
+        if not self.truncate:
+            raise ValueError(
+                f"{what}: text of {tokens} tokens, more than max_text_tokens={most}; raise that or pass truncate=True"
             )
-        return text, pooled
+        encoders = {
+            name: {kind: value[:most] if kind == "hidden" else value for kind, value in stored.items()}
+            for name, stored in text.encoders.items()
+        }
+        return replace(text, text=text.text[:most], encoders=encoders)
 
 
-def load_empty_caption(source: torch.Tensor | str | Path | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Text [S, D] and, where there is one, pooled [D'] of the empty caption. Raises ValueError if it is not there.
-
-    ``source`` is the embedding, the pickle of it (as the text parts are written), or the folder of a dataset.
-    """
-    if source is None:
-        raise ValueError(
-            "caption_dropout needs empty_caption, the embedding of the empty caption: energon-prep encode stores it as "
-            f"{EMPTY_CAPTION} in the dataset's folder; pass that folder"
-        )
-    if isinstance(source, torch.Tensor):
-        return as_text(source)
-    path = EPath(source)
-    if not path.name.endswith(".pickle"):
-        path = path / EMPTY_CAPTION
-    try:
-        return as_text(load_pickle(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise ValueError(f"no embedding of the empty caption at {path}: pass the folder of the dataset") from error
-    except DecodeError as error:
-        raise DecodeError(f"{path}: {error}") from error
+def _converted(text: TextEmbeddings, dtype: torch.dtype | None) -> TextEmbeddings:
+    return TextEmbeddings(
+        text=text.text.to(dtype),
+        pooled=None if text.pooled is None else text.pooled.to(dtype),
+        encoders={
+            name: {kind: value.to(dtype) for kind, value in stored.items()} for name, stored in text.encoders.items()
+        },
+    )
 
 
-def _widths(text: torch.Tensor, pooled: torch.Tensor | None) -> tuple[int, int | None]:
-    return text.shape[1], None if pooled is None else len(pooled)
+def _batch_encoders(
+    samples: list[dict[str, dict[str, torch.Tensor]]], length: int | None
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Embeddings by text encoder, one dict a sample -> one dict of batches, with masks."""
+    layouts = {str({name: sorted(stored) for name, stored in sample.items()}) for sample in samples}
+    if len(layouts) > 1:
+        raise ValueError(f"text embeddings of different encoders in one batch: {' and '.join(sorted(layouts))}")
+    batch: dict[str, dict[str, torch.Tensor]] = {name: {} for name in samples[0]}
+    for name, stored in samples[0].items():
+        if "hidden" in stored:
+            batch[name]["hidden"], batch[name]["mask"] = _pad([sample[name]["hidden"] for sample in samples], length)
+        if "pooled" in stored:
+            batch[name]["pooled"] = torch.stack([sample[name]["pooled"] for sample in samples])
+    return batch
 
 
 def _pad(texts: list[torch.Tensor], length: int | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -176,10 +170,6 @@ def _pad(texts: list[torch.Tensor], length: int | None) -> tuple[torch.Tensor, t
     widths = sorted({text.shape[1] for text in texts})
     if len(widths) > 1:
         raise ValueError(f"text embeddings of widths {widths} in one batch: the dataset mixes text encoders")
-    length = length or max(len(text) for text in texts)
-    padded = texts[0].new_zeros(len(texts), length, widths[0])
-    mask = torch.zeros(len(texts), length, dtype=torch.bool)
-    for row, text in enumerate(texts):
-        padded[row, : len(text)] = text
-        mask[row, : len(text)] = True
-    return padded, mask
+    lengths = torch.tensor([len(text) for text in texts])
+    padded = stack_padded(texts, length)
+    return padded, torch.arange(padded.shape[1]) < lengths[:, None]

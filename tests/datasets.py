@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,27 +63,41 @@ def write_dataset(
     replace: dict[int, Parts] | None = None,
 ) -> Path:
     """``num_samples`` samples of the ``shapes`` in turn and 1 to 7 tokens; ``replace`` gives parts by serial."""
+    samples = []
+    for serial in range(num_samples):
+        parts = sample_parts(serial, shapes[serial % len(shapes)], num_tokens=1 + serial % 7, dotted=dotted)
+        samples.append({**parts, **(replace or {}).get(serial, {})})
+    return write_samples(dataset_dir, samples, num_shards=num_shards)
+
+
+def write_samples(
+    dataset_dir: Path,
+    samples: Sequence[Parts],
+    *,
+    num_shards: int = 2,
+    subflavors: Mapping[str, str] | None = None,
+    empty_caption: Any = None,
+) -> Path:
+    """The samples under the keys 000000000, 000000001, ...; ``subflavors`` go into dataset.yaml."""
     dataset_dir.mkdir(parents=True)
-    per_shard = -(-num_samples // num_shards)
+    per_shard = -(-len(samples) // num_shards)
     tars = []
-    for first in range(0, num_samples, per_shard):
+    for first in range(0, len(samples), per_shard):
         tars.append(f"shard_{len(tars):06d}.tar")
         with tarfile.open(dataset_dir / tars[-1], "w", format=tarfile.USTAR_FORMAT) as tar:
-            for serial in range(first, min(first + per_shard, num_samples)):
-                shape = shapes[serial % len(shapes)]
-                parts = sample_parts(serial, shape, num_tokens=1 + serial % 7, dotted=dotted)
-                for name, data in {**parts, **(replace or {}).get(serial, {})}.items():
+            for serial, parts in enumerate(samples[first : first + per_shard], start=first):
+                for name, data in parts.items():
                     member = tarfile.TarInfo(f"{serial:09d}.{name}")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
-    index(dataset_dir, tars)
-    empty_caption = torch.zeros(1, WIDTH).bfloat16()
+    index(dataset_dir, tars, {"target": "dit"} if subflavors is None else subflavors)
+    empty = torch.zeros(1, WIDTH).bfloat16() if empty_caption is None else empty_caption
     (dataset_dir / ".energon-prep").mkdir()
-    (dataset_dir / ".energon-prep" / "empty_caption.pickle").write_bytes(pickle.dumps(empty_caption))
+    (dataset_dir / ".energon-prep" / "empty_caption.pickle").write_bytes(pickle.dumps(empty))
     return dataset_dir
 
 
-def index(dataset_dir: Path, tars: list[str]) -> None:
+def index(dataset_dir: Path, tars: list[str], subflavors: Mapping[str, str]) -> None:
     BaseWebdatasetFactory.prepare_dataset(
         dataset_dir,
         tars,
@@ -92,5 +106,5 @@ def index(dataset_dir: Path, tars: list[str]) -> None:
         workers=2,
     )
     (dataset_dir / ".nv-meta" / "dataset.yaml").write_text(
-        "__module__: megatron.energon\n__class__: CrudeWebdataset\nsubflavors:\n  target: dit\n"
+        "__module__: megatron.energon\n__class__: CrudeWebdataset\n" + f"subflavors: {json.dumps(dict(subflavors))}\n"
     )

@@ -20,8 +20,9 @@ from megatron.energon import (
 from megatron.energon.errors import FatalSampleError
 
 from cookers import LatentSample
-from task_encoders import EMPTY_CAPTION, LatentBatch, LatentTaskEncoder, load_empty_caption
-from tests.datasets import SHAPES, WIDTH, Poison, sample_parts, write_dataset
+from task_encoders import EMPTY_CAPTION, Filters, LatentBatch, LatentTaskEncoder, load_empty_caption
+from tests.datasets import SHAPES, WIDTH, Poison, sample_parts, write_dataset, write_samples
+from tests.task_encoders.trainers import numbers, serialized, stored
 
 pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
 
@@ -231,15 +232,47 @@ def test_a_batch_is_pinned(dataset_dir: Path) -> None:
 def test_where_the_empty_caption_comes_from(dataset_dir: Path, tmp_path: Path) -> None:
     stored = torch.zeros(1, WIDTH).bfloat16()
     for source in (stored, stored[None], dataset_dir, str(dataset_dir), dataset_dir / EMPTY_CAPTION):
-        text, pooled = load_empty_caption(source)
-        assert torch.equal(text, stored)
-        assert pooled is None
+        empty = load_empty_caption(source)
+        assert torch.equal(empty.text, stored)
+        assert empty.pooled is None
     both = {"prompt_embeds": stored.float().numpy(), "pooled_prompt_embeds": torch.ones(4)}
     (tmp_path / "empty.pickle").write_bytes(pickle.dumps(both))
-    text, pooled = load_empty_caption(tmp_path / "empty.pickle")
-    assert text.shape == (1, WIDTH)
-    assert pooled is not None
-    assert torch.equal(pooled, torch.ones(4))
+    empty = load_empty_caption(tmp_path / "empty.pickle")
+    assert empty.text.shape == (1, WIDTH)
+    assert empty.pooled is not None
+    assert torch.equal(empty.pooled, torch.ones(4))
+    assert load_empty_caption(empty) is empty
+
+
+def test_every_text_encoder_of_a_generic_dataset(tmp_path: Path) -> None:
+    """T5 has hidden states and CLIP both; the masks are each encoder's own."""
+    empty = {"t5": {"hidden": torch.zeros(1, 8)}, "clip": {"hidden": torch.zeros(2, 6), "pooled": torch.zeros(4)}}
+    parts = []
+    for serial in range(2):
+        hidden = {"t5": numbers(serial + 1, 3 + serial, 8), "clip": numbers(serial + 1, 5, 6)}
+        text = {"t5": {"hidden": hidden["t5"]}, "clip": {"hidden": hidden["clip"], "pooled": numbers(serial + 1, 4)}}
+        parts.append(serialized({**stored("generic", serial, SHAPES[0]), "pickle": text}))
+    dataset_dir = write_samples(tmp_path / "dataset", parts, subflavors={"target": "generic"}, empty_caption=empty)
+    encoder = LatentTaskEncoder(text_dtype=torch.float32, pad_to_max=True, max_text_tokens=6)
+    batch = next(iter(train_loader(dataset_dir, encoder, batch_size=2, shuffle_buffer_size=None)))
+    t5, clip = batch.encoders["t5"], batch.encoders["clip"]
+    assert (t5["hidden"].shape, clip["hidden"].shape, clip["pooled"].shape) == ((2, 6, 8), (2, 6, 6), (2, 4))
+    assert sorted(t5["mask"].sum(1).tolist()) == [3, 4]
+    assert clip["mask"].sum(1).tolist() == [5, 5]
+    assert clip["hidden"].dtype == torch.float32
+    assert torch.equal(batch.text, t5["hidden"])
+    assert torch.equal(batch.pooled, clip["pooled"])
+    dropped = LatentTaskEncoder(caption_dropout=1.0, empty_caption=dataset_dir)
+    batch = next(iter(train_loader(dataset_dir, dropped, batch_size=2)))
+    assert batch.encoders["clip"]["mask"].sum(1).tolist() == [2, 2]
+    assert not batch.encoders["clip"]["pooled"].any()
+
+
+def test_filters_skip_samples(tmp_path: Path) -> None:
+    parts = [serialized(stored("dit", serial, SHAPES[0])) for serial in range(6)]
+    dataset_dir = write_samples(tmp_path / "dataset", parts)
+    encoder = LatentTaskEncoder(filters=Filters(min_aesthetic_score=4))
+    assert sorted(keys(train_loader(dataset_dir, encoder, repeat=False))) == KEYS[4:6]
 
 
 def test_arguments_that_do_not_go_together(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""Station 9, task encoders: LatentSample -> the batches of WAN in Megatron-Bridge and DFM (``WanTaskEncoder``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from megatron.energon import Cooker, Sample, TaskEncoder, edataclass, stateless
+
+from cookers import LatentSample, trainer_cookers
+from task_encoders import parallel
+from task_encoders.captions import EmptyCaption, make_dropout
+from task_encoders.checks import require_latent, require_text
+from task_encoders.filters import ALL, Filters
+from task_encoders.packing import join, pack, require_one_pack
+from task_encoders.prepare import prepare
+from task_encoders.sequences import counts, ones_to, pad_to, patchify, round_up
+
+MAX_TOKENS = 512  #: every text is padded to this
+
+
+@edataclass
+class WanSample(Sample):  # type: ignore[misc]
+    """n samples, one after the other; one, until they are packed. Lengths and shapes are int32."""
+
+    video_latents: torch.Tensor  #: [S, C*4]
+    context_embeddings: torch.Tensor  #: [K, D]
+    loss_mask: torch.Tensor  #: [S] bfloat16
+    seq_len_q: torch.Tensor  #: [n]; their padded lengths add up to S
+    seq_len_q_padded: torch.Tensor  #: [n]
+    seq_len_kv: torch.Tensor  #: [n], each 512; their padded lengths add up to K
+    seq_len_kv_padded: torch.Tensor  #: [n]
+    grid_sizes: torch.Tensor  #: [n, 3], patches by (frames, height, width)
+    video_metadata: list[dict[str, Any]]  #: the JSON part of each
+
+
+class WanTaskEncoder(TaskEncoder):  # type: ignore[misc]
+    """Packs clips and images into sequences of at most ``seq_length`` tokens of 1 x 2 x 2 latents.
+
+    What a training script writes::
+
+        dataset = get_train_dataset(path, task_encoder=WanTaskEncoder(seq_length=32768), batch_size=1,
+                                    packing_buffer_size=100, shuffle_buffer_size=1000,
+                                    max_samples_per_sequence=100, worker_config=...)
+
+    The batch is a dict: ``video_latents`` [S, 1, 64], ``context_embeddings`` [512 n, 1, 4096], ``loss_mask`` [S, 1]
+    bfloat16, ``seq_len_q``, ``seq_len_q_padded``, ``seq_len_kv``, ``seq_len_kv_padded`` [n] int32, ``grid_sizes``
+    [n, 3] int32, ``video_metadata`` (n dicts). With a context parallel size c above 1 the lengths are padded to
+    multiples of 2 c, as Transformer Engine asks. Without a ``packing_buffer_size`` a pack is one sample.
+
+    Samples with NaN, Inf or more than 1e3 in magnitude are skipped, as by the trainer. What it gets wrong is a
+    ValueError with the sample's key: text [1, S, D], more than 512 tokens (it cuts them), other channels or widths, an
+    odd latent size, a sequence longer than a pack. Energon logs and skips these; ``reraise_exception`` stops.
+    """
+
+    decoder = None  # raw bytes come to the cooker; Energon's own decoder runs what a pickle asks for
+
+    def __init__(
+        self,
+        *,
+        seq_length: int,
+        channels: int = 16,
+        text_width: int | None = 4096,
+        context_parallel_size: int | None = None,
+        filters: Filters = ALL,
+        caption_dropout: float = 0.0,
+        empty_caption: EmptyCaption | None = None,
+        cookers: Sequence[Cooker] | None = None,
+    ) -> None:
+        """``channels`` is 48 for WAN 2.2's 5B model. A ``text_width`` of None takes any, a ``context_parallel_size`` of
+        None is megatron-core's; ``caption_dropout`` and ``empty_caption`` are as for LatentTaskEncoder; ``cookers``
+        replace those that read ``target: wan``, ``target: generic`` and datasets that name no target."""
+        super().__init__()
+        self.seq_length = seq_length
+        self.channels = channels
+        self.text_width = text_width
+        self.context_parallel_size = context_parallel_size
+        self.filters = filters
+        self.dropout = make_dropout(caption_dropout, empty_caption)
+        self.cookers = trainer_cookers("wan") if cookers is None else cookers
+
+    @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
+    def encode_sample(self, sample: LatentSample) -> WanSample:
+        sample = prepare(sample, filters=self.filters, dropout=self.dropout)
+        require_latent(sample, channels=self.channels)
+        require_text(sample, width=self.text_width, max_tokens=MAX_TOKENS)
+        parallel_size = self.context_parallel_size or parallel.context_parallel_size()
+        multiple = 2 * parallel_size if parallel_size > 1 else 1
+        _, frames, height, width = sample.latent.shape
+        tokens = patchify(sample.latent)
+        length, text_length = round_up(len(tokens), multiple), round_up(MAX_TOKENS, multiple)
+        if length > self.seq_length:
+            raise ValueError(
+                f"sample {sample.__key__}: {length} tokens, and a pack holds seq_length={self.seq_length}; raise that, "
+                "or leave such samples out with Filters(max_frames=...)"
+            )
+        return WanSample.derive_from(  # type: ignore[no-any-return]
+            sample,
+            video_latents=pad_to(tokens, length),
+            context_embeddings=pad_to(sample.text, text_length),
+            loss_mask=ones_to(len(tokens), length),
+            seq_len_q=counts(len(tokens)),
+            seq_len_q_padded=counts(length),
+            seq_len_kv=counts(MAX_TOKENS),
+            seq_len_kv_padded=counts(text_length),
+            grid_sizes=counts(frames, height // 2, width // 2)[None],
+            video_metadata=[sample.metadata],
+        )
+
+    @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
+    def select_samples_to_pack(self, samples: list[WanSample]) -> list[list[WanSample]]:
+        return pack(samples, [len(sample.video_latents) for sample in samples], self.seq_length)
+
+    @stateless  # type: ignore[untyped-decorator]
+    def pack_selected_samples(self, samples: list[WanSample]) -> WanSample:
+        joined: WanSample = join(samples)
+        return joined
+
+    @stateless  # type: ignore[untyped-decorator]
+    def batch(self, samples: list[WanSample]) -> dict[str, Any]:
+        (sample,) = samples
+        return {
+            "video_latents": sample.video_latents[:, None],
+            "context_embeddings": sample.context_embeddings[:, None],
+            "loss_mask": sample.loss_mask[:, None],
+            "seq_len_q": sample.seq_len_q,
+            "seq_len_q_padded": sample.seq_len_q_padded,
+            "seq_len_kv": sample.seq_len_kv,
+            "seq_len_kv_padded": sample.seq_len_kv_padded,
+            "grid_sizes": sample.grid_sizes,
+            "video_metadata": sample.video_metadata,
+        }
+
+    def build_batch(self, dataset: Any, *, batch_size: int | None, **options: Any) -> Any:
+        """Energon's, which ``get_train_dataset`` calls. Raises ValueError unless a batch is one pack."""
+        require_one_pack(batch_size)
+        return super().build_batch(dataset, batch_size=batch_size, **options)
