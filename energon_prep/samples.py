@@ -117,6 +117,7 @@ class EncodedSample:
     #: By resolution, the main one first: [C, T', H', W'], normalised as the recipe says; of posterior "moments"
     #: [2 C, T', H', W'], the means and then the log-variances.
     latents: dict[str, torch.Tensor]
+    moments: bool = False  #: whether ``latents`` are posterior moments
     texts: dict[str, TextEmbedding]  #: by the recipe's text encoder names
 
     @property

@@ -28,10 +28,11 @@ def encode_window(outcomes: Iterable[Clips | Reject], stations: Stations) -> Ite
             yield item
             continue
         yield [
-            EncodedSample(
-                info=info,
-                latents={name: latents.pop((info.serial, info.clip, name)) for name in info.sizes},
-                texts={name: by_caption[info.caption] for name, by_caption in texts.items()},
+            _encoded(
+                info,
+                {name: latents.pop((info.serial, info.clip, name)) for name in info.sizes},
+                {name: by_caption[info.caption] for name, by_caption in texts.items()},
+                stations.visual.channels,
             )
             for info in item
         ]
@@ -68,6 +69,13 @@ def encode_captions(captions: Iterable[str], text: Text, encoder: TextEncoder) -
         encoded = encoder.encode([token_ids[i] for i in batch])
         embeddings.update(zip((unique[i] for i in batch), encoded, strict=True))
     return embeddings
+
+
+def _encoded(
+    info: SampleInfo, latents: dict[str, torch.Tensor], texts: dict[str, TextEmbedding], channels: int
+) -> EncodedSample:
+    moments = all(len(latent) == 2 * channels for latent in latents.values())
+    return EncodedSample(info=info, latents=latents, texts=texts, moments=moments)
 
 
 def _note_order(outcomes: Iterable[Clips | Reject], order: list[list[SampleInfo] | Reject]) -> Iterator[DecodedSample]:

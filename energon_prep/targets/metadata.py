@@ -11,9 +11,11 @@ def sample_metadata(sample: EncodedSample) -> dict[str, Any]:
     """What is known of a sample: sizes in pixels (of what was encoded, and of the original after orientation).
 
     ``crop`` is [top, left, bottom, right] in original pixels; ``text_tokens`` counts real tokens by text encoder;
-    ``latent_shape`` is [C, T, H, W]; the source's own metadata is under ``meta``.
+    ``latent_shape`` is [C, T, H, W], of stored moments that of a draw, by which cookers tell them from latents; the
+    source's own metadata is under ``meta``.
     """
     info = sample.info
+    channels, *size = sample.latent.shape
     return {
         "key": info.key,
         "source": info.source,
@@ -30,6 +32,6 @@ def sample_metadata(sample: EncodedSample) -> dict[str, Any]:
         "start": info.start,
         "crop": list(info.main.crop),
         "text_tokens": {name: text.num_tokens for name, text in sample.texts.items()},
-        "latent_shape": list(sample.latent.shape),
+        "latent_shape": [channels // 2 if sample.moments else channels, *size],
         "meta": info.metadata,
     }

@@ -249,3 +249,12 @@ def test_a_recipe_that_does_not_fit_is_told_before_it_runs() -> None:
 def test_an_unknown_target_names_those_there_are() -> None:
     with pytest.raises(PrepError, match="no target 'wam': the targets are dit, nemo-dit, wan"):
         get_target("wam")
+
+
+def test_the_json_of_moments_has_the_shape_of_a_draw() -> None:
+    """By which cookers tell them from latents."""
+    sample = encoded("generic")
+    moments = torch.cat([sample.latent, sample.latent])
+    stored = dataclasses.replace(sample, latents={"64x96": moments}, moments=True)
+    info = get_target("generic").build(stored)["json"]
+    assert info["latent_shape"] == list(sample.latent.shape)
