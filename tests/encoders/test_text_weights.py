@@ -11,6 +11,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from energon_prep.encoders.base import TextEncoder
+from energon_prep.encoders.catalog import CATALOG
+from energon_prep.encoders.text_families import TEXT_FAMILY
 from energon_prep.encoders.tiny import build_pipeline
 from energon_prep.encoders.weights import load_texts
 from energon_prep.errors import PrepError
@@ -112,6 +114,25 @@ def test_a_tokenizer_without_an_end_token_is_refused(tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": None}))
     with pytest.raises(PrepError, match="does not end captions with an end token"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("alias", "billions"),
+    [
+        ("clip-g", 0.693),
+        ("clip-h-dfn5b", 0.353),
+        ("llama-3-8b-hunyuan", 7.505),
+        ("gemma-2-2b-it", 2.614),
+        ("umt5-xxl", 5.681),
+    ],
+)
+def test_random_has_the_published_number_of_weights(alias: str, billions: float) -> None:
+    info = CATALOG[alias]
+    family = TEXT_FAMILY[info.family]
+    config = getattr(transformers, family.config_class)(**info.published)
+    with torch.device("meta"):
+        model = getattr(transformers, family.model_class)(config)
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e9 == pytest.approx(billions, abs=1e-3)
 
 
 def test_files_of_openclip_alone_are_named(tmp_path: Path) -> None:
