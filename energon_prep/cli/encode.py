@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from energon_prep.cli.console import emit, encode_progress, print_encode_report, print_index_report, print_plan
+from energon_prep.cli.stopping import stopped_by_sigterm
 from energon_prep.errors import PrepError
 
 #: Options that are short for a recipe's field.
@@ -61,6 +62,7 @@ _ORIGINALS = {"image": "media", "video": "media"}
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing.")
 @click.option("--split", metavar="A,B,C", help="Index when done: shares of train, val and test, such as 8,1,1.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@stopped_by_sigterm()
 def command(
     src: str,
     dst: str,
@@ -78,8 +80,8 @@ def command(
 ) -> None:
     """Encode SRC (a folder, a manifest or tars) into the dataset DST.
 
-    Goes on where an earlier run of the same command was stopped. Exit code 0 when every sample is written or
-    accounted for as a reject, 1 when not.
+    Goes on where an earlier run of the same command was stopped, by Ctrl-C, SIGTERM or worse. Exit code 0 when every
+    sample is written or accounted for as a reject, 1 when not.
     """
     from energon_prep.engine import run
 

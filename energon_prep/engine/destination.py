@@ -9,6 +9,7 @@ from energon_prep.errors import PrepError
 from energon_prep.shards.ledger import LEDGER_DIR, REJECTS_DIR, idx_name, rows_name, shard_stem, tar_name
 from energon_prep.storage import PRIVATE_DIR, LocalStorage, Storage
 
+EMPTY_CAPTION = f"{PRIVATE_DIR}/empty_caption.pickle"
 BAD_DIR = f"{PRIVATE_DIR}/bad"  #: what was set aside; nothing reads it, the user may remove it
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from energon_prep.engine.destination import clear, forget_plan, refuse_foreign
+from energon_prep.engine.destination import EMPTY_CAPTION, clear, forget_plan, refuse_foreign
 from energon_prep.engine.encoding import encode_captions
 from energon_prep.engine.executors.local import LocalExecutor
 from energon_prep.engine.job import Encoders, Job, build_stations, load_encoders, num_cpus, resolve_device
@@ -25,13 +25,11 @@ from energon_prep.recipes.model import Recipe
 from energon_prep.shards.ledger import finished
 from energon_prep.sources.base import Source
 from energon_prep.sources.detect import open_source
-from energon_prep.storage import PRIVATE_DIR, LocalStorage, publish_bytes
+from energon_prep.storage import LocalStorage, publish_bytes
 from energon_prep.targets import Target, get_target, require_fit
 from energon_prep.targets.serialize import dumps_pickle
 
 log = logging.getLogger(__name__)
-
-EMPTY_CAPTION = f"{PRIVATE_DIR}/empty_caption.pickle"
 
 Progress = Callable[[Tally], None]
 
@@ -108,9 +106,13 @@ def encode(
         done = finished(storage) if old is not None else {}
         for entry in done.values():
             tally.add_finished(entry)
-        if old is not None and plan.complete and len(done) == plan.summary.num_shards:
+        complete = plan.complete and len(done) == plan.summary.num_shards and storage.exists(EMPTY_CAPTION)
+        if old is not None and complete:
+            report = _report(tally, plan.summary, dest=str(dest), seconds=0.0)
+            if "totals" not in old:  # killed just before they were entered
+                write_run(storage, {**old, "totals": report.to_dict()})
             tally.finish()
-            return _report(tally, plan.summary, dest=str(dest), seconds=0.0)
+            return report
         encoders = load_encoders(job)
         run = _describe(job, encoders, target, limit)
         _begin(run, old, storage, encoders)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from energon_prep.errors import SampleError
+from energon_prep.errors import PrepError, SampleError
 from energon_prep.sources.walk import printable
 
 #: Suffixes of images and videos; of a sample with several media, the first here is taken.
@@ -22,7 +23,11 @@ URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")  #: at the start of what is no
 MAX_BYTES = 256 * 2**20  #: of one media file, unless told otherwise
 MAX_TEXT_BYTES = 16 * 2**20  #: of one caption file, one JSON file, one row of a manifest
 
-_MACHINE_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # every sample would fail: not this one's fault
+#: Every sample would fail: the machine is short of something, or a mount was lost.
+_MACHINE_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
+#: What may be over in a moment on a network's file system, and the seconds to wait before each further try.
+_PASSING_FAULTS = {errno.EIO, errno.ETIMEDOUT, errno.EAGAIN}
+_PAUSES = (0.05, 0.2, 1.0)
 
 _MAGIC = (
     (b"\xff\xd8\xff", ".jpg"),
@@ -77,17 +82,36 @@ def sniffed_suffix(media: bytes) -> str:
 
 @contextmanager
 def faults_of(path: Path, *, stage: str) -> Iterator[None]:
-    """Turn what the system says about reading ``path`` into the sample's fault, unless the machine itself is short."""
+    """Turn what the system says about reading ``path`` into the sample's fault, or PrepError where it is not that."""
     try:
         yield
     except OSError as error:
         if error.errno in _MACHINE_FAULTS:
-            raise
+            raise PrepError(
+                f"cannot read {printable(str(path))}: {error.strerror}: that is no fault of the sample. "
+                "Mend it and run the same command again; what is finished is kept"
+            ) from error
         raise SampleError(stage, f"cannot be read: {error.strerror}", printable(str(path))) from error
+
+
+def try_again(read: Callable[[], bytes]) -> bytes:
+    """What ``read`` returns, after some tries where its failure may pass. Raises OSError of the last one."""
+    for pause in _PAUSES:
+        try:
+            return read()
+        except OSError as error:
+            if error.errno not in _PASSING_FAULTS:
+                raise
+            time.sleep(pause)
+    return read()
 
 
 def _read(path: Path, *, stage: str, check: Callable[[int], None]) -> bytes:
     """The whole file, after ``check`` has agreed to its size."""
+    return try_again(lambda: _read_once(path, stage=stage, check=check))
+
+
+def _read_once(path: Path, *, stage: str, check: Callable[[int], None]) -> bytes:
     info = path.stat()
     if not stat.S_ISREG(info.st_mode):  # a pipe would block, a device might never end
         raise SampleError(stage, "not a regular file", printable(str(path)))

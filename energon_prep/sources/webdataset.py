@@ -16,7 +16,14 @@ from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import caption_of_files, parse_object
-from energon_prep.sources.media import MAX_BYTES, MEDIA_SUFFIXES, check_media_size, check_text_size, faults_of
+from energon_prep.sources.media import (
+    MAX_BYTES,
+    MEDIA_SUFFIXES,
+    check_media_size,
+    check_text_size,
+    faults_of,
+    try_again,
+)
 from energon_prep.sources.tar_headers import Damage, Member, scan_members
 from energon_prep.sources.walk import printable, walk
 
@@ -187,9 +194,14 @@ def _read_member(tar: Path, member: Member, *, stage: str, max_bytes: int | None
         check_text_size(member.size, stage=stage)
     else:
         check_media_size(member.size, max_bytes)
-    with faults_of(tar, stage=stage), tar.open("rb") as file:
-        file.seek(member.data)
-        content = file.read(member.size)
+
+    def read() -> bytes:
+        with tar.open("rb") as file:
+            file.seek(member.data)
+            return file.read(member.size)
+
+    with faults_of(tar, stage=stage):
+        content = try_again(read)
     if len(content) < member.size:
         raise SampleError(stage, "the tar was cut since it was listed", f"within the member {member.name}")
     return content

@@ -37,7 +37,7 @@ class IndexCheck:
 def check_index(root: Path, tars: Sequence[str], vouched: Mapping[str, int] | None) -> IndexCheck:
     """Hold the index's lists against the tars that are there, and against the ledger's counts where there are any."""
     meta = root / META_DIR
-    needed = (INFO_JSON, SPLIT_YAML, DATASET_YAML, SQLITE)
+    needed = (INFO_JSON, SPLIT_YAML, DATASET_YAML)
     missing = [name for name in needed if not (meta / name).is_file()]
     if len(missing) == len(needed):
         return IndexCheck(shards=None, has_sqlite=False, problems=())
@@ -53,8 +53,8 @@ def check_index(root: Path, tars: Sequence[str], vouched: Mapping[str, int] | No
             problems.append(f"{META_DIR}/{INFO_JSON}: {tar} has {counts[tar]} samples, in the ledger {samples}")
     if SPLIT_YAML not in missing:
         problems += _split_problems(meta / SPLIT_YAML, tars)
-    sqlite_problems = [] if SQLITE in missing else list(_sqlite_problems(meta / SQLITE, counts))
-    has_sqlite = SQLITE not in missing and not sqlite_problems
+    sqlite_problems = list(_sqlite_problems(meta / SQLITE, counts)) if (meta / SQLITE).exists() else []
+    has_sqlite = (meta / SQLITE).exists() and not sqlite_problems
     return IndexCheck(shards=counts, has_sqlite=has_sqlite, problems=(*problems, *sqlite_problems))
 
 

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
 from energon_prep.errors import PrepError
-from energon_prep.verifying.shard import ShardCheck, ShardTask, check_shard
+from energon_prep.verifying.shard import ShardCheck, ShardTask
 
 
-def check_shards(tasks: Sequence[ShardTask], *, workers: int) -> Iterator[ShardCheck]:
-    """Check tars, ``workers`` at a time. Raises PrepError if a process dies.
+def check_shards(
+    tasks: Sequence[ShardTask], check: Callable[[ShardTask], ShardCheck], *, workers: int
+) -> Iterator[ShardCheck]:
+    """``check`` tars, ``workers`` at a time; in their order. Raises PrepError if a process dies.
 
     More than one worker are spawned processes: a program that asks for them needs the ``__main__`` guard.
     """
     if workers == 1 or len(tasks) < 2:
-        yield from map(check_shard, tasks)
+        yield from map(check, tasks)
         return
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork
     waiting: deque[Future[ShardCheck]] = deque()
     with ProcessPoolExecutor(min(workers, len(tasks)), context, torch.set_num_threads, (1,)) as pool:
         try:
             for task in tasks:
-                waiting.append(pool.submit(check_shard, task))
+                waiting.append(pool.submit(check, task))
                 if len(waiting) > 2 * workers:  # so that results do not pile up behind a slow tar
                     yield waiting.popleft().result()
             while waiting:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cookers.safe import DecodeError, load_pickle
+from energon_prep.engine.destination import EMPTY_CAPTION, set_aside
 from energon_prep.errors import PrepError
+from energon_prep.indexing.meta import META_DIR, SQLITE
 from energon_prep.indexing.tars import Listing, list_tars
 from energon_prep.indexing.vouched import ledger_counts, ledger_problems, read_target
-from energon_prep.shards.ledger import LEDGER_DIR, LedgerEntry, read_ledger
-from energon_prep.storage import PRIVATE_DIR
+from energon_prep.shards.ledger import LEDGER_DIR, LedgerEntry, read_ledger, shard_stem
+from energon_prep.storage import LocalStorage
 from energon_prep.targets import get_target
 from energon_prep.verifying.accounts import account_problems, totals
 from energon_prep.verifying.index import IndexCheck, check_index
 from energon_prep.verifying.keys import KeyRegister
+from energon_prep.verifying.marking import Damage, lost_tars, unreadable_entries
 from energon_prep.verifying.pool import check_shards
 from energon_prep.verifying.problems import Problems
-from energon_prep.verifying.shard import ShardTask
+from energon_prep.verifying.shard import ShardTask, check_shard, glance
 
 _MOST = 100  #: problems kept of a dataset
-_EMPTY_CAPTION = f"{PRIVATE_DIR}/empty_caption.pickle"
+_FOREIGN = "energon-prep did not write this dataset: there is no ledger to hold sizes, hashes and totals against"
 
 #: Called with (tars checked, tars in all) after each tar.
 Progress = Callable[[int, int], None]
@@ -34,13 +37,16 @@ class VerifyReport:
     """What was found."""
 
     ok: bool
-    shards: int  #: tars opened
+    shards: int  #: tars opened; at a quick look those that there are
     samples: int
     parts: int
     problems: tuple[str, ...]  #: the first 100, then how many more there are
     num_problems: int
     notes: tuple[str, ...]  #: what was not checked, and why
     accounted: dict[str, int]  #: samples planned, written and rejected; empty for a dataset of others
+    deep: bool  #: whether the tars were opened
+    marked: tuple[str, ...] = ()  #: what was set aside, for the next encode to make again
+    repairable: bool = False  #: whether marking it and encoding again would mend some of it
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -48,14 +54,24 @@ class VerifyReport:
 
 
 def verify(
-    dest: str | Path, *, target: str | None = None, workers: int = 1, progress: Progress | None = None
+    dest: str | Path,
+    *,
+    deep: bool = True,
+    mark_bad: bool = False,
+    target: str | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
 ) -> VerifyReport:
-    """Reopen everything in ``dest`` and hold it against the ledger, the index and the trainer's contract.
+    """Hold everything in ``dest`` against the ledger, the index and, if ``deep``, the trainer's contract.
+
+    Not ``deep``: sizes, counts, ledger, rejects and index, and no tar of ours is opened. ``deep``: every byte is read
+    and hashed, every part decoded safely and checked, every key looked up. ``mark_bad``: what is damaged, and can be
+    made again, is set aside, so that the same ``encode`` makes just that again.
 
     ``target``: the contract, by default that of run.json; needed for a dataset that energon-prep did not write, which
     has no ledger to be held against. A dataset that is not indexed yet is no failure: a note says so. ``workers``:
     processes that read tars. What is wrong is in the report; PrepError is raised only where there is no dataset, for
-    an unknown ``target``, and if a worker dies.
+    an unknown ``target``, if a worker dies, and if ``mark_bad`` cannot be done.
     """
     root = Path(dest).absolute()
     if not root.is_dir():
@@ -64,73 +80,128 @@ def verify(
         raise PrepError(f"workers {workers}: give 1 or more")
     if target is not None:
         get_target(target)
-    problems = Problems(_MOST)
-    listing = list_tars(root)
-    if (root / LEDGER_DIR).is_dir():
-        entries = _read_ledger(root, problems)
-        target = target or _read_target(root, problems)
-        problems.extend(_ours_problems(root, listing, entries))
-        notes = []
-    else:
-        _require_foreign(root, listing, target)
+    run = _Verification(root, deep=deep, workers=workers, progress=progress)
+    if not mark_bad:
+        return run.report(target)
+    if not (root / LEDGER_DIR).is_dir():
+        raise PrepError(f"--mark-bad: energon-prep did not write {dest}, and cannot make its tars again")
+    storage = LocalStorage(root)
+    with storage.locked():
+        for index, problem in unreadable_entries(root):
+            run.problems.add(f"{LEDGER_DIR}/{shard_stem(index)}.json: {problem}")
+            set_aside(storage, index)
+            run.damage.add(index)
+        report = run.report(target)
+        return replace(report, marked=run.damage.set_aside(storage))
+
+
+class _Verification:
+    """One way through a dataset."""
+
+    def __init__(self, root: Path, *, deep: bool, workers: int, progress: Progress | None) -> None:
+        self._root = root
+        self._deep = deep
+        self._workers = workers
+        self._progress = progress
+        self._notes: list[str] = []
+        self.problems = Problems(_MOST)
+        self.damage = Damage()
+
+    def report(self, target: str | None) -> VerifyReport:
+        listing = list_tars(self._root)
         entries = None
-        notes = ["energon-prep did not write this dataset: there is no ledger to hold sizes, hashes and totals against"]
-    vouched = None if entries is None else ledger_counts(entries)
-    index = check_index(root, listing.tars if vouched is None else tuple(vouched), vouched)
-    problems.extend(index.problems)
-    if index.shards is None:
-        notes.append("the dataset is not indexed yet: run energon-prep index")
-    tasks = _tasks(root, listing, entries, index, target)
-    samples, parts = _check_tars(tasks, problems, workers=workers, progress=progress)
-    rest = problems.count - len(problems.kept)
-    return VerifyReport(
-        ok=not problems.count,
-        shards=len(tasks),
-        samples=samples,
-        parts=parts,
-        problems=(*problems.kept, *([f"and {rest} more"] if rest else [])),
-        num_problems=problems.count,
-        notes=tuple(notes),
-        accounted=totals(entries) if entries is not None else {},
-    )
+        if (self._root / LEDGER_DIR).is_dir():
+            entries = self._read_ledger()
+            target = target or self._read_target()
+            self._check_books(listing, entries)
+        else:
+            _require_foreign(self._root, listing, target, deep=self._deep)
+            self._notes.append(_FOREIGN)
+        tasks = _tasks(self._root, listing, entries, self._check_index(listing, entries), target)
+        samples, parts = self._check_tars(tasks)
+        rest = self.problems.count - len(self.problems.kept)
+        return VerifyReport(
+            ok=not self.problems.count,
+            shards=len(tasks),
+            samples=samples,
+            parts=parts,
+            problems=(*self.problems.kept, *([f"and {rest} more"] if rest else [])),
+            num_problems=self.problems.count,
+            notes=tuple(self._notes),
+            accounted={} if entries is None else totals(entries),
+            deep=self._deep,
+            repairable=self.damage.found,
+        )
 
+    def _read_ledger(self) -> list[LedgerEntry] | None:
+        try:
+            return read_ledger(self._root)
+        except PrepError as error:
+            self.problems.add(f"the ledger cannot be read, and sizes, hashes and totals were not checked: {error}")
+            self.damage.found = True
+            return None
 
-def _require_foreign(root: Path, listing: Listing, target: str | None) -> None:
-    if not listing.tars:
-        raise PrepError(f"{root} has no .tar files: give a dataset's folder, or run encode first")
-    if target is None:
-        raise PrepError(f"{root} was not written by energon-prep: name the trainer's contract to check with --target")
+    def _read_target(self) -> str | None:
+        try:
+            name = read_target(self._root).name
+            get_target(name)
+        except PrepError as error:
+            self.problems.add(f"the contract is not known, and was not checked: {error}")
+            return None
+        return name
 
-
-def _read_ledger(root: Path, problems: Problems) -> list[LedgerEntry] | None:
-    try:
-        return read_ledger(root)
-    except PrepError as error:
-        problems.add(f"the ledger cannot be read, and sizes, hashes and totals were not checked: {error}")
-        return None
-
-
-def _read_target(root: Path, problems: Problems) -> str | None:
-    try:
-        name = read_target(root).name
-        get_target(name)
-    except PrepError as error:
-        problems.add(f"the contract is not known, and was not checked: {error}")
-        return None
-    return name
-
-
-def _ours_problems(root: Path, listing: Listing, entries: Sequence[LedgerEntry] | None) -> Iterator[str]:
-    """What the records of a dataset of ours show without opening a tar."""
-    if entries is not None:
-        yield from ledger_problems(root, entries, listing)
-        yield from account_problems(root, entries)
-    caption = root / _EMPTY_CAPTION
-    if caption.exists():
+    def _check_books(self, listing: Listing, entries: Sequence[LedgerEntry] | None) -> None:
+        """What the records of a dataset of ours show without opening a tar."""
+        if entries is not None:
+            self.problems.extend(ledger_problems(self._root, entries, listing))
+            for index in lost_tars(LocalStorage(self._root), entries):
+                self.damage.add(index)
+            for problem, broken in account_problems(self._root, entries):
+                self.problems.add(problem)
+                if broken is not None:
+                    self.damage.add(broken)
+        caption = self._root / EMPTY_CAPTION
         try:
             load_pickle(caption.read_bytes())
-        except DecodeError as error:
-            yield f"{_EMPTY_CAPTION}: {error}"
+        except FileNotFoundError:
+            self.problems.add(f"{EMPTY_CAPTION}: it is missing: run the same encode again")
+        except (OSError, DecodeError) as error:
+            self.problems.add(f"{EMPTY_CAPTION}: {error}")
+            self.damage.add(EMPTY_CAPTION)
+
+    def _check_index(self, listing: Listing, entries: Sequence[LedgerEntry] | None) -> IndexCheck:
+        vouched = None if entries is None else ledger_counts(entries)
+        index = check_index(self._root, listing.tars if vouched is None else tuple(vouched), vouched)
+        self.problems.extend(index.problems)
+        if index.shards is None:
+            self._notes.append("the dataset is not indexed yet: run energon-prep index")
+        elif not (self._root / META_DIR / SQLITE).exists():
+            self._notes.append(
+                f"there is no {SQLITE}: training in sequence does not need it, joins and random access do"
+            )
+        return index
+
+    def _check_tars(self, tasks: Sequence[ShardTask]) -> tuple[int, int]:
+        """Check every tar; return how many samples and parts they have."""
+        samples = parts = 0
+        check_one = check_shard if self._deep else glance
+        with closing(KeyRegister()) as register:
+            for number, check in enumerate(check_shards(tasks, check_one, workers=self._workers), 1):
+                samples += check.samples
+                parts += check.parts
+                self.damage.add_check(check)
+                self.problems.merge(check.problems, check.num_problems)
+                self.problems.extend(register.add(check.tar, check.keys))
+                if self._progress is not None:
+                    self._progress(number, len(tasks))
+        return samples, parts
+
+
+def _require_foreign(root: Path, listing: Listing, target: str | None, *, deep: bool) -> None:
+    if not listing.tars:
+        raise PrepError(f"{root} has no .tar files: give a dataset's folder, or run encode first")
+    if target is None and deep:
+        raise PrepError(f"{root} was not written by energon-prep: name the trainer's contract to check with --target")
 
 
 def _tasks(
@@ -146,24 +217,9 @@ def _tasks(
             target=target,
             entry=None if known is None else known[tar],
             tar_file_id=ids.get(tar),
+            num_indexed=(index.shards or {}).get(tar),
             has_sqlite=index.has_sqlite,
         )
         for tar in listing.tars
         if known is None or tar in known
     ]
-
-
-def _check_tars(
-    tasks: Sequence[ShardTask], problems: Problems, *, workers: int, progress: Progress | None
-) -> tuple[int, int]:
-    """Check every tar; return how many samples and parts they have."""
-    samples = parts = 0
-    with closing(KeyRegister()) as register:
-        for number, check in enumerate(check_shards(tasks, workers=workers), 1):
-            samples += len(check.keys)
-            parts += check.parts
-            problems.merge(check.problems, check.num_problems)
-            problems.extend(register.add(check.tar, check.keys))
-            if progress is not None:
-                progress(number, len(tasks))
-    return samples, parts

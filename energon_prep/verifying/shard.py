@@ -14,8 +14,10 @@ from typing import Any
 from cookers.safe import DecodeError, load_json, load_pickle, load_pth
 from energon_prep.indexing.tars import TAR_ERRORS, end_problem, iter_members, split_name
 from energon_prep.shards.ledger import LedgerEntry
+from energon_prep.shards.tar_reader import open_tar
 from energon_prep.targets import ContractError, Target, get_target
 from energon_prep.verifying.problems import Problems
+from energon_prep.verifying.records import idx_problems, record_problems
 from energon_prep.verifying.tar_index import TarIndex
 
 _MOST = 20  #: problems kept of one tar
@@ -31,6 +33,7 @@ class ShardTask:
     target: str | None  #: None: the parts are decoded, and no contract is checked
     entry: LedgerEntry | None  #: None: a dataset of others
     tar_file_id: int | None  #: its place in the index; None: not in one
+    num_indexed: int | None  #: samples it has by the index
     has_sqlite: bool
 
 
@@ -39,42 +42,76 @@ class ShardCheck:
     """What was found in one tar."""
 
     tar: str
-    keys: tuple[str, ...]
+    index: int | None  #: of the shard, if it is one of ours
+    keys: tuple[str, ...]  #: none where the tar was not opened
+    samples: int
     parts: int
     problems: tuple[str, ...]  #: the first of them
     num_problems: int
+    tar_damaged: bool  #: it is not, or not readable as, the one that was written
+    records_damaged: bool  #: its .idx or its rows are not
+
+
+def glance(task: ShardTask) -> ShardCheck:
+    """Check what lies beside a tar, which stays closed: samples and parts are as many as the records say."""
+    entry, problems = task.entry, list[str]()
+    if entry is not None:
+        problems += record_problems(task.root, entry)
+    elif task.num_indexed is not None:
+        problems += idx_problems(task.root, task.tar, task.num_indexed)
+    return ShardCheck(
+        tar=task.tar,
+        index=None if entry is None else entry.index,
+        keys=(),
+        samples=(task.num_indexed or 0) if entry is None else entry.num_samples,
+        parts=0 if entry is None else entry.num_parts,
+        problems=tuple(problems),
+        num_problems=len(problems),
+        tar_damaged=False,
+        records_damaged=bool(problems),
+    )
 
 
 def check_shard(task: ShardTask) -> ShardCheck:
     """Check one tar. What is wrong with it is told and never raised; memory grows with its keys only."""
     problems = Problems(_MOST)
     walk = _Walk(task, problems)
+    damaged = True
     try:
-        problems.extend(_file_problems(task))
-        with tarfile.open(task.root / task.tar, mode="r:") as archive:
+        problem = _content_problem(task)
+        damaged = problem is not None
+        problems.extend([problem] if problem else [])
+        with (task.root / task.tar).open("rb") as file, open_tar(file) as archive:
             walk.run(archive)
     except TAR_ERRORS as error:
         problems.add(f"it is cut, damaged or no tar ({error})")
     if task.entry is not None and len(walk.keys) != task.entry.num_samples:
         problems.add(f"it has {len(walk.keys)} samples, and {task.entry.num_samples} were written")
+    beside = glance(task) if task.entry is not None else None
     return ShardCheck(
         tar=task.tar,
+        index=None if task.entry is None else task.entry.index,
         keys=tuple(walk.keys),
+        samples=len(walk.keys),
         parts=walk.num_parts,
-        problems=tuple(f"{task.tar}: {problem}" for problem in problems.kept),
-        num_problems=problems.count,
+        problems=(*(f"{task.tar}: {problem}" for problem in problems.kept), *(beside.problems if beside else ())),
+        num_problems=problems.count + (beside.num_problems if beside else 0),
+        tar_damaged=damaged,
+        records_damaged=beside is not None and beside.records_damaged,
     )
 
 
-def _file_problems(task: ShardTask) -> Iterator[str]:
+def _content_problem(task: ShardTask) -> str | None:
+    """Whether the tar's bytes are those that were written. Raises OSError if they cannot be read."""
     if task.entry is None or (task.root / task.tar).stat().st_size != task.entry.bytes:
-        return  # another size is told with the ledger's
+        return None  # another size is told with the ledger's
     digest = hashlib.sha256()
     with (task.root / task.tar).open("rb") as file:
         while chunk := file.read(2**20):
             digest.update(chunk)
-    if digest.hexdigest() != task.entry.sha256:
-        yield f"its sha256 is {digest.hexdigest()}, not the ledger's {task.entry.sha256}: its bytes were changed"
+    if digest.hexdigest() == task.entry.sha256:
+        return None
+    return f"its sha256 is {digest.hexdigest()}, not the ledger's {task.entry.sha256}: its bytes were changed"
 
 
 class _Walk:

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from energon_prep.errors import SampleError
-from energon_prep.sources.media import MAX_TEXT_BYTES, read_media, read_text_file, sniffed_suffix
+from energon_prep.errors import PrepError, SampleError
+from energon_prep.sources.media import (
+    MAX_TEXT_BYTES,
+    faults_of,
+    read_media,
+    read_text_file,
+    sniffed_suffix,
+    try_again,
+)
 from tests.sources.reading import write
 
 
@@ -66,3 +75,35 @@ def test_a_text_file_may_be_missing_but_not_endless(tmp_path: Path) -> None:
 )
 def test_sniffs_what_has_no_name(media: bytes, suffix: str) -> None:
     assert sniffed_suffix(media) == suffix
+
+
+def _failing(number: int, times: int) -> tuple[list[int], Callable[[], bytes]]:
+    """A read that fails so many times, and the tries it saw."""
+    tries: list[int] = []
+
+    def read() -> bytes:
+        tries.append(number)
+        if len(tries) <= times:
+            raise OSError(number, os.strerror(number))
+        return b"data"
+
+    return tries, read
+
+
+def test_what_may_pass_is_tried_again() -> None:
+    _, read = _failing(errno.EIO, 2)
+    assert try_again(read) == b"data"
+    tries, read = _failing(errno.EIO, 9)
+    with pytest.raises(OSError, match="Input/output"):
+        try_again(read)
+    assert len(tries) == 4
+    tries, read = _failing(errno.EACCES, 9)
+    with pytest.raises(OSError, match="Permission"):
+        try_again(read)
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, SampleError), (errno.ESTALE, PrepError)])
+def test_a_fault_of_the_machine_stops_the_run(number: int, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="cannot read|cannot be read"), faults_of(Path("a.jpg"), stage="read"):
+        raise OSError(number, os.strerror(number))

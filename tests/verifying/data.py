@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from energon_prep.engine.plan import ShardPlan, write_plan
+from energon_prep.engine.plan import PLAN, ShardPlan, to_line
 from energon_prep.samples import Reject
 from energon_prep.shards.ledger import read_ledger
 from energon_prep.shards.writer import ShardWriter
 from energon_prep.sources.base import Piece
-from energon_prep.storage import LocalStorage
+from energon_prep.storage import LocalStorage, publish_bytes
 from energon_prep.targets.serialize import dumps_pickle, serialize
 
 PLANNED = 4  #: samples of a shard, the last of which is rejected
@@ -45,10 +45,10 @@ def write_dit(root: Path, shards: int = 3, *, change: Change | None = None, all_
                 parts = make_parts(serial)
                 if change is not None:
                     change(serial, parts)
-                writer.write(serial, serialize(parts))
+                writer.write(serial, [(None, serialize(parts))])
             writer.finish()
         plans.append(ShardPlan(index=shard, first_serial=first, pieces=(Piece("s", first, PLANNED),), digest="x"))
-    write_plan(storage, plans)
+    publish_bytes(storage, PLAN, b"".join(map(to_line, plans)))
     run = {"schema": 1, "target": {"name": "dit", "subflavors": {"target": "dit"}}}
     (root / ".energon-prep" / "run.json").write_text(json.dumps(run))
     (root / ".energon-prep" / "empty_caption.pickle").write_bytes(dumps_pickle(torch.zeros(1, 8)))
