@@ -38,7 +38,7 @@ class Text(_Section):
     subfolder: str | None = None  #: of a pipeline folder: "text_encoder" (then "tokenizer") or "text_encoder_2", ...
     revision: str | None = None
     dtype: DType = "bf16"
-    #: Of the caption that is tokenized, not of the JSON's. "wan": ftfy, HTML entities, whitespace; "lower": stripped too.
+    #: Before tokenizing; the JSON's caption stays. "wan": ftfy, HTML entities, whitespace; "lower": strips as well.
     clean: Literal["none", "whitespace", "wan", "lower"] = "none"
     template: str | None = None  #: the prompt around the caption, which stands where it has {}
     #: Tokens of the template whose outputs are not stored, counted from the start; None: all that precede the caption.
