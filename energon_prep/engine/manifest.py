@@ -15,6 +15,7 @@ from energon_prep.storage import PRIVATE_DIR, Storage, publish_bytes
 RUN = f"{PRIVATE_DIR}/run.json"
 SCHEMA = 1  #: of everything on disk; raised with every incompatible change
 
+_SECTIONS = ("recipe", "source", "encoders", "target", "plan", "runtime", "versions")  #: of run.json, each a mapping
 _LIBRARIES = ("torch", "transformers", "diffusers", "tokenizers", "numpy", "pillow", "av")
 
 
@@ -36,12 +37,17 @@ def read_run(storage: Storage) -> dict[str, Any] | None:
     try:
         run = json.loads(storage.read(RUN))
         schema = run["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+        for name in _SECTIONS if schema == SCHEMA else ():
+            if not isinstance(run[name], dict):
+                raise TypeError(f"{name} is {type(run[name]).__name__}")
+        if schema == SCHEMA and type(run["runtime"]["torch_threads"]) is not int:
+            raise TypeError("torch_threads is no number")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(f"{RUN} of the destination is damaged ({error}): start over with --overwrite") from error
     if schema != SCHEMA:
         raise PrepError(
             f"the destination was written in schema {schema}, this energon-prep ({energon_prep.__version__}) writes "
-            f"{SCHEMA}: go on with the version that began it ({run.get('versions', {}).get('energon-prep')})"
+            f"{SCHEMA}: go on with the version that began it ({run.get('versions')})"
         )
     return dict(run)
 

@@ -96,8 +96,12 @@ def from_line(line: bytes) -> ShardPlan:
     try:
         fields = json.loads(line)
         fields["pieces"] = tuple(Piece(*piece) for piece in fields["pieces"])
-        return ShardPlan(**fields)
-    except (ValueError, KeyError, TypeError) as error:
+        plan = ShardPlan(**fields)
+        numbers = [number for piece in plan.pieces for number in (piece.start, piece.count)]
+        if not plan.pieces or any(type(number) is not int for number in (plan.index, plan.first_serial, *numbers)):
+            raise ValueError("a number is missing")
+        return plan
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(
             f"{PLAN} is damaged ({type(error).__name__}: {error}): run energon-prep verify --mark-bad, "
             "then the same encode again"

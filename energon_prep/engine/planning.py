@@ -42,6 +42,8 @@ class Planning:
         with writing(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch()
+            # Before anything reads it: what a reader has in its buffer stays there when the line is written anew.
+            os.truncate(self._path, sum(map(len, _whole_lines(self._path))))
         self._file = self._path.open("rb")  # still the same file when it is renamed
         self._thread = threading.Thread(target=self._run, args=(shards,), name="plan", daemon=True)
 

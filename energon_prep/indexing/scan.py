@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from energon_prep.indexing.tars import TAR_ERRORS, end_problem, iter_members, split_name
+from energon_prep.shards.tar_reader import open_tar
 
 _MOST = 5  #: errors named of one tar
 _FETCH_AGAIN = "fetch or write that tar again"
@@ -47,7 +48,7 @@ def scan_tar(root: Path, tar: str) -> Scan:
     seen: dict[str, Parts] = {}
     shared: dict[Parts, Parts] = {}  # millions of samples have the same parts: keep one tuple
     try:
-        with tarfile.open(root / tar, mode="r:") as archive:
+        with (root / tar).open("rb") as file, open_tar(file) as archive:
             for key, group in groupby(_named(tar, archive, oddities), key=itemgetter(0)):
                 names, parts = zip(*((name, part) for _, part, name in group), strict=True)
                 error = _key_error(key, names[0], parts, seen)
@@ -70,7 +71,7 @@ def find_key(root: Path, tars: Sequence[str], key: str) -> list[str]:
     """Where a key occurs: "TAR: MEMBER" of the first part of each occurrence."""
     found = []
     for tar in tars:
-        with tarfile.open(root / tar, mode="r:") as archive:
+        with (root / tar).open("rb") as file, open_tar(file) as archive:
             for found_key, group in groupby(_named(tar, archive, {}), key=itemgetter(0)):
                 if found_key == key:
                     found.append(f"{tar}: {next(group)[2]}")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from energon_prep.shards.tar_reader import next_member
+
 _BLOCK = tarfile.BLOCKSIZE
 
 # megatron.energon.flavors.webdataset.config, whose import would load torch.
@@ -59,11 +61,10 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def iter_members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar in flat memory (``tar.members`` would keep them all). Raises TAR_ERRORS."""
+    """The members of a tar that ``open_tar`` opened, in flat memory. Raises TAR_ERRORS."""
     before = -1
-    while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]
-        if member.size < 0 or tar.offset <= before:
+    while (member := next_member(tar)) is not None:
+        if tar.offset <= before:
             raise tarfile.ReadError(f"damaged header at byte {member.offset}")
         before = tar.offset
         yield member

@@ -29,7 +29,7 @@ REJECTS_DIR = f"{PRIVATE_DIR}/rejects"
 
 logger = logging.getLogger(__name__)
 
-_RESTORE = "restore it, or run the same encode again"
+_RESTORE = "restore it, or remove it and run the same encode again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,9 @@ class LedgerEntry:
                 f"shard {self.index}: {self.num_planned} samples planned, {self.num_written} written and "
                 f"{self.num_rejected} rejected: some are unaccounted for"
             )
+
+
+_NUMBERS = [field.name for field in dataclasses.fields(LedgerEntry) if field.type == "int"]
 
 
 def shard_stem(index: int) -> str:
@@ -191,9 +194,23 @@ def _entries(storage: Storage) -> Iterator[LedgerEntry]:
 
 def _parse(storage: Storage, name: str) -> LedgerEntry:
     try:
-        return LedgerEntry(**json.loads(storage.read(f"{LEDGER_DIR}/{name}")))
-    except (ValueError, TypeError) as error:
+        entry = LedgerEntry(**json.loads(storage.read(f"{LEDGER_DIR}/{name}")))
+        _require_sound(entry, name)
+        return entry
+    except (ValueError, TypeError, RecursionError) as error:
         raise PrepError(
             f"{LEDGER_DIR}/{name} is not a ledger entry ({error}): remove it and run the same encode again, "
             "which redoes that shard"
         ) from error
+
+
+def _require_sound(entry: LedgerEntry, name: str) -> None:
+    """Raise ValueError for what ``record`` does not write: its numbers and names lead to files."""
+    numbers = [getattr(entry, number) for number in _NUMBERS]
+    numbers += [entry.mtime_ns or 0, *entry.rejects.values()] if isinstance(entry.rejects, dict) else [None]
+    if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+        raise ValueError(f"a number or its rejects are {numbers}")
+    if name != f"{shard_stem(entry.index)}.json" or entry.shard not in ("", tar_name(entry.index)):
+        raise ValueError(f"it is that of index {entry.index} and tar {entry.shard!r}")
+    if not isinstance(entry.sha256, str):
+        raise ValueError(f"its sha256 is {entry.sha256!r}")

@@ -20,6 +20,8 @@ from itertools import chain, repeat
 from operator import sub
 from typing import BinaryIO
 
+from energon_prep.shards.tar_reader import next_member, open_tar
+
 #: What tarfile raises for bytes that are no tar; ValueError and OverflowError come from damaged numbers.
 TAR_ERRORS = (tarfile.TarError, ValueError, OverflowError, EOFError)
 
@@ -94,7 +96,7 @@ class ShardRows:
             fields = json.loads(head)
             num_samples, num_parts = int(fields["samples"]), int(fields["parts"])
             layouts = {tuple(map(str, names)): number for number, names in enumerate(fields["layouts"])}
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError, AttributeError) as error:
             raise ValueError(f"not the rows of a shard ({type(error).__name__}: {error})") from error
         at = 8 * (num_samples + 1 + 2 * num_parts)
         if min(num_samples, num_parts) < 0 or len(body) < at + 4 * num_samples:
@@ -106,6 +108,8 @@ class ShardRows:
         rows._layouts, rows._layout_ids = layouts, unpack("I", body[at : at + 4 * num_samples])
         rows.keys = body[at + 4 * num_samples :].decode().split("\0") if num_samples else []
         rows._require_counts(num_samples, num_parts)
+        if max(numbers) >= 2**63:
+            raise ValueError("damaged: an offset that no file has")
         return rows
 
     def _require_counts(self, num_samples: int, num_parts: int) -> None:
@@ -119,10 +123,9 @@ def read_tar(file: BinaryIO) -> ShardRows:
     """The rows of a tar of ours, from its headers, whose contents are passed over. Raises TAR_ERRORS."""
     rows = ShardRows()
     key, first, parts = "", 0, list[tuple[str, int, int]]()
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
-            if member.size < 0 or not member.isreg():
+    with open_tar(file) as archive:
+        while (member := next_member(archive)) is not None:
+            if not member.isreg():
                 raise tarfile.ReadError(f"damaged header at byte {member.offset}")
             folder, slash, base = member.name.rpartition("/")
             stem, _, part = base.partition(".")  # as Energon splits names

@@ -101,7 +101,9 @@ def _scan(data: bytes, folder: Path) -> None:
 
 def _verify(data: bytes, folder: Path) -> None:
     (folder / "a.tar").write_bytes(data)
-    task = ShardTask(root=folder, tar="a.tar", target="dit", entry=None, tar_file_id=None, has_sqlite=False)
+    task = ShardTask(
+        root=folder, tar="a.tar", target="dit", entry=None, tar_file_id=None, num_indexed=None, has_sqlite=False
+    )
     check_shard(task)
 
 
