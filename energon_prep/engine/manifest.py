@@ -15,7 +15,7 @@ from energon_prep.storage import PRIVATE_DIR, Storage, publish_bytes
 RUN = f"{PRIVATE_DIR}/run.json"
 SCHEMA = 1  #: of everything on disk; raised with every incompatible change
 
-_SECTIONS = ("recipe", "source", "encoders", "target", "plan", "runtime", "versions")  #: of run.json, each a mapping
+_SECTIONS = ("recipe", "source", "encoders", "target", "runtime", "versions")  #: of run.json, each a mapping
 _LIBRARIES = ("torch", "transformers", "diffusers", "tokenizers", "numpy", "pillow", "av")
 
 
