@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from megatron.energon import SkipSample
 
 from task_encoders import Filters, NeMoDiTTaskEncoder
-from tests.task_encoders.trainers import CLIP, IMAGE, WIDE, encode, json_part, sample
+from tests.task_encoders.trainers import CLIP, IMAGE, WIDE, encode, json_part, open_loader, sample, write_target
 
 
 def nemo(**options: Any) -> NeMoDiTTaskEncoder:
@@ -36,6 +37,15 @@ def test_stacking_pads_to_seq_length() -> None:
     assert batch["pos_ids"][0, 29].tolist() == [4, 1, 2]
     assert not batch["pos_ids"][1, 4:].any()
     assert not batch["video"][1, 4:].any()
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
+def test_without_any_length_a_batch_has_one_length(tmp_path: Path) -> None:
+    dataset_dir = write_target(tmp_path / "dataset", "nemo-dit", [IMAGE, CLIP] * 2)
+    options = {"batch_size": 2, "shuffle_buffer_size": None}  # so that two of a kind never follow each other
+    batches = list(open_loader(dataset_dir, nemo(), repeat=False, **options))
+    assert sorted(tuple(batch["video"].shape) for batch in batches) == [(2, 4, 64), (2, 30, 64)]
+    assert all(batch["loss_mask"].all() for batch in batches)
 
 
 def test_packing_pads_to_max_seq_length() -> None:
