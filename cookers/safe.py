@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+_MAX_TUPLE = 1_000_000  #: values in a tuple, those in its tuples each time that they occur
+
 
 class DecodeError(ValueError):
     """The bytes are not what the part's name says: damaged, cut off, or of another format."""
@@ -246,11 +248,36 @@ def _load_bytearray(unpickler: Any) -> None:
     unpickler.append(data)
 
 
+def _load_limited(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """``load`` makes a tuple. Of tuples of the same tuples a hash takes a time exponential in their depth."""
+
+    def load_tuple(unpickler: Any) -> None:
+        load(unpickler)
+        made = unpickler.stack[-1]
+        size = 1 + sum(unpickler.tuple_sizes.get(id(item), (1,))[0] for item in made)
+        if size > _MAX_TUPLE:
+            raise DecodeError(f"tuples within tuples of more than {_MAX_TUPLE} values")
+        unpickler.tuple_sizes[id(made)] = (size, made)  # which keeps its id from being given to another
+
+    return load_tuple
+
+
+_TUPLES = (pickle.TUPLE[0], pickle.TUPLE1[0], pickle.TUPLE2[0], pickle.TUPLE3[0])
+
+
 # The unpickler written in Python: the one in C allocates as many memo slots as five crafted bytes ask for.
 class _Unpickler(pickle._Unpickler):
     """Gives a pickle the globals of the table above and the torch dtypes, and nothing else."""
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _load_bytearray}
+    dispatch = {
+        **pickle._Unpickler.dispatch,
+        pickle.BYTEARRAY8[0]: _load_bytearray,
+        **{opcode: _load_limited(pickle._Unpickler.dispatch[opcode]) for opcode in _TUPLES},
+    }
+
+    def load(self) -> Any:
+        self.tuple_sizes: dict[int, tuple[int, Any]] = {}
+        return super().load()
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _GLOBALS:

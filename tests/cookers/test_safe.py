@@ -352,3 +352,16 @@ def test_npy_files_of_objects_are_refused() -> None:
     np.save(buffer, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(UnsafePickleError, match="dtype object"):
         load_npy(buffer.getvalue())
+
+
+def test_tuples_of_the_same_tuples_end_at_once() -> None:
+    value: Any = "lol"
+    for _ in range(40):
+        value = (value,) * 3
+    for bomb in (
+        pickle.dumps(value),
+        pickle.dumps(value)[:-1] + b"\x91.",
+        b"\x80\x04(" + pickle.dumps(value)[2:-1] + b"\x91.",
+    ):
+        with pytest.raises(DecodeError):
+            load_pickle(bomb)
