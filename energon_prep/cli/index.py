@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from energon_prep.cli.console import emit, print_index_report
+
+_LONG = 5.0  #: seconds after which a user wants to know how far it is
 
 
 @click.command()
 @click.argument("dst", default=".")
 @click.option("--split", default="1,0,0", show_default=True, metavar="A,B,C", help="Shares of train, val and test.")
+@click.option("--sqlite/--no-sqlite", default=True, help="With index.sqlite, for random access, or without it.")
 @click.option("--subflavor", "subflavors", multiple=True, metavar="K=V", help="Said of every sample in dataset.yaml.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read tars.")
 @click.option("--force", is_flag=True, help="Prepare again, and overwrite an edited dataset.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(dst: str, split: str, subflavors: tuple[str, ...], workers: int | None, force: bool, as_json: bool) -> None:
+def command(
+    dst: str,
+    split: str,
+    sqlite: bool,
+    subflavors: tuple[str, ...],
+    workers: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Make DST loadable by Megatron-Energon: a non-interactive `energon prepare` for CrudeWebdataset.
 
-    Also prepares tars that this tool did not write. Running it again changes nothing that is current.
+    A dataset that this tool wrote is indexed from its ledger, without opening a tar; tars of others are prepared by
+    Energon. Running it again changes nothing that is current.
     """
     from energon_prep.indexing import index
 
@@ -27,8 +41,34 @@ def command(dst: str, split: str, subflavors: tuple[str, ...], workers: int | No
         if not equals:
             raise click.UsageError(f"--subflavor {item!r}: give KEY=VALUE")
         pairs[key] = value
-    report = index(dst, split=split, subflavors=pairs or None, workers=workers, force=force)
+    report = index(
+        dst,
+        split=split,
+        sqlite=sqlite,
+        subflavors=pairs or None,
+        workers=workers,
+        force=force,
+        progress=_LineProgress(),
+    )
     if as_json:
         emit(report.to_dict())
-    else:
-        print_index_report(report)
+        return
+    print_index_report(report)
+    if not report.sqlite:
+        click.echo("index.sqlite was left out: training in sequence does not need it, joins and random access do")
+    elif not sqlite:
+        click.echo("index.sqlite is current, and was kept")
+
+
+class _LineProgress:
+    """A line at each tenth of the way, where the way is long."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._told = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        tenth = 10 * done // total
+        if tenth > self._told and time.monotonic() - self._started > _LONG:
+            self._told = tenth
+            click.echo(f"index.sqlite: {done} of {total} shards", err=True)

@@ -1,14 +1,13 @@
 """Station 7, indexing: tars -> .nv-meta, which Megatron-Energon trains from; whole or not at all.
 
-DST/shard_000000.tar.idx                             by Energon: where each sample begins
-DST/.nv-meta/{.info.json,index.sqlite,index.uuid}    by Energon
+DST/shard_000000.tar.idx                             where each sample begins; of our own tars it came with the tar
+DST/.nv-meta/{.info.json,index.sqlite,index.uuid}    as Energon prepares them: by us from the ledger, else by Energon
 DST/.nv-meta/{.info.yaml,dataset.yaml,split.yaml}    ours; split.yaml comes last
 DST/.nv-meta/.energon-prep/                          the lock, and what is being written
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,20 +18,18 @@ from typing import Any
 from energon_prep.errors import PrepError
 from energon_prep.indexing import dataset_yaml
 from energon_prep.indexing.configs import write_configs
-from energon_prep.indexing.current import why_stale
-from energon_prep.indexing.meta import META_DIR, read_shard_counts
-from energon_prep.indexing.scan import Oddities, merge_oddities, scan_tars
+from energon_prep.indexing.confirm import confirm_tars
+from energon_prep.indexing.energon import UnknownEnergonError, read_energon
+from energon_prep.indexing.foreign import prepare_foreign, stop_at
+from energon_prep.indexing.meta import META_DIR, SQLITE, read_shard_counts
+from energon_prep.indexing.recorded import Progress, write_recorded
 from energon_prep.indexing.split import assign, parse_split
-from energon_prep.indexing.staged import prepare_staged, retire
 from energon_prep.indexing.tars import Listing, list_tars
 from energon_prep.indexing.vouched import ledger_counts, ledger_problems, num_unfinished, read_target
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.storage import LocalStorage
 
-logger = logging.getLogger(__name__)
-
 _MOST_WORKERS = 16  #: by default; they read, and one process writes what they find
-_MOST_NAMED = 20  #: problems in one message
 _UNUSABLE = set("{}\\")  #: Energon expands braces in the names of tars
 
 
@@ -44,6 +41,7 @@ class IndexReport:
     samples: int
     split: dict[str, tuple[int, int]]  #: train, val, test -> (shards, samples)
     prepared: bool  #: False: the index was current already
+    sqlite: bool  #: whether there is an index.sqlite, which random access needs
     dataset_yaml: dataset_yaml.Outcome  #: "kept": somebody edited it; ``force`` overwrites it
     warnings: tuple[str, ...]
 
@@ -56,16 +54,19 @@ def index(
     dest: str | Path,
     *,
     split: str | Sequence[float] = "1,0,0",
+    sqlite: bool = True,
     subflavors: Mapping[str, Any] | None = None,
     workers: int | None = None,
     force: bool = False,
     timeout: float | None = None,
+    progress: Progress | None = None,
 ) -> IndexReport:
     """Make ``dest`` a dataset that Energon loads as CrudeWebdataset, whoever wrote its tars.
 
     A current index is left as it is, only split.yaml and dataset.yaml are refreshed; ``force`` prepares again and
-    overwrites a dataset.yaml that was edited. ``split``: the shares of train, val and test. ``subflavors``: by default
-    those of the target, for a dataset of ours. ``timeout``: seconds for Energon's preparation.
+    overwrites a dataset.yaml that was edited. ``split``: the shares of train, val and test. ``sqlite``: with the table
+    for random access, which sequential training does not need. ``subflavors``: by default those of the target, for a
+    dataset of ours. ``timeout``: seconds for Energon's own preparation, which tars of others need.
     Raises PrepError; then no half-made index carries a final name.
     """
     ratio = parse_split(split)
@@ -73,21 +74,22 @@ def index(
         raise PrepError(f"workers {workers}: give 1 or more")
     root = _local_folder(dest)
     with _failures_named(root):
-        entries = read_ledger(root)
         listing = list_tars(root)
+        entries = read_ledger(root)  # after the tars: of those that a running encode finishes meanwhile it knows more
         warnings = _check(root, listing, entries)
         if subflavors is None:
             subflavors = {} if entries is None else read_target(root).subflavors
         dataset = dataset_yaml.render(subflavors)
         splits = assign(listing.tars, ratio)
-        workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS, len(listing.tars))
+        options = _Options(
+            sqlite=sqlite,
+            force=force,
+            workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS, len(listing.tars)),
+            timeout=timeout,
+            progress=progress,
+        )
         with LocalStorage(root / META_DIR).locked():
-            vouched = None if entries is None else ledger_counts(entries)
-            stale = why_stale(root, listing.tars, vouched)
-            prepared = force or stale is not None
-            if prepared:
-                logger.info("preparing %s: %s", root, stale or "forced")
-                warnings += _prepare(root, listing.tars, vouched, workers, timeout, was_current=stale is None)
+            prepared, more = _prepare(root, listing.tars, entries, options)
             counts = read_shard_counts(root / META_DIR) or {}
             outcome, dropped = write_configs(root, counts, splits, dataset, force=force)
     sizes = {name: (len(tars), sum(counts[tar] for tar in tars)) for name, tars in splits.items()}
@@ -96,9 +98,51 @@ def index(
         samples=sum(counts.values()),
         split=sizes,
         prepared=prepared,
+        sqlite=(root / META_DIR / SQLITE).exists(),
         dataset_yaml=outcome,
-        warnings=(*warnings, *dropped, *_empty_splits(splits, ratio, len(listing.tars))),
+        warnings=(*warnings, *more, *dropped, *_empty_splits(splits, ratio, len(listing.tars))),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    sqlite: bool
+    force: bool
+    workers: int
+    timeout: float | None
+    progress: Progress | None
+
+
+def _prepare(
+    root: Path, tars: Sequence[str], entries: Sequence[LedgerEntry] | None, options: _Options
+) -> tuple[bool, list[str]]:
+    """Write all but the configuration, unless it is current; return whether it was not, and warnings."""
+    warnings: list[str] = []
+    if entries is not None:
+        try:
+            energon = read_energon()
+        except UnknownEnergonError as unknown:
+            warnings.append(
+                f"the installed Energon is not known ({unknown}): its own preparation was used, which is slow"
+            )
+        else:
+            by_tar = {entry.shard: entry for entry in entries}
+            shards = [by_tar[tar] for tar in tars]
+            warnings = confirm_tars(root, shards, threads=options.workers)
+            done = write_recorded(
+                root, shards, energon, sqlite=options.sqlite, force=options.force, progress=options.progress
+            )
+            return done, warnings
+    prepared, more = prepare_foreign(
+        root,
+        tars,
+        None if entries is None else ledger_counts(entries),
+        sqlite=options.sqlite,
+        force=options.force,
+        workers=options.workers,
+        timeout=options.timeout,
+    )
+    return prepared, [*warnings, *more]
 
 
 def _local_folder(dest: str | Path) -> Path:
@@ -129,7 +173,7 @@ def _check(root: Path, listing: Listing, entries: Sequence[LedgerEntry] | None) 
         if _UNUSABLE & set(tar) or not _is_utf8(tar)
     ]
     problems += [] if entries is None else ledger_problems(root, entries, listing)
-    _stop_at(root, problems)
+    stop_at(root, problems)
     if not listing.tars:
         raise PrepError(f"{root} has no finished shard with a sample in it: see its rejects, or run encode first")
     warnings = [f"{others}, are passed over: Energon cannot load them; unpack them to .tar"] if others else []
@@ -145,44 +189,6 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _stop_at(root: Path, problems: Sequence[str]) -> None:
-    if problems:
-        rest = [f"and {len(problems) - _MOST_NAMED} more"] if len(problems) > _MOST_NAMED else []
-        raise PrepError("\n  ".join([f"cannot index {root}:", *problems[:_MOST_NAMED], *rest]))
-
-
-def _prepare(
-    root: Path,
-    tars: Sequence[str],
-    vouched: Mapping[str, int] | None,
-    workers: int,
-    timeout: float | None,
-    *,
-    was_current: bool,
-) -> list[str]:
-    """Scan what nothing vouches for, then prepare; an index that was stale does not survive a failure."""
-    oddities: Oddities = {}
-    expected = vouched if vouched is not None else _scan(root, tars, workers, oddities)
-    try:
-        prepare_staged(root, {tar: expected[tar] for tar in tars}, workers=workers, timeout=timeout)
-    except PrepError:
-        if not was_current:
-            retire(root)
-        raise
-    return [f"{count} x {what}, first {where}" for what, (count, where) in oddities.items()]
-
-
-def _scan(root: Path, tars: Sequence[str], threads: int, oddities: Oddities) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    errors: list[str] = []
-    for scan in scan_tars(root, tars, threads=threads):
-        counts[scan.tar] = scan.samples
-        errors += scan.errors
-        merge_oddities(oddities, scan.oddities)
-    _stop_at(root, errors)
-    return counts
 
 
 def _empty_splits(splits: Mapping[str, Sequence[str]], ratio: Sequence[float], num_tars: int) -> list[str]:

@@ -10,10 +10,11 @@ from energon_prep.indexing.meta import META_DIR, SQLITE, idx_path, read_idx, rea
 from energon_prep.indexing.tars import has_end_mark
 
 
-def why_stale(root: Path, tars: Sequence[str], vouched: Mapping[str, int] | None) -> str | None:
+def why_stale(root: Path, tars: Sequence[str], vouched: Mapping[str, int] | None, *, sqlite: bool = True) -> str | None:
     """Why the tars must be prepared (again), or None if the index is current.
 
-    ``vouched``: the ledger's samples of each tar, for a dataset of ours. The tars are not read, only one block of each.
+    ``vouched``: the ledger's samples of each tar, for a dataset of ours. Without ``sqlite`` that table may be missing.
+    The tars are not read, only one block of each.
     """
     meta = root / META_DIR
     counts = read_shard_counts(meta)
@@ -27,6 +28,8 @@ def why_stale(root: Path, tars: Sequence[str], vouched: Mapping[str, int] | None
         reason = _why_idx_stale(root / tar, counts[tar])
         if reason:
             return f"{tar}: {reason}"
+    if not sqlite and not (meta / SQLITE).exists():
+        return None
     try:
         stored = read_sqlite_counts(meta / SQLITE)
     except sqlite3.Error as error:

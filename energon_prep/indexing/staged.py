@@ -30,11 +30,13 @@ from energon_prep.indexing.meta import (
 from energon_prep.storage import PRIVATE_DIR
 
 
-def prepare_staged(root: Path, expected: Mapping[str, int], *, workers: int, timeout: float | None) -> None:
+def prepare_staged(
+    root: Path, expected: Mapping[str, int], *, workers: int, timeout: float | None, sqlite: bool = True
+) -> None:
     """Have Energon index the tars of ``expected`` (tar -> samples, in order), and publish .idx, sqlite and .info.json.
 
-    From here until the caller writes split.yaml the dataset does not load. Raises PrepError if the preparation fails
-    or counts other samples; then nothing was published.
+    Without ``sqlite`` that table is left out. From here until the caller writes split.yaml the dataset does not load.
+    Raises PrepError if the preparation fails or counts other samples; then nothing was published.
     """
     with _empty_folder(root / META_DIR / PRIVATE_DIR / "staging") as staging:
         data = staging / "data"
@@ -47,9 +49,9 @@ def prepare_staged(root: Path, expected: Mapping[str, int], *, workers: int, tim
         for name in (SPLIT_YAML, SQLITE):
             (root / META_DIR / name).unlink(missing_ok=True)
         for tar in expected:
-            _take_over(idx_path(data / tar), idx_path(root / tar))
-        for name in (INFO_JSON, UUID, SQLITE):  # sqlite without .info.json would be another kind of dataset
-            _take_over(data / META_DIR / name, root / META_DIR / name)
+            take_over(idx_path(data / tar), idx_path(root / tar))
+        for name in (INFO_JSON, UUID, *([SQLITE] if sqlite else [])):  # sqlite alone: another kind of dataset
+            take_over(data / META_DIR / name, root / META_DIR / name)
 
 
 def retire(root: Path) -> None:
@@ -77,7 +79,7 @@ def _require_counts(counts: Mapping[str, int], expected: Mapping[str, int]) -> N
             )
 
 
-def _take_over(staged: Path, final: Path) -> None:
+def take_over(staged: Path, final: Path) -> None:
     with staged.open("rb") as file:
         os.fsync(file.fileno())
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from energon_prep.samples import Reject
+from energon_prep.shards.ledger import LedgerEntry, record
+from energon_prep.shards.tar import TarWriter
 from energon_prep.shards.writer import ShardWriter
 from energon_prep.storage import LocalStorage
 
@@ -36,12 +38,13 @@ def write_foreign(root: Path, shards: int = 3, samples: int = 2) -> Path:
     return root
 
 
-def write_ours(root: Path, shards: int = 3, samples: int = 2, *, all_rejected: Iterable[int] = ()) -> Path:
+def write_ours(
+    root: Path, shards: int = 3, samples: int = 2, *, start: int = 0, all_rejected: Iterable[int] = ()
+) -> Path:
     """A dataset as ``encode`` leaves it, with one reject a shard and shards of ``all_rejected`` without a tar."""
-    storage = LocalStorage(root)
     rejected = set(all_rejected)
-    for shard in range(shards):
-        with ShardWriter(storage, index=shard, num_planned=samples + 1) as writer:
+    for shard in range(start, shards):
+        with ShardWriter(LocalStorage(root), index=shard, num_planned=samples + 1) as writer:
             for i in range(samples + 1):
                 serial = shard * (samples + 1) + i
                 if i == samples or shard in rejected:
@@ -49,8 +52,41 @@ def write_ours(root: Path, shards: int = 3, samples: int = 2, *, all_rejected: I
                         Reject(serial=serial, key=f"k{serial}", source="s", stage="decode", reason="no image")
                     )
                 else:
-                    writer.write(serial, {"json": b'{"key": 1}', "pth": bytes(600)})
+                    writer.write(serial, [(None, {"json": b'{"key": 1}', "pth": bytes(600)})])
             writer.finish()
+    return write_run(root)
+
+
+def write_keys(root: Path, shards: Sequence[Mapping[str, Mapping[str, bytes]]]) -> Path:
+    """A dataset of ours with keys that ``encode`` does not give: of each shard its samples' parts by key."""
+    storage = LocalStorage(root)
+    for index, samples in enumerate(shards):
+        name = f"shard_{index:06d}.tar"
+        publication = storage.create(name)
+        tar = TarWriter(publication.file)
+        for key, parts in samples.items():
+            tar.write(key, parts)
+        sha256 = tar.finish()
+        publication.publish()
+        entry = LedgerEntry(
+            index=index,
+            shard=name,
+            num_planned=len(samples),
+            num_written=len(samples),
+            num_samples=len(samples),
+            num_rejected=0,
+            num_parts=tar.rows.num_parts,
+            bytes=tar.num_bytes,
+            sha256=sha256,
+            mtime_ns=None,
+            rows_bytes=0,
+            rejects={},
+        )
+        record(storage, entry, tar.rows, [])
+    return write_run(root)
+
+
+def write_run(root: Path) -> Path:
     run = {"schema": 1, "target": {"name": "dit", "subflavors": {"target": "dit"}}}
     (root / ".energon-prep" / "run.json").write_text(json.dumps(run))
     return root

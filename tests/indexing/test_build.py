@@ -82,29 +82,9 @@ def test_it_gives_what_energon_prepare_gives(foreign: Path, foreign_once: Path) 
 
 @pytest.mark.filterwarnings("ignore:.pin_memory")
 def test_energon_loads_every_sample_of_a_dataset_of_ours(ours_once: Path) -> None:
-    from megatron.energon import (
-        Cooker,
-        DefaultTaskEncoder,
-        Sample,
-        WorkerConfig,
-        basic_sample_keys,
-        edataclass,
-        get_loader,
-        get_train_dataset,
-        stateless,
-    )
+    from megatron.energon import WorkerConfig, get_loader, get_train_dataset
 
-    @edataclass
-    class Cooked(Sample):  # type: ignore[misc]
-        pass
-
-    @stateless
-    def cook(sample: dict[str, Any]) -> Cooked:
-        return Cooked(**basic_sample_keys(sample))
-
-    class Encoder(DefaultTaskEncoder):  # type: ignore[misc]
-        decoder = None
-        cookers = [Cooker(cook, has_subflavors={"target": "dit"})]
+    from tests.indexing.loading import Encoder
 
     for split, shard in (("train", 0), ("val", 2)):
         dataset = get_train_dataset(
@@ -138,6 +118,14 @@ def test_a_second_run_changes_nothing_and_another_split_only_the_split(foreign: 
         "val": ["part_002.tar", "part_003.tar"],
         "test": ["part_004.tar"],
     }
+
+
+def test_tars_of_others_are_prepared_without_the_table_too(tmp_path: Path) -> None:
+    root = write_foreign(tmp_path / "set")
+    report = index(root, sqlite=False)
+    assert (report.prepared, report.sqlite) == (True, False)
+    assert meta_files(root) == (OFFICIAL | OURS) - {"index.sqlite"}
+    assert not index(root, sqlite=False).prepared
 
 
 def test_force_prepares_again_and_overwrites_an_edited_dataset_yaml(ours: Path) -> None:
@@ -236,13 +224,15 @@ def test_a_dataset_of_ours_is_held_against_its_ledger(tmp_path: Path, spoil: Any
     assert meta_files(root) == set()
 
 
-def test_other_counts_than_the_ledgers_are_refused_and_no_index_stays(ours: Path) -> None:
+def test_other_counts_than_the_ledgers_are_refused_and_change_nothing(ours: Path) -> None:
     path = ours / ".energon-prep" / "ledger" / "shard_000002.json"
     entry = json.loads(path.read_text())
-    path.write_text(json.dumps({**entry, "num_planned": 5, "num_written": 4}))
-    with pytest.raises(PrepError, match=r"shard_000002\.tar: Energon counts 3 samples in it, not 4"):
+    path.write_text(json.dumps({**entry, "num_planned": 5, "num_written": 4, "num_samples": 4}))
+    before = snapshot(ours)
+    with pytest.raises(PrepError, match=r"shard_000002\.tar: it holds 3 samples .* and 4 of 6 in 8704 bytes were"):
         index(ours)
-    assert meta_files(ours) == {"dataset.yaml"}
+    assert snapshot(ours).keys() - before.keys() <= {".energon-prep/lock"}
+    assert {name: before[name] for name in before} == {name: snapshot(ours)[name] for name in before}
 
 
 def test_where_there_is_nothing_to_index_nothing_is_written(tmp_path: Path) -> None:

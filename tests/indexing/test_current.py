@@ -35,6 +35,12 @@ def test_what_was_just_made_is_current(foreign: Path) -> None:
     assert why_stale(foreign, TARS, COUNTS) is None
 
 
+def test_without_the_table_it_is_current_where_none_is_wanted(foreign: Path) -> None:
+    (foreign / ".nv-meta" / "index.sqlite").unlink()
+    assert why_stale(foreign, TARS, None, sqlite=False) is None
+    assert why_stale(foreign, TARS, None) is not None
+
+
 def test_other_tars_or_counts_make_it_stale(foreign: Path) -> None:
     assert why_stale(foreign, TARS[:2], None) == "the tars are not those of the index"
     assert why_stale(foreign, (*TARS[1:], TARS[0]), None) == "the tars are not those of the index"

@@ -50,6 +50,17 @@ def test_ratios_that_floats_cut_short_are_exact(ratio: tuple[int, int, int]) -> 
         assert sizes == [tens * share for share in ratio]
 
 
+@pytest.mark.parametrize("ratio", ["7,2,1", "6,3,1", "8,1,1"])
+def test_of_1_to_50_shards_each_is_in_one_split_of_the_file_and_none_is_empty(ratio: str) -> None:
+    for number in range(1, 51):
+        shards = [f"shard_{i:06d}.tar" for i in range(number)]
+        parts = split_config(assign(shards, parse_split(ratio)))["split_parts"]
+        assert isinstance(parts, dict)
+        named = {name: list(chain.from_iterable(map(braceexpand, tars))) for name, tars in parts.items()}
+        assert sorted(chain(*named.values())) == shards
+        assert sum(1 for tars in named.values() if tars) == min(3, number)
+
+
 def test_few_shards_go_to_the_largest_shares() -> None:
     assert assign(["a", "b"], (90, 4, 6)) == {"train": ["a"], "val": [], "test": ["b"]}
     assert assign(["a", "b", "c"], (98, 1, 1)) == {"train": ["a"], "val": ["b"], "test": ["c"]}

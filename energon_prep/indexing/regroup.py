@@ -1,0 +1,146 @@
+"""Station 7, indexing: the samples of a tar as they were meant, wherever in the tar their parts lie."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from energon_prep.indexing.scan import Oddities, Parts, merge_oddities, odd_parts
+from energon_prep.indexing.tars import end_problem, split_name
+from energon_prep.sources.tar_headers import BLOCK, Damage, Member, scan_members
+
+#: Part names with a dot in them, as the trainers' contracts have them.
+_DOTTED = re.compile(r"[.]?(latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip|[0-9]+x?[0-9]*)[.]\w+")
+_UNFIT_PART = re.compile(r"[^!-.0-~]|\\")
+_MAX_PART = 8 * 2**30  #: bytes that a USTAR header can tell, less one
+
+
+@dataclass(slots=True)
+class SampleParts:
+    """Where the parts of one sample lie."""
+
+    key: str
+    was: str  #: its key as Energon would have cut it
+    parts: dict[str, tuple[int, int]]  #: part -> offset and size
+    ends: int  #: number of its last member in the tar
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What is in one tar."""
+
+    samples: list[SampleParts] = field(default_factory=list)
+    regrouped: int = 0
+    oddities: Oddities = field(default_factory=dict)  #: what is no part of a sample
+    lost: list[str] = field(default_factory=list)
+
+
+def read_samples(path: Path, tar: str, *, most_bytes: int) -> Found:
+    """The samples in the order of their first members. ``tar``: how messages call it. Reads headers only."""
+    found = Found()
+    members = list(_members(path, tar, found))
+    odd = _odd(members)
+    current: dict[str, SampleParts] = {}
+    for number, member in enumerate(members):
+        was, part = split_name(member.name) or ("", "")
+        key, part = _meant(member.name) if part in odd else (was, part)
+        part = _UNFIT_PART.sub("_", part)
+        sample = current.get(key)
+        if sample is None or part in sample.parts:  # the same part again: a second sample of that key
+            sample = current[key] = SampleParts(key, was, {}, number)
+            found.samples.append(sample)
+        elif sample.ends != number - 1:
+            found.regrouped += 1
+        sample.parts[part] = (member.data, member.size)
+        sample.ends = number
+    _drop_torn(found, members)
+    _drop_large(found, most_bytes)
+    return found
+
+
+def _members(path: Path, tar: str, found: Found) -> Iterator[Member]:
+    """What is part of a sample; the rest is noted."""
+    start = end = 0
+    while True:
+        for item in scan_members(path, start):
+            if isinstance(item, Damage):
+                start = _after_end_mark(path, item.start)
+                if start <= item.start:
+                    named = f"the member {item.name}" if item.name else f"byte {item.start}"
+                    size = path.stat().st_size
+                    found.lost.append(f"{named}: {item.what}: the {size - item.start} bytes from there on are lost")
+                    return
+                break
+            end = item.data + -(-item.size // BLOCK) * BLOCK
+            why = _why_left_out(item)
+            if why is None:
+                yield item
+            elif item.kind != "directory":
+                merge_oddities(found.oddities, {why: (1, f"{tar}: {item.name}")})
+        else:
+            problem = end_problem(path, end)
+            if problem:
+                found.lost.append(f"byte {end}: {problem}: what followed, if anything, is lost")
+            return
+
+
+def _after_end_mark(path: Path, start: int) -> int:
+    """Where the next tar begins in a file that several were joined to, ``start`` if there is no end mark there."""
+    with path.open("rb") as file:
+        file.seek(start)
+        while (block := file.read(BLOCK)) and not block.strip(b"\0"):
+            start += BLOCK
+    return start
+
+
+def _why_left_out(member: Member) -> str | None:
+    base = member.name.rpartition("/")[2]
+    if member.kind != "file":
+        return f"{member.kind} members, which are not followed"
+    if split_name(member.name) is None:
+        return "hidden files, names without extension and names like __x__, which Energon passes over"
+    return "hidden files in a folder, which Energon takes for parts of a sample" if base.startswith(".") else None
+
+
+def _odd(members: list[Member]) -> set[str]:
+    """The part names of which the first dot belongs to the key."""
+    samples: dict[str, Parts] = {}
+    for member in members:
+        key, part = split_name(member.name) or ("", "")
+        samples[key] = (*samples.get(key, ()), part)
+    return {part for part in odd_parts(samples) if not _DOTTED.fullmatch(part)}
+
+
+def _meant(name: str) -> tuple[str, str]:
+    """``v1.5_a.pth`` -> ``v1.5_a``, ``pth``; ``v1.5_a..pth`` -> ``v1.5_a``, ``.pth``; ``v1.5.mean.pth`` -> ``v1.5``, .."""
+    folder, slash, base = name.rpartition("/")
+    stem, dot, part = base.partition("..")
+    if dot:
+        return folder + slash + stem, "." + part
+    dotted = _DOTTED_END.search(base)
+    stem, part = (base[: dotted.start()], dotted[1]) if dotted else (base.rpartition(".")[0], base.rpartition(".")[2])
+    return folder + slash + stem, part
+
+
+_DOTTED_END = re.compile(r"[.]((?:latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip)[.]\w+)$")
+
+
+def _drop_torn(found: Found, members: list[Member]) -> None:
+    """Of a tar that was cut, drop the last sample if it lacks parts that the others have."""
+    if not found.lost or not members:
+        return
+    last = max(found.samples, key=lambda sample: sample.ends)
+    usual = Counter(frozenset(sample.parts) for sample in found.samples if sample is not last)
+    if usual and last.parts.keys() < usual.most_common(1)[0][0]:
+        missing = ", ".join(sorted(usual.most_common(1)[0][0] - last.parts.keys()))
+        found.samples.remove(last)
+        found.lost.append(f"the sample {last.was!r}: it is the last before the cut, and its {missing} is missing")
+
+
+def _drop_large(found: Found, most_bytes: int) -> None:
+    for sample in [s for s in found.samples if sum(size for _, size in s.parts.values()) > most_bytes]:
+        found.samples.remove(sample)
+        found.lost.append(f"the sample {sample.was!r}: it has more than {most_bytes} bytes: cut it into smaller ones")
