@@ -62,8 +62,9 @@ def encode_captions(captions: Iterable[str], text: Text, encoder: TextEncoder) -
     """Embeddings by caption: equal captions are encoded once, similar lengths together."""
     unique = list(dict.fromkeys(captions))
     token_ids = encoder.tokenize(unique)
-    full = text.padding == "max_length" or not text.attention_mask  # the encoder pads such batches to max_tokens
-    lengths = [text.max_tokens if full else min(len(ids), text.max_tokens) for ids in token_ids]
+    longest = text.max_tokens + (text.drop_tokens or 0)  # max_tokens counts what is stored, without the template
+    full = text.padding == "max_length" or not text.attention_mask  # the encoder pads such batches to the longest
+    lengths = [longest if full else min(len(ids), longest) for ids in token_ids]
     embeddings: dict[str, TextEmbedding] = {}
     for batch in by_length(lengths, budget=text.batch_tokens):
         encoded = encoder.encode([token_ids[i] for i in batch])

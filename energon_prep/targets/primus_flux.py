@@ -21,7 +21,8 @@ from energon_prep.targets.metadata import sample_metadata
 
 
 class PrimusFlux:
-    """One ``.pth`` part for each tensor, and the caption; with posterior "moments" ``mean.pth`` and ``logvar.pth`` too.
+    """One ``.pth`` part for each tensor, and the caption; with posterior "moments" ``mean.pth`` and ``logvar.pth`` too,
+    which the trainer draws from and normalises itself: the recipe then has ``normalize: none``.
 
     ``latents.pth`` [16, H, W], ``prompt_embeds.pth`` [S, 4096], ``pooled_prompt_embeds.pth`` [768], ``caption.txt``.
     """
