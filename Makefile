@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 SOURCES := energon_prep cookers task_encoders
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format clean
+.PHONY: demo test check faults format clean
 
 demo: $(INSTALLED)
 	$(BIN)/energon-prep demo demo-data
 
 test: check
 	$(BIN)/python -m pytest -n auto
+
+# Kills, full disks, broken reads: hundreds of times (docs/resilience.md); a few of each are in `make test`.
+faults: $(INSTALLED)
+	$(BIN)/python -m benchmarks.faults
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
