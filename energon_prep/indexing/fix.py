@@ -22,7 +22,7 @@ from energon_prep.indexing.regroup import Found, read_samples
 from energon_prep.indexing.scan import Oddities, merge_oddities
 from energon_prep.indexing.tars import list_tars
 from energon_prep.shards.tar import TarWriter
-from energon_prep.storage import PRIVATE_DIR, LocalStorage, Publication
+from energon_prep.storage import PRIVATE_DIR, LocalStorage, Publication, writing
 
 FIXED_KEYS = "__fixed_keys.jsonl"
 
@@ -152,8 +152,8 @@ class _Run:
                 for sample in found.samples:
                     parts = {part: _read(file, start, size, path) for part, (start, size) in sample.parts.items()}
                     key = self._keys.take(sample.key, parts)
-                    if key != sample.was:
-                        self._note(name, key, tar, sample.was)
+                    if key != sample.key:
+                        self._note(name, key, tar, sample.key)
                     writer.write(key, parts)
                     self._samples += 1
             writer.finish()
@@ -161,7 +161,7 @@ class _Run:
         finally:
             publication.discard()
         self._tars += 1
-        self._regrouped += found.regrouped
+        self._regrouped += sum(sample.scattered for sample in found.samples)
 
     def _note(self, name: str, key: str, tar: str, was: str) -> None:
         self._renamed += 1
@@ -187,16 +187,14 @@ def _unpacked(path: Path, storage: LocalStorage, lost: list[str]) -> Iterator[Pa
             yield path
             return
         packed.seek(0)
-        publication = storage.create("unpacked")
-        try:
-            most = _SMALL + _MOST_RATIO * os.fstat(packed.fileno()).st_size
-            problem = _inflate(packed, publication.file, most)
-            if problem:
-                lost.append(problem)
-            publication.file.flush()
-            yield publication.tmp
-        finally:
-            publication.discard()
+        most = _SMALL + _MOST_RATIO * os.fstat(packed.fileno()).st_size
+        unpacked = storage.root / PRIVATE_DIR / "tmp" / "unpacked"
+        with writing(unpacked), unpacked.open("wb") as file:
+            problem = _inflate(packed, file, most)
+        if problem:
+            lost.append(problem)
+        yield unpacked
+        unpacked.unlink()
 
 
 def _inflate(packed: BinaryIO, file: BinaryIO, most: int) -> str | None:

@@ -24,10 +24,10 @@ class FixedKeys:
     def take(self, key: str, parts: Iterable[str]) -> str:
         """``key`` without dots in its last component, or with a number behind if that is taken; the first is 2."""
         base = clean_key(key)
-        if not _fits(base + "_000000000", parts):
+        if not base or not _fits(base + "_000000000", parts):
             base = _FALLBACK
         candidate = base
-        while not self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, 2)", (candidate,)).rowcount == 1:
+        while self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, 2)", (candidate,)).rowcount != 1:
             (number,) = self._db.execute("SELECT next FROM keys WHERE key = ?", (base,)).fetchone()
             self._db.execute("UPDATE keys SET next = ? WHERE key = ?", (number + 1, base))
             candidate = f"{base}_{number}"
@@ -42,7 +42,8 @@ class FixedKeys:
 
 def clean_key(key: str) -> str:
     """``./a/../v1.5`` -> ``a/v1_5``: printable ASCII, relative, no dot in the last component; "" if nothing is left."""
-    *folders, base = (name for name in key.split("/") if name not in ("", ".", ".."))or [""]
+    names = [name for name in key.split("/") if name not in ("", ".", "..")]
+    *folders, base = names or [""]
     folders = [re.sub(r"[^ -~]|\\", "_", folder) for folder in folders]
     return "/".join((*folders, _UNFIT.sub("_", base)))
 

@@ -12,10 +12,9 @@ from energon_prep.indexing.scan import Oddities, Parts, merge_oddities, odd_part
 from energon_prep.indexing.tars import end_problem, split_name
 from energon_prep.sources.tar_headers import BLOCK, Damage, Member, scan_members
 
-#: Part names with a dot in them, as the trainers' contracts have them.
-_DOTTED = re.compile(r"[.]?(latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip|[0-9]+x?[0-9]*)[.]\w+")
+#: Part names with a dot in them, as the trainers' contracts have them, at the end of a name.
+_DOTTED = re.compile(r"[.]((?:latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip)[.]\w+)$")
 _UNFIT_PART = re.compile(r"[^!-.0-~]|\\")
-_MAX_PART = 8 * 2**30  #: bytes that a USTAR header can tell, less one
 
 
 @dataclass(slots=True)
@@ -23,9 +22,9 @@ class SampleParts:
     """Where the parts of one sample lie."""
 
     key: str
-    was: str  #: its key as Energon would have cut it
     parts: dict[str, tuple[int, int]]  #: part -> offset and size
     ends: int  #: number of its last member in the tar
+    scattered: bool = False  #: its parts are not adjacent
 
 
 @dataclass(kw_only=True)
@@ -33,9 +32,9 @@ class Found:
     """What is in one tar."""
 
     samples: list[SampleParts] = field(default_factory=list)
-    regrouped: int = 0
     oddities: Oddities = field(default_factory=dict)  #: what is no part of a sample
     lost: list[str] = field(default_factory=list)
+    torn: str = ""  #: the member within which the tar was cut
 
 
 def read_samples(path: Path, tar: str, *, most_bytes: int) -> Found:
@@ -43,20 +42,25 @@ def read_samples(path: Path, tar: str, *, most_bytes: int) -> Found:
     found = Found()
     members = list(_members(path, tar, found))
     odd = _odd(members)
+
+    def split(name: str) -> tuple[str, str]:
+        key, part = split_name(name) or ("", "")
+        return _meant(name) if part in odd else (key, part)
+
     current: dict[str, SampleParts] = {}
     for number, member in enumerate(members):
-        was, part = split_name(member.name) or ("", "")
-        key, part = _meant(member.name) if part in odd else (was, part)
+        key, part = split(member.name)
         part = _UNFIT_PART.sub("_", part)
         sample = current.get(key)
         if sample is None or part in sample.parts:  # the same part again: a second sample of that key
-            sample = current[key] = SampleParts(key, was, {}, number)
+            sample = current[key] = SampleParts(key, {}, number)
             found.samples.append(sample)
         elif sample.ends != number - 1:
-            found.regrouped += 1
+            sample.scattered = True
         sample.parts[part] = (member.data, member.size)
         sample.ends = number
-    _drop_torn(found, members)
+    if found.lost and found.samples:
+        _drop_torn(found, split(found.torn)[0])
     _drop_large(found, most_bytes)
     return found
 
@@ -70,7 +74,7 @@ def _members(path: Path, tar: str, found: Found) -> Iterator[Member]:
                 start = _after_end_mark(path, item.start)
                 if start <= item.start:
                     named = f"the member {item.name}" if item.name else f"byte {item.start}"
-                    size = path.stat().st_size
+                    size, found.torn = path.stat().st_size, item.name or ""
                     found.lost.append(f"{named}: {item.what}: the {size - item.start} bytes from there on are lost")
                     return
                 break
@@ -111,36 +115,32 @@ def _odd(members: list[Member]) -> set[str]:
     for member in members:
         key, part = split_name(member.name) or ("", "")
         samples[key] = (*samples.get(key, ()), part)
-    return {part for part in odd_parts(samples) if not _DOTTED.fullmatch(part)}
+    return {part for part in odd_parts(samples) if not _DOTTED.fullmatch("." + part.lstrip("."))}
 
 
 def _meant(name: str) -> tuple[str, str]:
-    """``v1.5_a.pth`` -> ``v1.5_a``, ``pth``; ``v1.5_a..pth`` -> ``v1.5_a``, ``.pth``; ``v1.5.mean.pth`` -> ``v1.5``, .."""
+    """``v1.5_a.pth`` -> ``v1.5_a``, ``pth``; ``v1.5_a..pth`` -> ``v1.5_a``, ``.pth``; ``v1.5.t5.x`` -> ``v1.5``, .."""
     folder, slash, base = name.rpartition("/")
     stem, dot, part = base.partition("..")
     if dot:
         return folder + slash + stem, "." + part
-    dotted = _DOTTED_END.search(base)
+    dotted = _DOTTED.search(base)
     stem, part = (base[: dotted.start()], dotted[1]) if dotted else (base.rpartition(".")[0], base.rpartition(".")[2])
     return folder + slash + stem, part
 
 
-_DOTTED_END = re.compile(r"[.]((?:latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip)[.]\w+)$")
-
-
-def _drop_torn(found: Found, members: list[Member]) -> None:
-    """Of a tar that was cut, drop the last sample if it lacks parts that the others have."""
-    if not found.lost or not members:
-        return
+def _drop_torn(found: Found, torn_key: str) -> None:
+    """Of a tar that was cut, drop the last sample if the cut goes through it or it lacks parts that others have."""
     last = max(found.samples, key=lambda sample: sample.ends)
-    usual = Counter(frozenset(sample.parts) for sample in found.samples if sample is not last)
-    if usual and last.parts.keys() < usual.most_common(1)[0][0]:
-        missing = ", ".join(sorted(usual.most_common(1)[0][0] - last.parts.keys()))
+    others = Counter(frozenset(sample.parts) for sample in found.samples if sample is not last)
+    usual = others.most_common(1)[0][0] if others else frozenset[str]()
+    if last.key == torn_key or last.parts.keys() < usual:
+        missing = ", ".join(sorted(usual - last.parts.keys())) or "rest"
         found.samples.remove(last)
-        found.lost.append(f"the sample {last.was!r}: it is the last before the cut, and its {missing} is missing")
+        found.lost.append(f"the sample {last.key!r}: it is the last before the cut, and its {missing} is missing")
 
 
 def _drop_large(found: Found, most_bytes: int) -> None:
     for sample in [s for s in found.samples if sum(size for _, size in s.parts.values()) > most_bytes]:
         found.samples.remove(sample)
-        found.lost.append(f"the sample {sample.was!r}: it has more than {most_bytes} bytes: cut it into smaller ones")
+        found.lost.append(f"the sample {sample.key!r}: it has more than {most_bytes} bytes: cut it into smaller ones")

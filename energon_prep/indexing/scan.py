@@ -5,9 +5,10 @@ Energon passes over some things without a word and stops or hangs at others; her
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +19,7 @@ from energon_prep.indexing.tars import TAR_ERRORS, end_problem, iter_members, sp
 from energon_prep.shards.tar_reader import open_tar
 
 _MOST = 5  #: errors named of one tar
+_RESOLUTION = re.compile(r"[1-9][0-9]{1,4}(x[1-9][0-9]{1,4})?")  #: a part "512.pth" is meant so
 _FETCH_AGAIN = "fetch or write that tar again"
 
 #: What is passed over: name -> (how often, the first)
@@ -122,9 +124,18 @@ def _key_error(key: str, name: str, parts: Parts, seen: dict[str, Parts]) -> str
 
 
 def _note_dotted_keys(tar: str, samples: dict[str, Parts], oddities: Oddities) -> None:
-    """Note names whose key Energon cuts: ``v1.5_a.pth`` is part ``5_a.pth`` of ``v1``.
+    """Note names whose key Energon cuts: ``v1.5_a.pth`` is part ``5_a.pth`` of ``v1``."""
+    odd = odd_parts(samples)
+    if odd:
+        first = next(f"{key}.{part}" for key, parts in samples.items() for part in parts if part in odd)
+        what = "names with a dot in the base name, where Energon cuts the key and may merge samples (rename them)"
+        merge_oddities(oddities, {what: (sum(odd.values()), f"{tar}: {first}")})
 
-    Part names with a dot that are meant so (``latents.pth``) recur in most samples.
+
+def odd_parts(samples: Mapping[str, Parts]) -> dict[str, int]:
+    """Part names of which the first dot was meant to be in the key, and how often they occur.
+
+    Part names with a dot that are meant so (``latents.pth``, ``512.pth``) recur in most samples.
     """
     dotted = Counter(part for parts in samples.values() for part in parts if "." in part.lstrip("."))
     suffixes: dict[str, set[str]] = defaultdict(set)
@@ -134,13 +145,10 @@ def _note_dotted_keys(tar: str, samples: dict[str, Parts], oddities: Oddities) -
 
     def is_odd(part: str) -> bool:
         repeats = groups[frozenset(suffixes[_stem(part)])] > 1  # a.{jpg,txt} b.{jpg,txt}: two samples in one
-        return repeats or not _stem(part).isidentifier() or 2 * dotted[part] < len(samples)
+        is_name = _stem(part).isidentifier() or (len(samples) > 1 and _RESOLUTION.fullmatch(_stem(part)))
+        return repeats or not is_name or 2 * dotted[part] < len(samples)
 
-    odd = {part: count for part, count in dotted.items() if is_odd(part)}
-    if odd:
-        first = next(f"{key}.{part}" for key, parts in samples.items() for part in parts if part in odd)
-        what = "names with a dot in the base name, where Energon cuts the key and may merge samples (rename them)"
-        merge_oddities(oddities, {what: (sum(odd.values()), f"{tar}: {first}")})
+    return {part: count for part, count in dotted.items() if is_odd(part)}
 
 
 def _stem(part: str) -> str:
