@@ -139,7 +139,8 @@ class DiffusersEncoder:
 
     def _moments(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Mean and log-variance, [B, C, T, H, W] float32, as the model gives them."""
-        clips = to_model_range(pixels, device=self._device, dtype=self._model_dtype, channels_last=self._channels_last)
+        pixel_dtype = torch.float32 if self._kind.exact_pixels else self._model_dtype
+        clips = to_model_range(pixels, device=self._device, dtype=pixel_dtype, channels_last=self._channels_last)
         output = self._model.encode(clips if self._kind.clips else clips[:, :, 0])
         if not self._kind.gaussian:
             latent = output.latent_dist.mode() if "latent_dist" in output else output.latent

@@ -39,6 +39,9 @@ class VisualClass:
     statistics: Literal["config", "buffers", "batch-norm"] = "config"
     tiles: bool = True  #: ``enable_tiling`` has an effect on encoding
     batches: bool = True  #: encodes several samples in one call
+    #: Module of the encoder that takes pixels in fp32 whatever the model's dtype: sines of up to 800 times a pixel's
+    #: value mean little once that is rounded to bf16.
+    exact_pixels: str | None = None
     half_on_cpu: bool = True  #: torch has all its operations in bf16 and fp16 on CPUs
     #: Where it is faster with channels last. Measured on CPUs, where some clips are encoded at half the speed so.
     channels_last: Literal["everywhere", "cpu", "nowhere"] = "nowhere"
@@ -98,5 +101,5 @@ VISUAL_CLASSES: dict[str, VisualClass] = {
     "AutoencoderKLHunyuanVideo15": VisualClass(factors=_of_ratios, batches=False, channels_last="cpu"),
     "AutoencoderKLLTXVideo": VisualClass(factors=_of_ltx, statistics="buffers"),
     "AutoencoderKLCogVideoX": VisualClass(factors=_of_cogvideox),
-    "AutoencoderKLMochi": VisualClass(factors=_of_mochi),
+    "AutoencoderKLMochi": VisualClass(factors=_of_mochi, exact_pixels="fourier_features"),
 }

@@ -86,6 +86,6 @@ def _number(value: float | None, default: float) -> float:
 def _described(values: torch.Tensor) -> Sequence[float] | dict[str, Any]:
     """The values themselves, or how many there are and the SHA-256 of them as little-endian float32."""
     if values.numel() <= _LISTED:
-        return [round(value, 8) for value in values.tolist()]
+        return [float(f"{value:.7g}") for value in values.tolist()]  # -0.7571, not -0.75709999
     digest = hashlib.sha256(values.contiguous().numpy().astype("<f4").tobytes()).hexdigest()
     return {"values": values.numel(), "sha256": digest}

@@ -36,6 +36,8 @@ def load_visual_encoder(spec: Visual, checkpoint: Checkpoint, device: torch.devi
     channels_last = kind.channels_last == "everywhere" or (kind.channels_last == "cpu" and device.type == "cpu")
     if channels_last:
         _put_channels_last(model)
+    if kind.exact_pixels:
+        _round_output(model.encoder.get_submodule(kind.exact_pixels), model.dtype)
     if not kind.batches:
         model.enable_slicing()
     return DiffusersEncoder(
@@ -91,6 +93,11 @@ def _model_dtype(name: str, kind: VisualClass, dtype: torch.dtype, device: torch
         )
         return torch.float32
     return dtype
+
+
+def _round_output(module: nn.Module, dtype: torch.dtype) -> None:
+    """Let ``module`` take fp32 in a model of another ``dtype``."""
+    module.register_forward_hook(lambda _module, _inputs, output: output.to(dtype))
 
 
 def _put_channels_last(model: Any) -> None:
