@@ -119,6 +119,7 @@ class LocalStorage:
         What such a process left half-written is removed. Raises PrepError while another run holds the lock.
         """
         with writing(self.root / _LOCK):
+            self._refuse_links()
             (self.root / _TMP_DIR).mkdir(parents=True, exist_ok=True)
             lock = (self.root / _LOCK).open("a+")
         with lock:
@@ -136,6 +137,13 @@ class LocalStorage:
             for name in self.names(_TMP_DIR):
                 self.remove(f"{_TMP_DIR}/{name}")
             yield
+
+    def _refuse_links(self) -> None:
+        """In a dataset that somebody else made they could lead what is written, or removed, to anywhere."""
+        private = self.root / PRIVATE_DIR
+        for path in (private, *(private.iterdir() if private.is_dir() else ())):
+            if path.is_symlink():
+                raise PrepError(f"{path} is a link, where a dataset has files and folders of its own: remove it")
 
 
 class LocalPublication:

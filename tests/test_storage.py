@@ -101,3 +101,16 @@ def test_a_full_disk_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(PrepError, match=r"No space left on device: make room and run the same command again"):
         publish_bytes(storage, "a", b"x")
     assert not storage.exists("a")
+
+
+@pytest.mark.parametrize("place", [".energon-prep", ".energon-prep/tmp", ".energon-prep/lock", ".energon-prep/ledger"])
+def test_links_out_of_a_dataset_are_refused_and_not_followed(tmp_path: Path, place: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("text")
+    link = tmp_path / "set" / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside / "precious" if place.endswith("lock") else outside)
+    with pytest.raises(PrepError, match="is a link"), LocalStorage(tmp_path / "set").locked():
+        pass
+    assert [path.read_text() for path in outside.iterdir()] == ["text"]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from energon_prep.engine.run import EncodeReport
     from energon_prep.engine.tally import Tally
     from energon_prep.indexing import IndexReport
+    from energon_prep.indexing.fix import FixReport
     from energon_prep.recipes.model import Recipe
     from energon_prep.verifying import VerifyReport
 
@@ -111,6 +112,14 @@ def print_index_report(report: IndexReport) -> None:
         click.echo("dataset.yaml was edited by hand and is kept (--force overwrites it)")
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+def print_fix_report(report: FixReport) -> None:
+    """On stderr, as the index's report follows on stdout."""
+    shown = f"{report.samples} samples in {_plural(report.tars, 'tar')} of {report.dest}"
+    click.echo(f"fixed: {shown}, {report.renamed} renamed, {report.regrouped} regrouped", err=True)
+    for line in report.losses():
+        click.echo(f"warning: {line}", err=True)
 
 
 def print_verify_report(report: VerifyReport) -> None:

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from energon_prep.cli.console import emit, print_index_report
+from energon_prep.cli.console import emit, print_fix_report, print_index_report
 
 _LONG = 5.0  #: seconds after which a user wants to know how far it is
 
@@ -17,6 +17,9 @@ _LONG = 5.0  #: seconds after which a user wants to know how far it is
 @click.option("--sqlite/--no-sqlite", default=True, help="With index.sqlite, for random access, or without it.")
 @click.option("--subflavor", "subflavors", multiple=True, metavar="K=V", help="Said of every sample in dataset.yaml.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read tars.")
+@click.option(
+    "--fix", "new", metavar="NEWDIR", help="Rewrite DST's tars into NEWDIR so that Energon reads them; index it."
+)
 @click.option("--force", is_flag=True, help="Prepare again, and overwrite an edited dataset.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -25,15 +28,18 @@ def command(
     sqlite: bool,
     subflavors: tuple[str, ...],
     workers: int | None,
+    new: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
     """Make DST loadable by Megatron-Energon: a non-interactive `energon prepare` for CrudeWebdataset.
 
     A dataset that this tool wrote is indexed from its ledger, without opening a tar; tars of others are prepared by
-    Energon. Running it again changes nothing that is current.
+    Energon. Running it again changes nothing that is current. What Energon would stop at or pass over in them is told,
+    and --fix mends it in a new folder: dots in keys, keys that occur twice, scattered parts, .tgz, cut tars.
     """
     from energon_prep.indexing import index
+    from energon_prep.indexing.fix import fix
 
     pairs = {}
     for item in subflavors:
@@ -41,8 +47,11 @@ def command(
         if not equals:
             raise click.UsageError(f"--subflavor {item!r}: give KEY=VALUE")
         pairs[key] = value
+    fixed = None if new is None else fix(dst, new)
+    if fixed is not None:
+        print_fix_report(fixed)
     report = index(
-        dst,
+        dst if new is None else new,
         split=split,
         sqlite=sqlite,
         subflavors=pairs or None,
@@ -51,7 +60,7 @@ def command(
         progress=_LineProgress(),
     )
     if as_json:
-        emit(report.to_dict())
+        emit({**report.to_dict(), **({} if fixed is None else {"fixed": fixed.to_dict()})})
         return
     print_index_report(report)
     if not report.sqlite:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,6 +50,14 @@ class FixReport:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+    def losses(self) -> Iterator[str]:
+        """What is not in the new folder, for people."""
+        yield from (f"not readable, left out: {tar}" for tar in self.unreadable)
+        yield from (f"lost: {what}" for what in self.lost)
+        if self.num_lost > len(self.lost):
+            yield f"lost: {self.num_lost - len(self.lost)} more"
+        yield from (f"left out: {what}" for what in self.left_out)
 
 
 def fix(src: str | Path, dest: str | Path) -> FixReport:
@@ -217,14 +225,3 @@ def _inflate(packed: BinaryIO, file: BinaryIO, most: int) -> str | None:
                 return None
             inflater = zlib.decompressobj(wbits=31)
     return None if inflater.eof else f"after {written} unpacked bytes it was cut: what follows is lost"
-
-
-def losses(report: FixReport) -> Sequence[str]:
-    """The report's lines about what is not in the new folder, for people."""
-    rest = report.num_lost - len(report.lost)
-    return [
-        *(f"not readable, left out: {tar}" for tar in report.unreadable),
-        *(f"lost: {what}" for what in report.lost),
-        *([f"lost: {rest} more"] if rest else []),
-        *(f"left out: {what}" for what in report.left_out),
-    ]

@@ -36,8 +36,8 @@ def prepare_foreign(
         return False, []
     logger.info("preparing %s: %s", root, stale or "forced")
     oddities: Oddities = {}
-    expected = vouched if vouched is not None else _scan(root, tars, workers, oddities)
     try:
+        expected = vouched if vouched is not None else _scan(root, tars, workers, oddities)
         counts = {tar: expected[tar] for tar in tars}
         prepare_staged(root, counts, workers=workers, timeout=timeout, sqlite=sqlite)
     except PrepError:

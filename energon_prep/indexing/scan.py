@@ -10,11 +10,13 @@ import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+from energon_prep.indexing.keys import KeyRegister
 from energon_prep.indexing.tars import TAR_ERRORS, end_problem, iter_members, split_name
 from energon_prep.shards.tar_reader import open_tar
 
@@ -33,14 +35,17 @@ class Scan:
 
     tar: str
     samples: int
+    keys: tuple[str, ...]
     errors: tuple[str, ...]  #: the tar cannot be indexed as it is
     oddities: Oddities  #: what Energon passes over or takes for something else
 
 
 def scan_tars(root: Path, tars: Sequence[str], *, threads: int) -> Iterator[Scan]:
-    """Scan tars in order; the threads hide the latency of the disk."""
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        yield from pool.map(lambda tar: scan_tar(root, tar), tars)
+    """Scan tars in order, and find keys that two of them have; the threads hide the latency of the disk."""
+    with ThreadPoolExecutor(max_workers=threads) as pool, closing(KeyRegister()) as register:
+        for scan in pool.map(lambda tar: scan_tar(root, tar), tars):
+            double = [f"{problem}: rename one of the two samples" for problem in register.add(scan.tar, scan.keys)]
+            yield replace(scan, keys=(), errors=(*scan.errors, *double[:_MOST]))
 
 
 def scan_tar(root: Path, tar: str) -> Scan:
@@ -66,7 +71,7 @@ def scan_tar(root: Path, tar: str) -> Scan:
     if problem:
         errors.append(f"{tar}: {problem}: {_FETCH_AGAIN}, or move it away")
     _note_dotted_keys(tar, seen, oddities)
-    return Scan(tar=tar, samples=len(seen), errors=tuple(errors), oddities=oddities)
+    return Scan(tar=tar, samples=len(seen), keys=tuple(seen), errors=tuple(errors), oddities=oddities)
 
 
 def find_key(root: Path, tars: Sequence[str], key: str) -> list[str]:

@@ -115,6 +115,8 @@ def _change(fields: dict[str, Any], path: str, value: Any) -> None:
 def _explain(error: dict[str, Any]) -> str:
     """One line for one of pydantic's errors, naming the field, its value and, if unknown, the nearest field."""
     location = [part for part in error["loc"] if not (isinstance(part, str) and "(" in part)]
+    if error["type"] == "extra_forbidden" and location[-1:] != [error["loc"][-1]]:
+        location.append(error["loc"][-1])  # what the user wrote, whatever is in it
     path = ".".join(str(part) for part in location)
     if error["type"] == "extra_forbidden":
         fields = list(_section(location[:-1]).model_fields)

@@ -21,7 +21,12 @@ class Parquet:
 
     def columns(self) -> list[str]:
         with _open(self.path) as file:
-            return [str(name) for name in file.schema_arrow.names]
+            import pyarrow
+
+            try:
+                return [str(name) for name in file.schema_arrow.names]
+            except (OSError, ValueError, pyarrow.ArrowException) as error:
+                raise PrepError(f"cannot read the columns of the Parquet file {self.path}: {error}") from error
 
     def starts(self) -> Iterator[int]:
         with _open(self.path) as file:
@@ -48,7 +53,7 @@ def _open(path: Path) -> Any:
     try:
         # Without pre_buffer a row group is read as it is needed, not whole.
         return pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:  # ValueError: a name that is not UTF-8
         raise PrepError(f"cannot read the Parquet file {path}: {error}") from error
 
 
@@ -61,7 +66,7 @@ def _group_rows(file: Any, group: int, first: int, wanted: range) -> Iterator[tu
     while place < wanted.stop:
         try:
             batch = next(batches)
-        except (OSError, StopIteration, pyarrow.ArrowException) as error:
+        except (OSError, ValueError, MemoryError, StopIteration, pyarrow.ArrowException) as error:
             fault = SampleError("read", "the Parquet row group cannot be read", f"row group {group}: {error}")
             yield from ((number, fault) for number in range(max(place, wanted.start), wanted.stop))
             return

@@ -113,17 +113,11 @@ class Csv:
 
     def _records(self, file: BinaryIO) -> Iterator[tuple[int, list[str] | SampleError]]:
         """Records with their offsets. Their text is Latin-1 still: one character a byte, whatever the bytes mean."""
-        place = end = file.tell()
-
-        def texts() -> Iterator[str]:
-            nonlocal end
-            for start, line in _lines(file):
-                end = start + len(line)
-                yield line.decode("latin-1")
-
         # The reader takes exactly the lines of a record, so that what was taken tells where the next one begins.
-        reader = csv.reader(texts(), delimiter=self.delimiter)
+        texts = _RecordLines(file)
+        reader = csv.reader(texts, delimiter=self.delimiter)
         while True:
+            place = texts.begin_record()
             record: list[str] | SampleError | None
             try:
                 record = next(reader, None)
@@ -133,7 +127,28 @@ class Csv:
                 return
             if record:  # a blank line is an empty record
                 yield place, record
-            place = end
+
+
+class _RecordLines:
+    """The lines that a CSV reader asks for; an iterator that goes on after it raised, as a generator would not."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._end = self._begin = file.tell()
+        self._lines = _lines(file)
+
+    def begin_record(self) -> int:
+        self._begin = self._end
+        return self._begin
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._end - self._begin > MAX_TEXT_BYTES:  # quotes may hold lines without end
+            raise csv.Error(f"a record of more than {MAX_TEXT_BYTES} bytes")
+        start, line = next(self._lines)
+        self._end = start + len(line)
+        return line.decode("latin-1")
 
 
 def open_table(path: Path, start: int = 0) -> BinaryIO:

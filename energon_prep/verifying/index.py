@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from energon_prep.indexing.meta import (
 )
 
 _REMEDY = "run energon-prep index"
+_MOST_BRACES = 8  #: of a pattern: how many names they stand for is the product of theirs
+_RANGE = re.compile(r"\{(-?[0-9]+)\.\.(-?[0-9]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,7 @@ def _list_problems(name: str, listed: Mapping[str, int], tars: Sequence[str]) ->
 def _split_problems(path: Path, tars: Sequence[str]) -> Iterator[str]:
     try:
         config = from_yaml(path.read_text())
-        names = [tar for part in config["split_parts"].values() for item in part for tar in braceexpand(item)]
+        names = [tar for part in config["split_parts"].values() for item in part for tar in _expand(item, len(tars))]
         excluded = config.get("exclude")
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         yield f"{META_DIR}/{SPLIT_YAML}: it cannot be read ({type(error).__name__}: {error}): {_REMEDY}"
@@ -84,6 +87,17 @@ def _split_problems(path: Path, tars: Sequence[str]) -> Iterator[str]:
             yield f"{META_DIR}/{SPLIT_YAML}: {tar} is in it {times} times: {_REMEDY}"
     if excluded:
         yield f"{META_DIR}/{SPLIT_YAML}: `exclude: {excluded}` takes samples out of training"
+
+
+def _expand(pattern: str, num_tars: int) -> Iterator[str]:
+    """The names that a pattern stands for. Raises ValueError where they are many times more than there are tars."""
+    ranges = [abs(int(last) - int(first)) for first, last in _RANGE.findall(pattern)]
+    if pattern.count("{") > _MOST_BRACES or sum(ranges) > 100 * num_tars + 10_000:
+        raise ValueError(f"{pattern[:80]!r} stands for too many names")
+    for number, name in enumerate(braceexpand(pattern)):
+        if number > 100 * num_tars + 10_000:
+            raise ValueError(f"{pattern[:80]!r} stands for too many names")
+        yield name
 
 
 def _sqlite_problems(path: Path, counts: Mapping[str, int]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from cookers.safe import DecodeError, load_pickle
 from energon_prep.engine.destination import EMPTY_CAPTION, set_aside
 from energon_prep.errors import PrepError
+from energon_prep.indexing.keys import KeyRegister
 from energon_prep.indexing.meta import META_DIR, SQLITE
 from energon_prep.indexing.tars import Listing, list_tars
 from energon_prep.indexing.vouched import ledger_counts, ledger_problems, read_target
@@ -19,7 +20,6 @@ from energon_prep.storage import LocalStorage
 from energon_prep.targets import get_target
 from energon_prep.verifying.accounts import account_problems, totals
 from energon_prep.verifying.index import IndexCheck, check_index
-from energon_prep.verifying.keys import KeyRegister
 from energon_prep.verifying.marking import Damage, lost_tars, unreadable_entries
 from energon_prep.verifying.pool import check_shards
 from energon_prep.verifying.problems import Problems

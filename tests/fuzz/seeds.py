@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -250,7 +250,3 @@ def remove_content(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-#: name -> maker, of what a known attack looks like
-Attack = Callable[[], bytes]

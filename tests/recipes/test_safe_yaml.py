@@ -41,6 +41,9 @@ def test_recipes_that_extend_each_other_or_are_huge_are_refused(tmp_path: Path) 
     (tmp_path / "b.yaml").write_text(f"extends: {tmp_path}/a.yaml\n")
     with pytest.raises(PrepError, match="extends"):
         load_recipe(tmp_path / "a.yaml")
+    (tmp_path / "d.yaml").write_text("extends: dit\n'a(b': 1\n")
+    with pytest.raises(PrepError, match=r"a\(b is not a field"):
+        load_recipe(tmp_path / "d.yaml")
     (tmp_path / "c.yaml").write_text("name: " + "x" * 2**20)
     with pytest.raises(PrepError, match="more than"):
         load_recipe(tmp_path / "c.yaml")

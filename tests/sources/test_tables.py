@@ -165,3 +165,14 @@ def test_utf16_is_refused_with_the_remedy(tmp_path: Path, encoding: str) -> None
 def test_a_missing_manifest_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(PrepError, match=r"cannot read the manifest .*gone\.jsonl: No such file"):
         list(JsonLines(path=tmp_path / "gone.jsonl").starts())
+
+
+def test_a_csv_record_without_end_is_a_fault_and_not_all_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("energon_prep.sources.tables.MAX_TEXT_BYTES", 100)
+    (tmp_path / "a.csv").write_bytes(b'a,b\n"' + b'\n","' * 100 + b"\nx,y\n1,2\n")
+    table = Csv(path=tmp_path / "a.csv")
+    rows = [row for start in table.starts() for _, row in table.rows(start, 1)]
+    assert any(isinstance(row, SampleError) and "a record of more than 100 bytes" in row.detail for row in rows)
+    assert [row for row in rows if isinstance(row, dict)][-1] == {"a": "1", "b": "2"}

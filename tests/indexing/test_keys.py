@@ -5,7 +5,7 @@ from contextlib import closing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energon_prep.verifying.keys import KeyRegister
+from energon_prep.indexing.keys import KeyRegister
 
 tar_keys = st.lists(st.sets(st.text("abc", max_size=3), max_size=8), max_size=6)
 

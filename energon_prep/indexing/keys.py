@@ -1,4 +1,4 @@
-"""Station 8, verifying: whether keys are unique over a dataset of any size."""
+"""Station 7, indexing: whether keys are unique over a dataset of any size."""
 
 from __future__ import annotations
 
