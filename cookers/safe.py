@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-_MAX_TUPLE = 1_000_000  #: values in a tuple, those in its tuples each time that they occur
+from cookers.tuples import MAX_TUPLE, refuse_multiplying_tuples
+
+_LEGACY_PICKLES = 5  #: at the start of what torch.save wrote before 1.6: magic number, version, system, data, keys
 
 
 class DecodeError(ValueError):
@@ -32,7 +34,7 @@ def load_pth(data: bytes) -> Any:
     could corrupt memory (CVE-2026-24747). Raises DecodeError, or UnsafePickleError if a global is asked for.
     """
     try:
-        _refuse_zip_bomb(data)
+        _refuse_bombs(data)
         return _resolve(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), {})
     except DecodeError:
         raise
@@ -91,13 +93,21 @@ def _summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _refuse_zip_bomb(data: bytes) -> None:
+def _refuse_bombs(data: bytes) -> None:
     """torch.save stores its records as they are, so that they cannot be larger than the file."""
     if data[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-        if size > len(data):
-            raise DecodeError(f"{len(data)} bytes unpack to {size}: torch.save compresses nothing")
+            records = archive.infolist()
+            size = sum(info.file_size for info in records)
+            if size > len(data):
+                raise DecodeError(f"{len(data)} bytes unpack to {size}: torch.save compresses nothing")
+            for info in records:
+                if info.filename.endswith("data.pkl"):
+                    refuse_multiplying_tuples(io.BytesIO(archive.read(info)))
+    else:
+        stream = io.BytesIO(data)
+        for _ in range(_LEGACY_PICKLES):
+            refuse_multiplying_tuples(stream)
 
 
 def _resolve(value: Any, seen: dict[int, Any]) -> Any:
@@ -255,8 +265,8 @@ def _load_limited(load: Callable[[Any], None]) -> Callable[[Any], None]:
         load(unpickler)
         made = unpickler.stack[-1]
         size = 1 + sum(unpickler.tuple_sizes.get(id(item), (1,))[0] for item in made)
-        if size > _MAX_TUPLE:
-            raise DecodeError(f"tuples within tuples of more than {_MAX_TUPLE} values")
+        if size > MAX_TUPLE:
+            raise DecodeError(f"tuples within tuples of more than {MAX_TUPLE} values")
         unpickler.tuple_sizes[id(made)] = (size, made)  # which keeps its id from being given to another
 
     return load_tuple

@@ -365,3 +365,19 @@ def test_tuples_of_the_same_tuples_end_at_once() -> None:
     ):
         with pytest.raises(DecodeError):
             load_pickle(bomb)
+
+
+def test_a_torch_file_whose_tuples_multiply_ends_at_once() -> None:
+    value: Any = "lol"
+    for _ in range(40):
+        value = (value,) * 3
+    bomb = b"\x80\x02}" + pickle.dumps(value, 2)[2:-1] + b"K\x01s."
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", bomb)
+        archive.writestr("archive/version", "3\n")
+    legacy = torch_bytes(torch.zeros(1), legacy=True)
+    first = b"".join(pickle.dumps(number, 2) for number in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    for data in (buffer.getvalue(), first + bomb + legacy):
+        with pytest.raises(DecodeError, match="tuples within tuples"):
+            load_pth(data)
