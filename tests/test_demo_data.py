@@ -4,11 +4,12 @@ import json
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from energon_prep.demo_data import _COLORS, make_raw_dataset
+from energon_prep.demo_data import _COLORS, make_raw_dataset, make_raw_videos
 from energon_prep.errors import PrepError
 
 MEDIA = (".jpg", ".png", ".webp")
@@ -83,3 +84,51 @@ def test_options(tmp_path):
         assert image.size == (40, 40)
     with pytest.raises(PrepError, match=r"\.docx"):
         make_raw_dataset(tmp_path, formats=["docx"])
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("videos")
+    make_raw_videos(root, num=6, side=128, seconds=1)
+    return root
+
+
+def test_every_video_has_its_caption_and_its_clip(videos):
+    paths = sorted(path for path in videos.rglob("*") if path.suffix in (".mp4", ".webm"))
+    assert [path.suffix for path in sorted(paths, key=lambda path: path.stem)] == [".mp4", ".webm"] * 3
+    sizes = set()
+    for path in paths:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            sizes.add((stream.height, stream.width))
+            num, rate = sum(1 for _ in container.decode(stream)), stream.average_rate
+        assert 0.75 <= num / rate <= 1.25 and rate in (16, 24, 30)
+        metadata = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        start, end = metadata["clip"]
+        assert 0 < start < end < num / rate
+        assert 5 <= len(path.with_suffix(".txt").read_text(encoding="utf-8").split()) <= 30
+    assert sizes == {(128, 128), (72, 128), (128, 72)}
+
+
+def test_what_videos_show_moves_as_their_captions_say(videos):
+    for path in videos.rglob("*.mp4"):
+        caption = path.with_suffix(".txt").read_text(encoding="utf-8")
+        color = next(name for name in _COLORS if name in caption.split(" mov")[0])
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+        sky = [frame[: len(frame) * 3 // 5] for frame in (frames[0], frames[-1])]
+        found = [np.argwhere(np.abs(half - _COLORS[color]).max(axis=-1) < 40) for half in sky]
+        assert min(map(len, found)) > 5, (path, caption)
+        down, across = (found[1].mean(axis=0) - found[0].mean(axis=0)).tolist()
+        direction = ("left to right" if across > 0 else "right to left") if abs(across) > abs(down) else None
+        direction = direction or ("top to bottom" if down > 0 else "bottom to top")
+        assert direction in caption, (path, caption, down, across)
+
+
+def test_same_seed_same_videos(tmp_path):
+    make_raw_videos(tmp_path / "a", num=2, side=64, seconds=0.5)
+    make_raw_videos(tmp_path / "b", num=3, side=64, seconds=0.5)
+    first, more = (files(tmp_path / name) for name in "ab")
+    assert first == {name: data for name, data in more.items() if name in first}
+    with pytest.raises(PrepError, match=r"\.mkv"):
+        make_raw_videos(tmp_path, formats=["mkv"])

@@ -15,6 +15,9 @@ _FIELDS = {
     "vae": "visual.model",
     "resize": "resize.mode",
     "min_size": "resize.min_size",
+    "frames": "frames.num_frames",
+    "fps": "frames.fps",
+    "frame_mode": "frames.mode",
     "samples_per_shard": "samples_per_shard",
     "seed": "seed",
 }
@@ -45,6 +48,13 @@ _ORIGINALS = {"image": "media", "video": "media"}
 )
 @click.option("--resize", type=click.Choice(["bucket", "crop", "fit", "stretch", "none"]), help="How to get there.")
 @click.option("--min-size", type=int, help="Reject samples whose shorter side is below this.")
+@click.option("--frames", type=click.IntRange(min=1), help="Of a video, at most; cut to what the encoder takes.")
+@click.option("--fps", type=float, help="Resample videos to this rate, by their timestamps.")
+@click.option(
+    "--frame-mode",
+    type=click.Choice(["head", "uniform", "chunks", "images", "clip"]),
+    help="Which frames: the first, spread out, all as clips, each an image, start to end from the metadata.",
+)
 @click.option("--dtype", type=click.Choice(["bf16", "fp16", "fp32"]), help="Of the models and of what is stored.")
 @click.option("--samples-per-shard", type=int, help="Samples in one tar.")
 @click.option("--seed", type=int, help="Of every random draw.")

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from energon_prep.errors import SampleError
@@ -16,7 +16,7 @@ _WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation
 _FITS = {("L", "L"), ("L", "RGB"), ("RGB", "RGB"), ("CMYK", "CMYK")}  # (of the image, of the profile)
 
 
-def opaque(image: ImageFile.ImageFile) -> Image.Image:
+def opaque(image: Image.Image) -> Image.Image:
     """The loaded ``image`` in mode L, RGB or CMYK, 8 bits a channel, alpha laid over white.
 
     16-bit gray is scaled by 255/65535 and rounded; of other 16-bit channels Pillow keeps the upper byte, which is less
@@ -74,7 +74,7 @@ def _over_white(image: Image.Image) -> Image.Image:
     return white
 
 
-def _gray_from_16_bit(image: ImageFile.ImageFile) -> Image.Image:
+def _gray_from_16_bit(image: Image.Image) -> Image.Image:
     bits, white_is_zero = 16, False
     if isinstance(image, TiffImageFile):
         bits = image.tag_v2.get(BITSPERSAMPLE, (16,))[0]

@@ -21,7 +21,8 @@ from PIL.TiffImagePlugin import PREFIXES, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from energon_prep.decode.color import opaque, to_srgb
-from energon_prep.decode.geometry import FloatBox, Size, plan_geometry
+from energon_prep.decode.geometry import Size, plan_geometry
+from energon_prep.decode.orientation import TRANSPOSE, across, stored_box
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import Frames
 
@@ -55,21 +56,6 @@ _BAD_DATA = (
     zlib.error,
 )
 
-# By EXIF orientation: how stored pixels become upright ones ...
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# ... and how an upright box is found in the stored pixels: rows are columns, rows and columns count from the far end.
-_SWAPS_AXES = (5, 6, 7, 8)
-_FLIPS_ROWS = (3, 4, 6, 7)
-_FLIPS_COLUMNS = (2, 3, 7, 8)
-
 
 def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int) -> Frames:
     """Decode the first frame of a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF file to pixels [1, H, W, 3] uint8 sRGB.
@@ -80,41 +66,41 @@ def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int)
 
     Raises SampleError for what cannot be decoded, has more than ``max_pixels`` or is below ``resize.min_size``.
     """
-    image = _open(data, max_pixels)
+    image = open_image(data, max_pixels)
     stored: Size = (image.height, image.width)
     if min(stored) < resize.min_size:
         detail = f"{stored[0]}x{stored[1]}, needs {resize.min_size}"
         raise SampleError("filter", "shorter side below resize.min_size", detail)
     if not isinstance(image, JpegImageFile):
-        _load(image)  # PNG may keep its orientation behind the pixels; TIFF applies its own
+        load_image(image)  # PNG may keep its orientation behind the pixels; TIFF applies its own
         stored = (image.height, image.width)
-    orientation = _orientation(image)
-    original = _across(stored, orientation)
+    orientation = exif_orientation(image)
+    original = across(stored, orientation)
     geometry = plan_geometry(
         original, mode=resize.mode, resolution=resize.resolution, multiple=multiple, max_aspect=resize.max_aspect
     )
     scale = 1.0
     if isinstance(image, JpegImageFile):
-        scale = _draft(image, _across(geometry.resize_to, orientation), resize.draft_gap)
-        _load(image)
-    left, top, right, bottom = (scale * edge for edge in _stored_box(geometry.box, stored, orientation))
-    height, width = _across(geometry.final, orientation)
-    with _pillow_faults():
+        scale = _draft(image, across(geometry.resize_to, orientation), resize.draft_gap)
+        load_image(image)
+    left, top, right, bottom = (scale * edge for edge in stored_box(geometry.box, stored, orientation))
+    height, width = across(geometry.final, orientation)
+    with pillow_faults():
         kept = opaque(image).resize(
             (width, height), Image.Resampling[resize.filter.upper()], (left, top, right, bottom)
         )
-    if orientation in _TRANSPOSE:
-        kept = kept.transpose(_TRANSPOSE[orientation])
+    if orientation in TRANSPOSE:
+        kept = kept.transpose(TRANSPOSE[orientation])
     pixels = np.empty((1, *geometry.final, 3), np.uint8)
     pixels[0] = np.asarray(to_srgb(kept, image.info.get("icc_profile")))  # last, when few pixels are left
     return Frames(pixels=pixels, original_height=original[0], original_width=original[1], crop=geometry.crop)
 
 
-def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     """Read the header and refuse what would be too large, before memory for pixels is asked for."""
     _keep_pillow_from_overruling(max_pixels)
     reader = _reader(data)
-    with _pillow_faults():
+    with pillow_faults():
         if reader is WebPImageFile:
             _check_pixels(_webp_canvas(data), max_pixels)  # its constructor already asks for the canvas
         image = reader(io.BytesIO(data))
@@ -172,7 +158,7 @@ def _keep_pillow_from_overruling(max_pixels: int) -> None:
 
 
 @contextmanager
-def _pillow_faults() -> Iterator[None]:
+def pillow_faults() -> Iterator[None]:
     """Turn what Pillow raises for bad data into SampleError. Wraps calls of Pillow only, lest it hide our own bugs."""
     try:
         yield
@@ -184,23 +170,18 @@ def _pillow_faults() -> Iterator[None]:
         raise SampleError("decode", reason, detail) from error
 
 
-def _load(image: ImageFile.ImageFile) -> None:
-    with _pillow_faults():
+def load_image(image: ImageFile.ImageFile) -> None:
+    with pillow_faults():
         image.load()
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
+def exif_orientation(image: ImageFile.ImageFile) -> int:
     """The EXIF orientation, 1 to 8; a broken EXIF block says 1, as in browsers."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except _BAD_DATA:
         return 1
-    return orientation if isinstance(orientation, int) and orientation in _TRANSPOSE else 1
-
-
-def _across(size: Size, orientation: int) -> Size:
-    """From stored to upright or back."""
-    return (size[1], size[0]) if orientation in _SWAPS_AXES else size
+    return orientation if isinstance(orientation, int) and orientation in TRANSPOSE else 1
 
 
 def _draft(image: JpegImageFile, target: Size, gap: float) -> float:
@@ -208,15 +189,3 @@ def _draft(image: JpegImageFile, target: Size, gap: float) -> float:
     width = image.width
     drafted = image.draft(None, (math.ceil(target[1] * gap), math.ceil(target[0] * gap)))
     return drafted[1][2] / width if drafted else 1.0
-
-
-def _stored_box(box: FloatBox, stored: Size, orientation: int) -> FloatBox:
-    """An upright (top, left, bottom, right) as (left, top, right, bottom) of the stored pixels, Pillow's order."""
-    top, left, bottom, right = box
-    if orientation in _SWAPS_AXES:
-        top, left, bottom, right = left, top, right, bottom
-    if orientation in _FLIPS_ROWS:
-        top, bottom = stored[0] - bottom, stored[0] - top
-    if orientation in _FLIPS_COLUMNS:
-        left, right = stored[1] - right, stored[1] - left
-    return left, top, right, bottom

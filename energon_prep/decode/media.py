@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from energon_prep.decode.animation import is_animated
+from energon_prep.decode.container import ANIMATIONS, VIDEOS, kind_of
 from energon_prep.decode.image import decode_image
+from energon_prep.decode.video import decode_video
 from energon_prep.errors import SampleError
 from energon_prep.samples import Frames, RawSample
 
@@ -31,13 +34,31 @@ def decode_media(
     frame_step: int | None,
     limits: Limits,
 ) -> Sequence[Mapping[str, Frames]]:
-    """Decode an image (one clip of one frame) or a video.
+    """Decode an image (one clip of one frame) or a video (one clip or several), as the bytes themselves say.
+
+    An animated GIF, WebP or AVIF is a video if clips are wanted (``frames.num_frames`` > 1 and an encoder that takes
+    clips), else an image, its first frame.
 
     Heights and widths become multiples of ``multiple``. ``frame_step``: a clip has 1 + n * step frames; None for
     encoders that take images only. Raises SampleError for what cannot be decoded or exceeds ``limits``.
     """
-    if raw.media_name.rpartition(".")[2].lower() in VIDEO_SUFFIXES:
-        raise SampleError("decode", "video is not decoded by this recipe")
+    kind = kind_of(raw.media)
+    is_video = kind in VIDEOS
+    if kind in ANIMATIONS and frames.num_frames > 1 and frame_step is not None:
+        is_video = is_animated(raw.media, max_pixels=limits.max_pixels)
+    if is_video:
+        return decode_video(
+            raw.media,
+            kind,
+            resizes=resizes,
+            multiple=multiple,
+            frames=frames,
+            frame_step=frame_step,
+            limits=limits,
+            metadata=raw.metadata,
+        )
+    if kind == "unknown" and raw.media and raw.media_name.rpartition(".")[2].lower() in VIDEO_SUFFIXES:
+        raise SampleError("decode", "not MP4, MOV, WebM, Matroska or AVI", f"starts with {raw.media[:24]!r}")
     return [
         {
             name: decode_image(raw.media, resize=resize, multiple=multiple, max_pixels=limits.max_pixels)

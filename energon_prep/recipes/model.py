@@ -20,7 +20,7 @@ class Visual(_Section):
     subfolder: str | None = None  #: inside the model's repository; in a pipeline folder "vae" is tried by itself
     revision: str | None = None  #: commit, tag or branch of the repository
     dtype: DType = "bf16"
-    #: What is taken of the VAE's Gaussian, whose mode is its mean; "moments": mean and log-variance, to draw in training.
+    #: Taken of the VAE's Gaussian, whose mode is its mean; "moments": mean and log-variance, to draw in training.
     posterior: Literal["mean", "sample", "moments"] = "mean"
     normalize: Literal["checkpoint", "none"] = "checkpoint"  #: (z - shift) * scale with the checkpoint's own values
     batch_pixels: int = Field(default=8 * 512 * 512, gt=0)  #: frames * height * width of one batch, at most
@@ -96,12 +96,14 @@ _Size = Annotated[tuple[_Side, _Side], BeforeValidator(_size)]
 
 
 class Frames(_Section):
-    """Which frames of a video become a sample; an image is one frame whatever is said here."""
+    """Which frames of a video become a sample; an image is one frame whatever is said here. See docs/video.md."""
 
+    #: head: the first frames; uniform: spread over the whole video; chunks: all frames, as consecutive clips;
+    #: images: every frame a sample; clip: from the metadata's start to its end, in seconds.
     mode: Literal["head", "uniform", "chunks", "images", "clip"] = "head"
     #: Of one sample, at most; what there is, is cut to the encoder's rule (1 + n * temporal factor), never padded.
     num_frames: int = Field(default=1, gt=0)
-    fps: float | None = Field(default=None, gt=0)  #: resampled to this rate by timestamps; None: the video's own frames
+    fps: float | None = Field(default=None, gt=0, le=1000)  #: resampled to this by timestamps; None: the own frames
     max_clips: int = Field(default=16, gt=0)  #: samples made of one video by "chunks" and "images", at most
 
 

@@ -1,0 +1,112 @@
+"""Station 2, decode: the recipe's frame mode, applied to one video's footage."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from energon_prep.decode.footage import Footage, Picture
+from energon_prep.decode.frame_select import Shot, fit_to_rule, grid, grid_length, shown_at, shown_from, spread
+from energon_prep.errors import SampleError
+
+if TYPE_CHECKING:
+    from energon_prep.recipes.model import Frames as FramesSection
+
+WHOLE = ("chunks", "images")  #: modes that make several samples, as far as the video goes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The frames that are wanted: ``count`` clips at most, of at most ``length`` of the ``shots`` each."""
+
+    shots: Iterator[Shot[Picture]]
+    length: int
+    rate: Fraction | None  #: frames per second, as selected; None: by the shots' own durations
+    count: int = 1
+
+
+def select(footage: Footage, section: FramesSection, *, step: int, metadata: Mapping[str, Any]) -> Selection:
+    """Choose frames as ``section.mode`` says; ``metadata`` is where mode "clip" finds its start and end.
+
+    Raises SampleError if it finds none, or one that the video does not have.
+    """
+    fps = None if section.fps is None else Fraction(str(section.fps))
+    if section.mode == "uniform":
+        return _select_uniform(footage, fps, section.num_frames, step)
+    if section.mode == "clip":
+        shots = _within(footage, fps, *clip_span(metadata))
+    elif fps is None:
+        shots = footage.shots()
+    else:
+        shots = shown_at(footage.shots(), grid(fps), slack=footage.slack)
+    length = 1 if section.mode == "images" else fit_to_rule(section.num_frames, step)
+    count = section.max_clips if section.mode in WHOLE else 1
+    return Selection(shots=shots, length=length, count=count, rate=fps or footage.rate)
+
+
+def _select_uniform(footage: Footage, fps: Fraction | None, num_frames: int, step: int) -> Selection:
+    timeline = footage.timeline()
+    total = len(timeline.times) if fps is None else grid_length(fps, timeline.end - 2 * footage.slack)
+    num = fit_to_rule(min(num_frames, total), step)
+    times = [timeline.times[i] if fps is None else i / fps for i in spread(num, total)]
+    rate = (num - 1) / (times[-1] - times[0]) if num > 1 else fps or footage.rate
+    slack = Fraction(0) if fps is None else footage.slack
+    return Selection(shots=_visit(footage, timeline.keyframes, times, slack), length=num, rate=rate)
+
+
+def _visit(
+    footage: Footage, keyframes: Sequence[Fraction], times: Sequence[Fraction], slack: Fraction
+) -> Iterator[Shot[Picture]]:
+    """The shots at ``times``, each decoded from the keyframe before it: the gaps between them are jumped over."""
+    for keyframe, group in itertools.groupby(times, lambda time: keyframes[bisect_right(keyframes, time) - 1]):
+        yield from shown_at(footage.shots(keyframe), group, slack=slack)
+
+
+def _within(footage: Footage, fps: Fraction | None, start: Fraction, end: Fraction) -> Iterator[Shot[Picture]]:
+    """The shots from the one shown at ``start`` to the last before ``end``, seconds."""
+    frame = 1 / footage.rate if footage.rate else Fraction(0)  # what ends may be rounded by
+    if footage.duration is not None and end > footage.duration + frame:
+        raise _outside(start, end, footage.duration)
+    shots = _up_to(footage.shots(start), start, end - frame)
+    if fps is not None:
+        return shown_at(shots, grid(fps, start=start, end=end - footage.slack), slack=footage.slack)
+    shots = shown_from(shots, start, slack=footage.slack)
+    return itertools.takewhile(lambda shot: shot.time < end - footage.slack, shots)
+
+
+def _up_to(shots: Iterator[Shot[Picture]], start: Fraction, end: Fraction) -> Iterator[Shot[Picture]]:
+    """All ``shots``; raises SampleError if they are over before ``end``."""
+    over = Fraction(0)
+    for shot in shots:
+        yield shot
+        over = shot.time + shot.duration
+    if over < end:
+        raise _outside(start, end, over)
+
+
+def _outside(start: Fraction, end: Fraction, duration: Fraction) -> SampleError:
+    detail = f"{float(start):g} to {float(end):g} s of {float(duration):g} s"
+    return SampleError("decode", "the clip is outside the video", detail)
+
+
+def clip_span(metadata: Mapping[str, Any]) -> tuple[Fraction, Fraction]:
+    """Start and end, in seconds, from the key ``clip`` (a pair) or the keys ``start`` and ``end``."""
+    span = metadata.get("clip", [metadata.get("start"), metadata.get("end")])
+    if not isinstance(span, (list, tuple)) or len(span) != 2 or None in span:
+        raise SampleError("decode", "no clip in the metadata: give clip: [start, end] or start and end, in seconds")
+    start, end = (_seconds(value) for value in span)
+    if not 0 <= start < end:
+        raise SampleError("decode", "the clip is empty or negative", f"{float(start):g} to {float(end):g} s")
+    return start, end
+
+
+def _seconds(value: Any) -> Fraction:
+    """Of a number, or of its text: CSV has no numbers."""
+    try:
+        return Fraction(str(value).strip()) if not isinstance(value, bool) else Fraction("")
+    except (ValueError, ZeroDivisionError) as error:
+        raise SampleError("decode", "the clip's start and end are no seconds", repr(value)) from error

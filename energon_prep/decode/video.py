@@ -1,0 +1,152 @@
+"""Station 2, decode: a video's bytes -> the clips that the recipe makes of it, at each resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from energon_prep.decode.animation import Animation
+from energon_prep.decode.container import VIDEOS, Kind
+from energon_prep.decode.footage import DamagedError, Footage, Picture
+from energon_prep.decode.frame_select import Shot, cut_clips, fit_to_rule
+from energon_prep.decode.geometry import Geometry, plan_geometry
+from energon_prep.decode.orientation import TRANSPOSE, across, stored_box
+from energon_prep.decode.selection import WHOLE, select
+from energon_prep.decode.video_file import VideoFile
+from energon_prep.errors import SampleError
+from energon_prep.samples import Frames
+
+if TYPE_CHECKING:
+    from energon_prep.recipes.model import Frames as FramesSection
+    from energon_prep.recipes.model import Limits, Resize
+
+_Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """How frames come to one resolution."""
+
+    geometry: Geometry
+    resample: Image.Resampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Still:
+    """A frame at its final sizes."""
+
+    time: Fraction
+    duration: Fraction
+    pixels: Mapping[str, _Pixels]  #: by resolution: [H, W, 3]
+
+
+def decode_video(
+    data: bytes,
+    kind: Kind,
+    *,
+    resizes: Mapping[str, Resize],
+    multiple: int,
+    frames: FramesSection,
+    frame_step: int | None,
+    limits: Limits,
+    metadata: Mapping[str, Any],
+) -> list[dict[str, Frames]]:
+    """Decode a video, or an animated image, to its clips of pixels [T, H, W, 3] uint8, by resolution.
+
+    Frames are chosen by their times, as ``frames.mode`` says; T is 1 + n * ``frame_step``, never padded. All frames
+    of a clip have one geometry, planned from the size that the video is shown at: upright, with square pixels.
+
+    Raises SampleError for what cannot be decoded or exceeds ``limits``, for a clip that ``metadata`` does not give,
+    and for a video that is damaged before the last frame that is wanted.
+    """
+    step = _step(frames.mode, frame_step)
+    taken: list[Fraction] = []  # times of the frames in hand
+    try:
+        with _open(data, kind, limits) as footage:
+            views = _plan_views(footage, resizes, multiple)
+            selection = select(footage, frames, step=step, metadata=metadata)
+            stills = _stills(selection.shots, footage, views, taken)
+            clips = cut_clips(stills, length=selection.length, count=selection.count, step=step)
+            footage.check()
+    except DamagedError as error:
+        wanted = "" if frames.mode in WHOLE else f" of {fit_to_rule(frames.num_frames, step)}"
+        raise SampleError("decode", "damaged video", f"decoded {len(taken)}{wanted} frames: {error}") from error
+    return [_frames(clip, footage, views, selection.rate) for clip in clips]
+
+
+def _step(mode: str, frame_step: int | None) -> int:
+    if frame_step is None and mode != "images":
+        raise SampleError("decode", "this recipe's encoder takes images, not clips (--set frames.mode=images)")
+    return frame_step or 1
+
+
+def _open(data: bytes, kind: Kind, limits: Limits) -> VideoFile | Animation:
+    opened = VideoFile if kind in VIDEOS else Animation
+    return opened(data, kind, max_pixels=limits.max_pixels, max_seconds=limits.max_seconds)
+
+
+def _plan_views(footage: Footage, resizes: Mapping[str, Resize], multiple: int) -> dict[str, _View]:
+    views = {}
+    for name, resize in resizes.items():
+        if min(footage.shown) < resize.min_size:
+            detail = f"{footage.shown[0]}x{footage.shown[1]}, needs {resize.min_size}"
+            raise SampleError("filter", "shorter side below resize.min_size", detail)
+        geometry = plan_geometry(
+            footage.shown,
+            mode=resize.mode,
+            resolution=resize.resolution,
+            multiple=multiple,
+            max_aspect=resize.max_aspect,
+        )
+        views[name] = _View(geometry=geometry, resample=Image.Resampling[resize.filter.upper()])
+    return views
+
+
+def _stills(
+    shots: Iterator[Shot[Picture]], footage: Footage, views: Mapping[str, _View], taken: list[Fraction]
+) -> Iterator[_Still]:
+    """Bring each shot to its final sizes at once, so that no more than that is held in memory."""
+    last: tuple[Shot[Picture], _Still] | None = None
+    for shot in shots:
+        if last is None or last[0] is not shot:  # a frame that is shown for long is chosen several times
+            picture = shot.picture()
+            pixels = {name: _resized(picture, footage, view) for name, view in views.items()}
+            last = shot, _Still(time=shot.time, duration=shot.duration, pixels=pixels)
+        taken.append(shot.time)
+        yield last[1]
+
+
+def _resized(picture: Image.Image, footage: Footage, view: _View) -> _Pixels:
+    """[H, W, 3], upright, of a picture as it is stored."""
+    unturned = across(footage.shown, footage.orientation)  # the stored size, but with square pixels
+    left, top, right, bottom = stored_box(view.geometry.box, unturned, footage.orientation)
+    y, x = picture.height / unturned[0], picture.width / unturned[1]
+    box = (left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height))
+    height, width = across(view.geometry.final, footage.orientation)
+    kept = picture.resize((width, height), view.resample, box)
+    if footage.orientation in TRANSPOSE:
+        kept = kept.transpose(TRANSPOSE[footage.orientation])
+    return np.array(kept)
+
+
+def _frames(
+    clip: Sequence[_Still], footage: Footage, views: Mapping[str, _View], rate: Fraction | None
+) -> dict[str, Frames]:
+    if rate is None:
+        rate = len(clip) / sum((still.duration for still in clip), Fraction(0))
+    return {
+        name: Frames(
+            pixels=np.stack([still.pixels[name] for still in clip]),
+            original_height=footage.shown[0],
+            original_width=footage.shown[1],
+            crop=view.geometry.crop,
+            framerate=float(rate),
+            start=float(clip[0].time),
+        )
+        for name, view in views.items()
+    }

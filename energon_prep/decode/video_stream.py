@@ -1,0 +1,146 @@
+"""Station 2, decode: the bytes of a video file -> packets -> frames, through PyAV, with an eye for damage."""
+
+from __future__ import annotations
+
+import heapq
+import io
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from energon_prep.decode.container import Kind, find_fault
+from energon_prep.decode.footage import DamagedError
+from energon_prep.errors import SampleError
+
+# The one demuxer that sees the bytes. FFmpeg's own guess might be a playlist, which opens other files and addresses.
+_FORMATS = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
+
+_ATTACHED_PICTURE = 0x400  # of FFmpeg's dispositions: cover art
+
+#: Decoders of codecs of which every packet shows exactly one frame, so that one that does not come is lost.
+_ONE_FRAME_A_PACKET = ("hevc", "vp9", "libvpx-vp9", "av1", "libdav1d", "libaom-av1")
+
+
+class VideoStream:
+    """The best video stream of a file, read from where it was opened or sought. Frames and packets are PyAV's.
+
+    FFmpeg repairs what is broken and tells only its log. So damage is looked for: packets that were not read whole,
+    frames that the decoder flags or does not give, and a container that is cut or has holes.
+    """
+
+    def __init__(self, data: bytes, kind: Kind, *, max_pixels: int) -> None:
+        self._data = data
+        self._kind = kind
+        self._last_byte = 0  # the farthest place that a packet came from
+        self._container = _open_container(data, kind)
+        self._stream = self._container.streams.best("video")  # the default one, the largest
+        if self._stream is None or int(self._stream.disposition) & _ATTACHED_PICTURE:
+            raise self.refusal("no video stream")
+        if self._stream.codec_context is None:
+            raise self.refusal("no decoder for the video's codec")
+        self.codec_context = self._stream.codec_context
+        self.codec_context.thread_count = 1  # the pool decodes several files at once
+        # Of frames that grow within the stream, before memory is asked for; twice, since codecs round sizes up.
+        self.codec_context.options = {"max_pixels": str(2 * max_pixels + 2**16)}
+        self.tick = Fraction(self._stream.time_base)  #: seconds
+        self.aspect = Fraction(self._stream.sample_aspect_ratio or 1)  #: width / height of a pixel
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.rate = Fraction(rate) if rate else None  #: frames per second, on average
+        self.duration = self._declared_duration()  #: seconds
+
+    def close(self) -> None:
+        self._container.close()
+
+    def seek(self, pts: int) -> None:
+        """To a keyframe at or before ``pts``, in ticks; where exactly is up to the container."""
+        with _ffmpeg_faults():
+            self._container.seek(pts, stream=self._stream, backward=True)
+
+    def packets(self) -> Iterator[Any]:
+        """All packets from here on, then an empty one, which makes a decoder give its last frames.
+
+        At the end a container that is cut or has holes is found out: what a decoder gives then has gaps.
+        """
+        packets = self._container.demux(self._stream)
+        for number in itertools.count(1):
+            with _ffmpeg_faults():
+                packet = next(packets, None)
+            if packet is None:
+                return
+            if packet.is_corrupt:
+                raise DamagedError(f"packet {number} is cut")
+            if packet.size == 0 and packet.dts is None:
+                self._check(None)
+            self._last_byte = max(self._last_byte, packet.pos or 0)
+            yield packet
+
+    def frames(self) -> Iterator[Any]:
+        """All frames from the next keyframe on, in the order they are shown, up to the first that is broken."""
+        one_frame_a_packet = self.codec_context.name in _ONE_FRAME_A_PACKET
+        keyframe: int | None = None
+        due: list[int] = []  # a heap: times of packets whose frames have not come
+        for packet in self.packets():
+            # AVI counts packets; the timestamps that FFmpeg makes of that go wrong with B-frames.
+            pts = packet.dts if self._kind == "avi" else packet.pts
+            keyframe = pts if keyframe is None else keyframe
+            if pts is not None and keyframe is not None and pts >= keyframe and not packet.is_discard:
+                heapq.heappush(due, pts)
+            with _ffmpeg_faults():
+                frames = packet.decode()
+            for frame in frames:
+                if self._kind == "avi":
+                    frame.pts = due[0] if due else None
+                if None not in (frame.pts, keyframe) and frame.pts < keyframe:
+                    continue  # refers to frames before the keyframe
+                if frame.is_corrupt:
+                    raise DamagedError("a frame is broken")
+                while due and frame.pts is not None and due[0] <= frame.pts:
+                    if heapq.heappop(due) < frame.pts and one_frame_a_packet:
+                        raise DamagedError("a frame is missing")
+                yield frame
+        if due and one_frame_a_packet:
+            raise DamagedError("the last frames are missing")
+
+    def refusal(self, reason: str) -> Exception:
+        """A SampleError with this reason, or a DamagedError where that is what it comes from."""
+        return _refusal(self._data, self._kind, reason)
+
+    def check_so_far(self) -> None:
+        """Raise DamagedError if parts of the container were lost before the packets that were read."""
+        self._check(self._last_byte)
+
+    def _check(self, end: int | None) -> None:
+        fault = find_fault(self._data, self._kind, end=end)
+        if fault is not None:
+            raise DamagedError(fault)
+
+    def _declared_duration(self) -> Fraction | None:
+        if self._stream.duration is not None:
+            return Fraction(self._stream.duration) * self.tick
+        return None if self._container.duration is None else Fraction(self._container.duration, av.time_base)
+
+
+@contextmanager
+def _ffmpeg_faults() -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise DamagedError(f"{type(error).__name__}: {error.strerror}") from error
+
+
+def _open_container(data: bytes, kind: Kind) -> Any:
+    try:
+        return av.open(io.BytesIO(data), format=_FORMATS[kind], metadata_errors="replace")
+    except av.FFmpegError as error:
+        detail = f"{type(error).__name__}: {error.strerror}"
+        raise _refusal(data, kind, "not a video FFmpeg can read", detail) from error
+
+
+def _refusal(data: bytes, kind: Kind, reason: str, detail: str = "") -> Exception:
+    """The reason, unless it follows from damage to the container."""
+    fault = find_fault(data, kind)
+    return SampleError("decode", reason, detail) if fault is None else DamagedError(fault)
