@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := energon_prep cookers task_encoders
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check faults format clean
+.PHONY: demo test check faults fuzz format clean
 
 demo: $(INSTALLED)
 	$(BIN)/energon-prep demo demo-data
@@ -17,6 +17,10 @@ test: check
 # Kills, full disks, broken reads: hundreds of times (docs/resilience.md); a few of each are in `make test`.
 faults: $(INSTALLED)
 	$(BIN)/python -m benchmarks.faults
+
+# Every parser with made-up bytes, a minute each; needs atheris besides: .venv/bin/pip install atheris
+fuzz: $(INSTALLED)
+	$(BIN)/python -m benchmarks.fuzz
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

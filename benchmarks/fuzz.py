@@ -3,7 +3,7 @@
 It needs atheris, which nothing else does: pip install atheris (in a virtual environment of its own that also sees
 these packages, if you like). Each parser has a process of its own, with a cap on memory and 2 s for each input:
 
-    python -m benchmarks.fuzz [--seconds 60] [--into fuzz] [PARSER ...]
+    python -m benchmarks.fuzz [--seconds 60] [--into build/fuzz] [PARSER ...]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz the parsers.")
     parser.add_argument("parsers", nargs="*", help="by default all")
     parser.add_argument("--seconds", type=int, default=60, help="for each parser")
-    parser.add_argument("--into", type=Path, default=Path("fuzz"), help="where findings and inputs of note go")
+    parser.add_argument("--into", type=Path, default=Path("build/fuzz"), help="where findings and inputs of note go")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:

@@ -151,6 +151,8 @@ def _local_folder(dest: str | Path) -> Path:
     root = Path(dest).absolute()
     if not root.is_dir():
         raise PrepError(f"{dest} is not a folder: give the folder with the dataset's tars")
+    if (root / META_DIR).is_symlink():  # of somebody else's making it could lead anywhere
+        raise PrepError(f"{root / META_DIR} is a link: remove it, the index is made in the dataset's folder")
     return root
 
 
