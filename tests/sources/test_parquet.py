@@ -126,3 +126,14 @@ list(open_source(sys.argv[1]).list())
     path = write(tmp_path / "a.parquet", b"x")
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert "PrepError: " in done.stderr and "pip install 'energon-prep[parquet]'" in done.stderr
+
+
+def test_a_column_name_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({"imagename": ["a"], "text": ["b"]}), tmp_path / "a.parquet")
+    data = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(data.replace(b"imagename", b"image\xa2ame"))
+    with pytest.raises(PrepError, match="cannot read the"):
+        Parquet(path=tmp_path / "a.parquet").columns()
