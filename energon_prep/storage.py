@@ -8,7 +8,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
@@ -169,7 +169,8 @@ class LocalPublication:
 
     def discard(self) -> None:
         if not self._done:
-            self.file.close()
+            with suppress(OSError):  # closing flushes once more what could not be written
+                self.file.close()
             self._tmp.unlink(missing_ok=True)
             self._done = True
 
@@ -198,12 +199,7 @@ class _GuardedFile:
         return self._raw.fileno()
 
     def close(self) -> None:
-        # Closing flushes, and after a full disk that fails once more: the first failure was already reported.
-        try:
-            self._raw.close()
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
+        self._raw.close()
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
