@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,8 @@ def print_plan(recipe: Recipe, source: dict[str, Any], plan: PlanSummary, *, des
     click.echo("nothing was written (--dry-run)")
 
 
-def print_index_report(report: IndexReport) -> None:
+def print_index_report(report: IndexReport, *, told: Sequence[str] = ()) -> None:
+    """``told``: warnings that were printed already."""
     shares = ", ".join(
         f"{name} {_plural(shards, 'shard')} / {samples} samples" for name, (shards, samples) in report.split.items()
     )
@@ -111,7 +112,8 @@ def print_index_report(report: IndexReport) -> None:
     if report.dataset_yaml == "kept":
         click.echo("dataset.yaml was edited by hand and is kept (--force overwrites it)")
     for warning in report.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        if warning not in told:
+            click.echo(f"warning: {warning}", err=True)
 
 
 def print_fix_report(report: FixReport) -> None:

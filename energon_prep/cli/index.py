@@ -50,6 +50,12 @@ def command(
     fixed = None if new is None else fix(dst, new)
     if fixed is not None:
         print_fix_report(fixed)
+    told: list[str] = []
+
+    def tell(warning: str) -> None:
+        told.append(warning)
+        click.echo(f"warning: {warning}", err=True)
+
     report = index(
         dst if new is None else new,
         split=split,
@@ -58,11 +64,12 @@ def command(
         workers=workers,
         force=force,
         progress=_LineProgress(),
+        tell=tell,
     )
     if as_json:
         emit({**report.to_dict(), **({} if fixed is None else {"fixed": fixed.to_dict()})})
         return
-    print_index_report(report)
+    print_index_report(report, told=told)
     if not report.sqlite:
         click.echo("index.sqlite was left out: training in sequence does not need it, joins and random access do")
     elif not sqlite:

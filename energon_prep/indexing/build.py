@@ -20,7 +20,7 @@ from energon_prep.indexing import dataset_yaml
 from energon_prep.indexing.configs import write_configs
 from energon_prep.indexing.confirm import confirm_tars
 from energon_prep.indexing.energon import UnknownEnergonError, read_energon
-from energon_prep.indexing.foreign import prepare_foreign, stop_at
+from energon_prep.indexing.foreign import Tell, prepare_foreign, stop_at
 from energon_prep.indexing.meta import META_DIR, SQLITE, read_shard_counts
 from energon_prep.indexing.recorded import Progress, write_recorded
 from energon_prep.indexing.split import assign, parse_split
@@ -60,13 +60,15 @@ def index(
     force: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> IndexReport:
     """Make ``dest`` a dataset that Energon loads as CrudeWebdataset, whoever wrote its tars.
 
     A current index is left as it is, only split.yaml and dataset.yaml are refreshed; ``force`` prepares again and
     overwrites a dataset.yaml that was edited. ``split``: the shares of train, val and test. ``sqlite``: with the table
     for random access, which sequential training does not need. ``subflavors``: by default those of the target, for a
-    dataset of ours. ``timeout``: seconds for Energon's own preparation, which tars of others need.
+    dataset of ours. ``timeout``: seconds for Energon's own preparation, which tars of others need. ``tell`` gets what
+    is odd about those before anything is written; it is among the report's warnings too.
     Raises PrepError; then no half-made index carries a final name.
     """
     ratio = parse_split(split)
@@ -87,6 +89,7 @@ def index(
             workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS, len(listing.tars)),
             timeout=timeout,
             progress=progress,
+            tell=tell,
         )
         with LocalStorage(root / META_DIR).locked():
             prepared, more = _prepare(root, listing.tars, entries, options)
@@ -111,6 +114,7 @@ class _Options:
     workers: int
     timeout: float | None
     progress: Progress | None
+    tell: Tell | None
 
 
 def _prepare(
@@ -141,6 +145,7 @@ def _prepare(
         force=options.force,
         workers=options.workers,
         timeout=options.timeout,
+        tell=options.tell,
     )
     return prepared, [*warnings, *more]
 

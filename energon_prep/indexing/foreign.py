@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from energon_prep.errors import PrepError
@@ -12,6 +12,8 @@ from energon_prep.indexing.scan import Oddities, merge_oddities, scan_tars
 from energon_prep.indexing.staged import prepare_staged, retire
 
 logger = logging.getLogger(__name__)
+
+Tell = Callable[[str], None]  #: called with a warning as soon as it is known
 
 _MOST_NAMED = 20  #: problems in one message
 
@@ -25,11 +27,13 @@ def prepare_foreign(
     force: bool,
     workers: int,
     timeout: float | None,
+    tell: Tell | None,
 ) -> tuple[bool, list[str]]:
     """Have Energon prepare the tars unless the index is current; return whether it was done, and warnings.
 
-    ``vouched``: the samples of each tar, where they are known; else the headers are looked at first. An index that was
-    stale does not survive a failure. Raises PrepError.
+    ``vouched``: the samples of each tar, where they are known; else the headers are looked at first, and what is odd
+    about them goes to ``tell`` before anything is written. An index that was stale does not survive a failure. Raises
+    PrepError.
     """
     stale = why_stale(root, tars, vouched, sqlite=sqlite)
     if not force and stale is None:
@@ -38,13 +42,17 @@ def prepare_foreign(
     oddities: Oddities = {}
     try:
         expected = vouched if vouched is not None else _scan(root, tars, workers, oddities)
+        warnings = [f"{count} x {what}, first {where}" for what, (count, where) in oddities.items()]
+        if tell is not None:
+            for warning in warnings:
+                tell(warning)
         counts = {tar: expected[tar] for tar in tars}
         prepare_staged(root, counts, workers=workers, timeout=timeout, sqlite=sqlite)
     except PrepError:
         if stale is not None:
             retire(root)
         raise
-    return True, [f"{count} x {what}, first {where}" for what, (count, where) in oddities.items()]
+    return True, warnings
 
 
 def stop_at(root: Path, problems: Iterable[str]) -> None:

@@ -190,10 +190,12 @@ def test_a_failed_preparation_takes_a_stale_index_with_it_and_the_next_run_is_cl
         index(foreign)
     assert meta_files(foreign) == {"dataset.yaml"}
     (foreign / "twice.tar").unlink()
-    report = index(foreign)
+    told: list[tuple[str, bool]] = []
+    report = index(foreign, tell=lambda warning: told.append((warning, (foreign / "odd.tar.idx").exists())))
     assert report.prepared
     assert report.samples == len(tables(foreign)["samples"]) == 18
     compressed, *oddities = report.warnings
+    assert told == [(oddity, False) for oddity in oddities]
     assert "old.tgz" in compressed
     assert sorted(oddity[:20] for oddity in oddities) == ["1 x names without ex", "2 x names with a dot"]
     assert index(foreign).warnings == (compressed,)
