@@ -10,6 +10,7 @@ from typing import Any
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.sources.tables import Row
 
+_MOST_ROWS_A_BYTE = 100  #: however well rows are compressed, each names other media
 _BATCH_ROWS = 16  # rows decoded together: they may hold media of megabytes each
 
 
@@ -31,6 +32,9 @@ class Parquet:
     def starts(self) -> Iterator[int]:
         with _open(self.path) as file:
             num_rows = file.metadata.num_rows
+        size = self.path.stat().st_size
+        if num_rows > _MOST_ROWS_A_BYTE * size:  # the number is no more than a claim
+            raise PrepError(f"the Parquet file {self.path} claims {num_rows} rows in {size} bytes: write it again")
         yield from range(num_rows)
 
     def rows(self, start: int, count: int) -> Iterator[tuple[int, Row]]:

@@ -137,3 +137,17 @@ def test_a_column_name_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(data.replace(b"imagename", b"image\xa2ame"))
     with pytest.raises(PrepError, match="cannot read the"):
         Parquet(path=tmp_path / "a.parquet").columns()
+
+
+def test_a_made_up_number_of_rows_is_an_error(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"image": ["a"] * 1000, "text": ["b"] * 1000}), path)
+    data = path.read_bytes()
+    size = int.from_bytes(data[-8:-4], "little")
+    footer = data[-8 - size : -8].replace(b"\xd0\x0f", b"\xfe\xff\xff\xff\xff\xff\xff\xff\x0f", 1)  # 1000 as a varint
+    path.write_bytes(data[: -8 - size] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(PrepError, match="claims 576460752303423487 rows"):
+        next(Parquet(path=path).starts())
