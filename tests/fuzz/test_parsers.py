@@ -101,7 +101,7 @@ def test_every_seed_ends_well(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_mutated_bytes_end_well(name: str, folder: Path) -> None:
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
     @given(mutations(name))
     def run(data: bytes) -> None:
         feed(name, data, folder)
