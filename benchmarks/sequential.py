@@ -1,4 +1,4 @@
-"""What the published preparation scripts do: one sample at a time, decoded whole, captions padded, tars by webdataset."""
+"""What the published scripts do: one sample at a time, decoded whole, captions padded, tars by webdataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured on: photo-like images of mixed sizes with captions, and short clips; made once, the same each time."""
+"""What is measured on: photo-like images of mixed sizes and short clips, with captions; the same each time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,63 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-_WORDS = ["a", "the", "of", "in", "on", "with", "under", "over", "small", "large", "red", "green", "blue", "golden", "old", "wooden", "stone", "river", "mountain", "forest", "street", "market", "child", "dog", "cat", "bird", "horse", "boat", "bridge", "tower", "window", "lamp", "evening", "morning", "light", "rain", "snow", "cloud", "sky", "shadow", "running", "standing", "sitting", "holding", "looking", "beside", "behind", "between", "photograph", "painting", "detailed", "wide", "close", "bright", "dark"]
+_WORDS = [
+    "a",
+    "the",
+    "of",
+    "in",
+    "on",
+    "with",
+    "under",
+    "over",
+    "small",
+    "large",
+    "red",
+    "green",
+    "blue",
+    "golden",
+    "old",
+    "wooden",
+    "stone",
+    "river",
+    "mountain",
+    "forest",
+    "street",
+    "market",
+    "child",
+    "dog",
+    "cat",
+    "bird",
+    "horse",
+    "boat",
+    "bridge",
+    "tower",
+    "window",
+    "lamp",
+    "evening",
+    "morning",
+    "light",
+    "rain",
+    "snow",
+    "cloud",
+    "sky",
+    "shadow",
+    "running",
+    "standing",
+    "sitting",
+    "holding",
+    "looking",
+    "beside",
+    "behind",
+    "between",
+    "photograph",
+    "painting",
+    "detailed",
+    "wide",
+    "close",
+    "bright",
+    "dark",
+]
 
 
 def make_images(root: Path, *, num: int, seed: int = 0, smallest: int = 640, largest: int = 1920) -> None:
