@@ -3,16 +3,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := energon_prep cookers task_encoders
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check faults fuzz format clean
+.PHONY: demo test check bench faults fuzz format clean
 
 demo: $(INSTALLED)
 	$(BIN)/energon-prep demo demo-data
 
 test: check
 	$(BIN)/python -m pytest -n auto
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.throughput
 
 # Kills, full disks, broken reads: hundreds of times (docs/resilience.md); a few of each are in `make test`.
 faults: $(INSTALLED)
