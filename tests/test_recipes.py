@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_the_trainer_reads_what_the_recipe_stores(name: str, raws: dict[bool, Pa
         assert f"| `{part}` | {shape} | {dtype} |" in section, (
             f"docs/trainers.md is not current: {part} {shape} {dtype}"
         )
+
+
+@pytest.mark.parametrize("name", ["primus-flux", "mlperf-flux"])
+def test_the_example_reads_preencoded_flux(name: str, raws: dict[bool, Path], tmp_path: Path) -> None:
+    stored.encode_tiny(name, raws[False], tmp_path)
+    energon_prep.index(tmp_path)
+    script = Path(__file__).parent.parent / "examples" / "read_preencoded_flux.py"
+    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "latents [2, 16, 1, 8, 8]" in done.stdout
+    assert "pooled  [2, 768]" in done.stdout
 
 
 def test_a_clip_and_images_train_in_one_loop(raws: dict[bool, Path], tmp_path: Path) -> None:
