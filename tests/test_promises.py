@@ -83,6 +83,17 @@ def test_another_recipe_or_source_is_refused(raw: Path, tmp_path: Path) -> None:
     prep("encode", raw, dest, *SMALL, "--limit", 10, "--set", "text.max_tokens=9", "--overwrite")
 
 
+def test_overwrite_removes_nothing_before_it_can_begin_anew(raw: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "dst"
+    prep("encode", raw, dest, *SMALL, "--limit", 10)
+    before = tar_digests(dest)
+    again = ("encode", raw, dest, *SMALL, "--limit", 10, "--overwrite")
+    for wrong in (("--weights", "nowhere"), ("--device", "cuda:7"), ("--recipe", "ditt")):
+        prep(*again, *wrong, code=1)
+        assert tar_digests(dest) == before
+    assert "10 samples were finished by earlier runs" in prep("encode", raw, dest, *SMALL, "--limit", 10).stdout
+
+
 def test_a_source_that_changed_is_refused(raw: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()

@@ -89,12 +89,7 @@ def encode(
     )
     storage = LocalStorage(Path(dest))
     with storage.locked(), ExitStack() as stack:
-        if overwrite:
-            clear(storage)
-        old = read_run(storage)
-        _refuse_other_start(storage, old, opened, resolved, limit)
-        tally = Tally(limit=reject_limit)
-        plan = _plan(opened, storage, resolved, limit, tally, stack)
+        old = None if overwrite else read_run(storage)
         job = Job(
             recipe=resolved,
             source=opened.describe(),
@@ -103,6 +98,13 @@ def encode(
             torch_threads=_torch_threads(torch_threads, old),
             workers=workers or num_cpus(),
         )
+        encoders = None
+        if overwrite:
+            encoders = load_encoders(job)  # first: models that do not load must not cost the dataset that is there
+            clear(storage)
+        _refuse_other_start(storage, old, opened, resolved, limit)
+        tally = Tally(limit=reject_limit)
+        plan = _plan(opened, storage, resolved, limit, tally, stack)
         done = finished(storage) if old is not None else {}
         for entry in done.values():
             tally.add_finished(entry)
@@ -113,7 +115,7 @@ def encode(
                 write_run(storage, {**old, "totals": report.to_dict()})
             tally.finish()
             return report
-        encoders = load_encoders(job)
+        encoders = encoders or load_encoders(job)
         run = _describe(job, encoders, target, limit)
         _begin(run, old, storage, encoders)
         started = time.monotonic()
