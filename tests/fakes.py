@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,10 @@ class MeanVisual:
     def __init__(self) -> None:
         self.batches: list[tuple[int, ...]] = []
 
+    def launch(self, pixels: torch.Tensor, seeds: Sequence[int]) -> Callable[[], torch.Tensor]:
+        latents = self.encode(pixels, seeds)
+        return lambda: latents
+
     def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         b, t, h, w, _ = pixels.shape
         self.batches.append(tuple(pixels.shape))
@@ -51,6 +55,10 @@ class HashText:
     def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
         self.captions += captions
         return [[int(hashlib.sha256(w.encode()).hexdigest()[:6], 16) % 1000 for w in c.split()] + [1] for c in captions]
+
+    def launch(self, token_ids: Sequence[Sequence[int]]) -> Callable[[], list[TextEmbedding]]:
+        embeddings = self.encode(token_ids)
+        return lambda: embeddings
 
     def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
         return [self._embed(ids) for ids in token_ids]

@@ -1,8 +1,12 @@
-"""Station 3, encoders: what every visual and text encoder can do."""
+"""Station 3, encoders: what every visual and text encoder can do.
+
+``launch`` queues a batch on the encoder's device and returns what waits for its result, so that a CUDA device works on
+one batch while the next is prepared and the last is stored; on other devices it waits itself. ``encode`` does both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -18,15 +22,22 @@ class VisualEncoder(Protocol):
     channels: int  #: of the latent
     images_only: bool  #: takes single frames, no clips
 
-    def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """Encode ``pixels`` [B, T, H, W, 3] uint8 to latents [B, C, T', H', W'] in the recipe's dtype.
+    def launch(self, pixels: torch.Tensor, seeds: Sequence[int]) -> Callable[[], torch.Tensor]:
+        """Begin to encode ``pixels`` [B, T, H, W, 3] uint8 to latents [B, C, T', H', W'] in the recipe's dtype.
 
         Normalised as the recipe says. Of posterior "moments": [B, 2 C, T', H', W'], means and log-variances, of which
         a draw is mean + exp(logvar / 2) * noise; normalising scales both, so that a draw is a normalised latent.
 
+        Both are on the CPU, and the latents may lie in pinned memory: copy out of it what is to stay. Pixels that
+        are pinned are not copied aside: do not write to them before the latents are there.
+
         ``seeds``: one per sample, for posteriors that are drawn from, so that a sample's draw does not depend
         on its batch.
         """
+        ...
+
+    def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        """What ``launch`` begins, awaited."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -43,8 +54,12 @@ class TextEncoder(Protocol):
         """Token ids of each caption, special tokens included, not yet cut."""
         ...
 
+    def launch(self, token_ids: Sequence[Sequence[int]]) -> Callable[[], list[TextEmbedding]]:
+        """Begin to embed one batch; each result is an own tensor (no view of the batch) on the CPU, not pinned."""
+        ...
+
     def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
-        """Embed one batch; each result is an own tensor (no view of the batch)."""
+        """What ``launch`` begins, awaited."""
         ...
 
     def describe(self) -> dict[str, Any]: ...

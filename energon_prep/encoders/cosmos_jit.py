@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from energon_prep.encoders.transfer import to_host
 from energon_prep.encoders.visual import check_size, to_model_range
 from energon_prep.errors import PrepError
 
@@ -31,8 +32,8 @@ class CosmosJitEncoder:
         self.spatial_factor = _PROBE_SIDE // rows
         self.temporal_factor = (_PROBE_FRAMES - 1) // (frames - 1) if frames > 1 else 1
 
-    def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """Encode ``pixels`` [B, T, H, W, 3] uint8 to [B, C, 1 + (T - 1) / f, H / s, W / s], on the encoder's device.
+    def launch(self, pixels: torch.Tensor, seeds: Sequence[int]) -> Callable[[], torch.Tensor]:
+        """Begin to encode ``pixels`` [B, T, H, W, 3] uint8 to [B, C, 1 + (T - 1) / f, H / s, W / s].
 
         ``seeds`` are not used: the published tokenizers are plain autoencoders. Raises ValueError for a size or a
         number of frames that the tokenizer does not divide.
@@ -44,7 +45,11 @@ class CosmosJitEncoder:
             images_only=self.images_only,
         )
         latent = self._run(to_model_range(pixels, device=self._device, dtype=self._dtype), self._takes_clips)
-        return latent.to(self._dtype).clone()
+        return to_host(latent.to(self._dtype).clone())
+
+    def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        """What ``launch`` begins, awaited."""
+        return self.launch(pixels, seeds)()
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 
 from energon_prep.encoders.text_families import TextFamily
 from energon_prep.encoders.text_tokens import CaptionTokenizer
+from energon_prep.encoders.transfer import to_device, to_host
 from energon_prep.errors import PrepError
 from energon_prep.samples import TextEmbedding
 
@@ -51,6 +52,10 @@ class TransformersTextEncoder:
         self._about = about
         self._keep_padding = keep_padding
         self._attention_mask = attention_mask
+        # Of a causal model, padding could only change outputs at padding. Without a mask its attention is faster, and
+        # nothing has to look at the mask's values, for which a CUDA device would have to finish the batches before.
+        stores_padding = keep_padding and not zero_padding
+        self._needs_mask = attention_mask and (stores_padding or not family.causal)
         self._zero_padding = zero_padding
         self._hidden_layer = hidden_layer
         self._output = output
@@ -59,26 +64,37 @@ class TransformersTextEncoder:
         """Token ids of each caption, special tokens included, not yet cut; "" gives what every caption has."""
         return self._captions.tokenize(captions)
 
-    def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
-        """Embed one batch. Results are in the recipe's dtype, on the CPU, each a tensor of its own."""
+    def launch(self, token_ids: Sequence[Sequence[int]]) -> Callable[[], list[TextEmbedding]]:
+        """Begin to embed one batch. Results are in the recipe's dtype, on the CPU, each a tensor of its own."""
         kept = [self._captions.cut(ids) for ids in token_ids]
+        truncated = [len(ids) > len(rest) for ids, rest in zip(token_ids, kept, strict=True)]
         lengths = torch.tensor([len(ids) for ids in kept])
         attends_padding = not (self._attention_mask or self._family.causal)
         width = self._captions.width if self._keep_padding or attends_padding else int(lengths.max())
         batch = torch.tensor([[*ids, *[self._captions.pad_id] * (width - len(ids))] for ids in kept])
         mask = torch.arange(width) < lengths[:, None]  # [B, width]
-        hidden, pooled = self._forward(batch, mask.long() if self._attention_mask else None)
-        if hidden is not None and self._zero_padding:
-            hidden = hidden.masked_fill(~mask[:, :, None], 0)
-        return [
-            TextEmbedding(
-                hidden=None if hidden is None else self._stored(hidden[i], len(ids)),
-                pooled=None if pooled is None else pooled[i].clone(),
-                num_tokens=self._captions.num_stored(len(ids)),
-                truncated=len(token_ids[i]) > len(ids),
-            )
-            for i, ids in enumerate(kept)
-        ]
+        outputs = self._forward(batch, mask.long() if self._needs_mask else None)
+        copies = [None if output is None else to_host(output) for output in outputs]
+
+        def wait() -> list[TextEmbedding]:
+            hidden, pooled = (None if copy is None else copy() for copy in copies)
+            if hidden is not None and self._zero_padding:
+                hidden = hidden.masked_fill(~mask[:, :, None], 0)
+            return [
+                TextEmbedding(
+                    hidden=None if hidden is None else self._stored(hidden[i], len(ids)),
+                    pooled=None if pooled is None else pooled[i].clone(),
+                    num_tokens=self._captions.num_stored(len(ids)),
+                    truncated=truncated[i],
+                )
+                for i, ids in enumerate(kept)
+            ]
+
+        return wait
+
+    def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
+        """What ``launch`` begins, awaited."""
+        return self.launch(token_ids)()
 
     def describe(self) -> dict[str, Any]:
         """Checkpoint, class, width and how captions are cleaned, cut and padded: JSON-able, for run.json."""
@@ -102,23 +118,23 @@ class TransformersTextEncoder:
     def _forward(
         self, batch: torch.Tensor, mask: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Token ids [B, S] -> hidden states [B, S, D] and, from CLIP, the pooled [B, D'], on the CPU."""
+        """Token ids [B, S] -> hidden states [B, S, D] and, from CLIP, the pooled [B, D'], on the encoder's device."""
         options: dict[str, Any] = {"use_cache": False} if self._family.decoder else {}
         inner = self._hidden_layer != -1
         with torch.inference_mode():
             output = self._model(
-                input_ids=batch.to(self._device),
-                attention_mask=None if mask is None else mask.to(self._device),
+                input_ids=to_device(batch, self._device),
+                attention_mask=None if mask is None else to_device(mask, self._device),
                 output_hidden_states=inner,
                 **options,
             )
         hidden, pooled = None, None
         if self._output != "pooled":
             states = output.hidden_states[self._hidden_layer] if inner else output.last_hidden_state
-            hidden = states.to("cpu", self._dtype)
+            hidden = states.to(self._dtype)
         if self._output != "hidden":
             pooled = output["text_embeds"] if "text_embeds" in output else output.get("pooler_output")
-            pooled = None if pooled is None else pooled.to("cpu", self._dtype)
+            pooled = None if pooled is None else pooled.to(self._dtype)
         return hidden, pooled
 
 

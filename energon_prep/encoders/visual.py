@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 
+from energon_prep.encoders.transfer import to_device, to_host
 from energon_prep.encoders.visual_classes import VisualClass
 from energon_prep.encoders.visual_normalize import patchify, read_normalization
 from energon_prep.errors import PrepError
@@ -23,7 +24,7 @@ def to_model_range(
     pixels: torch.Tensor, *, device: torch.device, dtype: torch.dtype, channels_last: bool = False
 ) -> torch.Tensor:
     """Pixels [B, T, H, W, 3] uint8 -> [B, 3, T, H, W] in [-1, 1] on ``device``; 127.5 becomes 0."""
-    moved = pixels.to(device, non_blocking=True).permute(0, 4, 1, 2, 3)
+    moved = to_device(pixels, device).permute(0, 4, 1, 2, 3)
     memory_format = torch.preserve_format if channels_last else torch.contiguous_format
     return moved.to(torch.float32, memory_format=memory_format).div_(127.5).sub_(1.0).to(dtype)
 
@@ -80,14 +81,14 @@ class DiffusersEncoder:
         self._device = device
         self._posterior = posterior
         self._normalize = normalize
-        self._normalization = read_normalization(model, kind.statistics)
+        self._normalization = read_normalization(model, kind.statistics).to(device)
         self._tiling = tiling
         self._tile_pixels = tile_pixels
         self._channels_last = channels_last
         self._about = about
 
-    def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """Encode ``pixels`` [B, T, H, W, 3] uint8 to [B, C, 1 + (T - 1) / f, H / s, W / s], on the encoder's device.
+    def launch(self, pixels: torch.Tensor, seeds: Sequence[int]) -> Callable[[], torch.Tensor]:
+        """Begin to encode ``pixels`` [B, T, H, W, 3] uint8 to [B, C, 1 + (T - 1) / f, H / s, W / s].
 
         Of posterior "moments", [B, 2 C, ...]: the means and then the log-variances, of what a normalised draw is.
         Raises ValueError for a size or a number of frames that the factors s and f do not divide, PrepError for
@@ -103,7 +104,11 @@ class DiffusersEncoder:
         self._set_tiling(pixels.shape)
         with torch.inference_mode():
             latents = self._latents(pixels, seeds)
-        return latents.to(self._dtype).clone()  # outside inference mode: an ordinary tensor
+        return to_host(latents.to(self._dtype).clone())  # outside inference mode: an ordinary tensor
+
+    def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        """What ``launch`` begins, awaited."""
+        return self.launch(pixels, seeds)()
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -125,7 +130,7 @@ class DiffusersEncoder:
     def _latents(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         mean, logvar = self._moments(pixels)
         if self._posterior == "sample" and logvar is not None:
-            noise = draw_noise(mean.shape[1:], seeds).to(self._device)
+            noise = to_device(draw_noise(mean.shape[1:], seeds), self._device)
             mean = mean + (0.5 * logvar).exp() * noise
         mean = patchify(mean, self._patch)
         if self._normalize:

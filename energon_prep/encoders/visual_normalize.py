@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ _LISTED = 64  #: statistics of more values than this are described by a hash
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """latent = (z - offset) * factor, in float32."""
+    """latent = (z - offset) * factor, in float32, on the latents' device."""
 
     offset: torch.Tensor  #: [C or 1, T or 1, 1, 1] float32, per channel and, for Cosmos, per latent frame
     factor: torch.Tensor  #: of the same shape
@@ -26,6 +27,9 @@ class Normalization:
         frames = self.offset.shape[1]
         return None if frames == 1 else frames
 
+    def to(self, device: torch.device) -> Normalization:
+        return dataclasses.replace(self, offset=self.offset.to(device), factor=self.factor.to(device))
+
     def apply(self, z: torch.Tensor) -> torch.Tensor:
         """Normalise ``z`` [B, C, T, H, W] float32."""
         return (z - self._at(self.offset, z)) * self._at(self.factor, z)
@@ -35,7 +39,7 @@ class Normalization:
         return logvar + 2 * self._at(self.factor, logvar).log()
 
     def _at(self, values: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        return values[:, : z.shape[2]].to(z.device)
+        return values[:, : z.shape[2]]
 
 
 def read_normalization(model: Any, statistics: Literal["config", "buffers", "batch-norm"]) -> Normalization:

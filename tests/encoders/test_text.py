@@ -64,6 +64,15 @@ def test_the_same_holds_in_bf16_but_for_rounding(family: str) -> None:
         torch.testing.assert_close(together.hidden, alone.hidden, rtol=0.1, atol=0.1)
 
 
+def test_batches_can_be_under_way_at_once(encoder: TextEncoder) -> None:
+    ids = encoder.tokenize(CAPTIONS)
+    pending = [encoder.launch(part) for part in (ids[:2], ids[2:])]
+    second, first = [wait() for wait in reversed(pending)]
+    for awaited, expected in zip([*first, *second], [*encoder.encode(ids[:2]), *encoder.encode(ids[2:])], strict=True):
+        assert torch.equal(awaited.tokens, expected.tokens)
+        assert (awaited.num_tokens, awaited.truncated) == (expected.num_tokens, expected.truncated)
+
+
 def test_long_captions_are_cut_before_the_end_token(encoder: TextEncoder) -> None:
     ids = encoder.tokenize(CAPTIONS)
     short, empty, _, long = encoder.encode(ids)

@@ -94,6 +94,16 @@ def test_a_sample_is_the_same_in_a_batch_and_alone_and_after_others(alias: str) 
     torch.testing.assert_close(batch, alone, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("alias", ["flux1", "wan2.1", "cosmos-cv4x8x8"])
+def test_batches_can_be_under_way_at_once(alias: str) -> None:
+    encoder = load(alias)
+    images, clips = (pixels_of(encoder, frames) for frames in (1, 1 if encoder.images_only else 2))
+    pending = [encoder.launch(images, SEEDS), encoder.launch(clips[:1], SEEDS[:1])]
+    second, first = [wait() for wait in reversed(pending)]
+    assert torch.equal(first, encoder.encode(images, SEEDS))
+    assert torch.equal(second, encoder.encode(clips[:1], SEEDS[:1]))
+
+
 @pytest.mark.parametrize("alias", GAUSSIAN_ALIASES)
 def test_a_draw_of_the_moments_is_the_normalised_sample(alias: str) -> None:
     moments, sampling = load(alias, posterior="moments"), load(alias, posterior="sample")
