@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+
+from energon_prep.targets.torch_file import TorchFiles
 
 
 def serialize(parts: Mapping[str, Any]) -> dict[str, bytes]:
@@ -21,16 +22,14 @@ def dumps_pth(tensor: torch.Tensor) -> bytes:
     tensor = tensor.detach().cpu().contiguous()
     if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
         tensor = tensor.clone()
-    buffer = io.BytesIO()
-    torch.save(tensor, buffer)
-    return buffer.getvalue()
+    return _FILES.dump(tensor)
 
 
 def dumps_pickle(value: Any) -> bytes:
     """What ``pickle.loads`` reads. ``pickle.dumps`` of a tensor differs from call to call, this does not."""
-    buffer = io.BytesIO()
-    _StablePickler(buffer, protocol=4).dump(value)
-    return buffer.getvalue()
+    pieces = _Pieces()
+    _StablePickler(pieces, protocol=4).dump(value)
+    return b"".join(pieces.written)
 
 
 def dumps_json(value: Any) -> bytes:
@@ -38,6 +37,7 @@ def dumps_json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode("ascii")
 
 
+_FILES = TorchFiles()
 _DUMPERS = {"pth": dumps_pth, "pickle": dumps_pickle, "json": dumps_json}
 
 
@@ -45,6 +45,16 @@ def _dump(name: str, value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
     return _DUMPERS[name.rpartition(".")[2]](value)
+
+
+class _Pieces:
+    """A file of what is written to it: a pickler hands large bytes over as they are, to be copied once at the end."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
 
 
 class _StablePickler(pickle.Pickler):
