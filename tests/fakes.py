@@ -40,6 +40,9 @@ class MeanVisual:
         place = torch.arange(b).reshape(b, 1, 1, 1)
         return (gray + place)[:, None].expand(b, 16, t, h // 8, w // 8).bfloat16()
 
+    def move_to(self, device: torch.device | str) -> None:
+        pass
+
     def describe(self) -> dict[str, Any]:
         return {"class": "MeanVisual"}
 
@@ -62,6 +65,9 @@ class HashText:
 
     def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
         return [self._embed(ids) for ids in token_ids]
+
+    def move_to(self, device: torch.device | str) -> None:
+        pass
 
     def describe(self) -> dict[str, Any]:
         return {"class": "HashText", "name": self.name}

@@ -40,6 +40,14 @@ class VisualEncoder(Protocol):
         """What ``launch`` begins, awaited."""
         ...
 
+    def move_to(self, device: torch.device | str) -> None:
+        """Move all it holds to ``device``, where it works from now on. Raises PrepError if it does not fit there.
+
+        Its layout and dtype stay those of the device it was loaded on: meant for one that waits elsewhere while
+        others work. No batch may be under way. The device it leaves keeps the memory cached.
+        """
+        ...
+
     def describe(self) -> dict[str, Any]:
         """Id, revision, config hash, dtype, posterior, shift and scale: JSON-able, for run.json."""
         ...
@@ -60,6 +68,10 @@ class TextEncoder(Protocol):
 
     def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
         """What ``launch`` begins, awaited."""
+        ...
+
+    def move_to(self, device: torch.device | str) -> None:
+        """As ``VisualEncoder.move_to``."""
         ...
 
     def describe(self) -> dict[str, Any]: ...

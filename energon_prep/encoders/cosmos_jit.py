@@ -21,8 +21,16 @@ class CosmosJitEncoder:
     as clips of one frame; image tokenizers (CI) take [B, 3, H, W] and nothing else.
     """
 
-    def __init__(self, *, module: Any, dtype: torch.dtype, device: torch.device, about: dict[str, Any]) -> None:
-        self._module = module
+    def __init__(
+        self,
+        *,
+        load: Callable[[torch.device], Any],  # reads the module onto a device
+        dtype: torch.dtype,
+        device: torch.device,
+        about: dict[str, Any],
+    ) -> None:
+        self._load = load
+        self._module = load(device)
         self._dtype = dtype
         self._device = device
         self._about = about
@@ -50,6 +58,11 @@ class CosmosJitEncoder:
     def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """What ``launch`` begins, awaited."""
         return self.launch(pixels, seeds)()
+
+    def move_to(self, device: torch.device | str) -> None:
+        self._device = torch.device(device)
+        self._module = None  # not two of them at once
+        self._module = self._load(self._device)
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from energon_prep.encoders.pretrained import on_device
 from energon_prep.encoders.text_families import TextFamily
 from energon_prep.encoders.text_tokens import CaptionTokenizer
 from energon_prep.encoders.transfer import to_device, to_host
@@ -52,8 +53,8 @@ class TransformersTextEncoder:
         self._about = about
         self._keep_padding = keep_padding
         self._attention_mask = attention_mask
-        # Of a causal model, padding could only change outputs at padding. Without a mask its attention is faster, and
-        # nothing has to look at the mask's values, for which a CUDA device would have to finish the batches before.
+        # Of a causal model, padding could only change outputs at padding. Attention is faster without a mask, and
+        # transformers looks at a mask's values, for which it waits until a CUDA device has done all that is queued.
         stores_padding = keep_padding and not zero_padding
         self._needs_mask = attention_mask and (stores_padding or not family.causal)
         self._zero_padding = zero_padding
@@ -95,6 +96,10 @@ class TransformersTextEncoder:
     def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
         """What ``launch`` begins, awaited."""
         return self.launch(token_ids)()
+
+    def move_to(self, device: torch.device | str) -> None:
+        self._device = torch.device(device)
+        self._model = on_device(self._model, self._device)
 
     def describe(self) -> dict[str, Any]:
         """Checkpoint, class, width and how captions are cleaned, cut and padded: JSON-able, for run.json."""

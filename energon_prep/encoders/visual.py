@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from energon_prep.encoders.pretrained import on_device
 from energon_prep.encoders.transfer import to_device, to_host
 from energon_prep.encoders.visual_classes import VisualClass
 from energon_prep.encoders.visual_normalize import patchify, read_normalization
@@ -109,6 +110,11 @@ class DiffusersEncoder:
     def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """What ``launch`` begins, awaited."""
         return self.launch(pixels, seeds)()
+
+    def move_to(self, device: torch.device | str) -> None:
+        self._device = torch.device(device)
+        self._model = on_device(self._model, self._device)
+        self._normalization = self._normalization.to(self._device)
 
     def describe(self) -> dict[str, Any]:
         return {

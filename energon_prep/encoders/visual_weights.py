@@ -57,12 +57,15 @@ def load_visual_encoder(spec: Visual, checkpoint: Checkpoint, device: torch.devi
 def _load_jit(spec: Visual, checkpoint: Checkpoint, device: torch.device) -> VisualEncoder:
     _check_options(spec, "the Cosmos tokenizer", gaussian=False, tiles=False)
     assert checkpoint.jit is not None
-    dtype = TORCH_DTYPES[spec.dtype]
-    with loading(checkpoint.source):
-        # Straight to the device: traced modules may name theirs.
-        module: Any = torch.jit.load(str(checkpoint.jit.path), map_location=device)  # type: ignore[no-untyped-call]
-        module = module.eval().to(dtype=dtype)
-        return CosmosJitEncoder(module=module, dtype=dtype, device=device, about=checkpoint.describe())
+    path, dtype = checkpoint.jit.path, TORCH_DTYPES[spec.dtype]
+
+    def load(device: torch.device) -> Any:
+        with loading(checkpoint.source):
+            # Straight to the device: a traced module's constants cannot be moved.
+            module: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+            return module.eval().to(dtype=dtype)
+
+    return CosmosJitEncoder(load=load, dtype=dtype, device=device, about=checkpoint.describe())
 
 
 def _check_options(spec: Visual, name: str, *, gaussian: bool, tiles: bool) -> None:
