@@ -1,36 +1,70 @@
 """The engine's middle stretch: a window of decoded samples -> batches -> latents and embeddings.
 
-Batches are made of the samples' order and sizes alone, so a shard's bytes are the same however it is worked on.
+Batches are made of the samples' order and sizes alone, so a shard's bytes are the same however it is worked on. One
+batch is prepared while the device works on the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from energon_prep.encoders.base import TextEncoder
+from energon_prep.engine.batch_sizes import pads_to_full
 from energon_prep.engine.batching import by_length, by_shape
 from energon_prep.engine.reading import Clips
 from energon_prep.engine.stations import Stations
 from energon_prep.recipes.model import Text
 from energon_prep.samples import DecodedSample, EncodedSample, Reject, SampleInfo, TextEmbedding
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+_View = tuple[SampleInfo, str, "np.ndarray[Any, np.dtype[np.uint8]]"]  #: one of a sample's resolutions
+_Latents = dict[tuple[int, int | None, str], torch.Tensor]  #: by serial, clip and resolution
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentWindow:
+    """A window of samples whose latents are there, and whose captions are still to be encoded."""
+
+    order: list[list[SampleInfo] | Reject]
+    latents: _Latents
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(latent.nbytes for latent in self.latents.values())
+
 
 def encode_window(outcomes: Iterable[Clips | Reject], stations: Stations) -> Iterator[list[EncodedSample] | Reject]:
     """Encode a window of samples; latents first, while decoding goes on, then the captions of those that made it."""
+    return add_texts(encode_pixels(outcomes, stations), stations)
+
+
+def encode_pixels(outcomes: Iterable[Clips | Reject], stations: Stations) -> LatentWindow:
+    """The first half of ``encode_window``."""
     order: list[list[SampleInfo] | Reject] = []
-    latents = encode_visual(_note_order(outcomes, order), stations)
-    captions = [info.caption for item in order if not isinstance(item, Reject) for info in item]
-    texts = {text.name: encode_captions(captions, text, encoder) for text, encoder in stations.texts}
-    for item in order:
+    samples = _note_order(stations.profile.waited_for("decode", outcomes), order)
+    return LatentWindow(latents=_encode_visual(samples, stations), order=order)
+
+
+def add_texts(window: LatentWindow, stations: Stations) -> Iterator[list[EncodedSample] | Reject]:
+    """The second half of ``encode_window``; takes the latents out of ``window``."""
+    captions = [info.caption for item in window.order if not isinstance(item, Reject) for info in item]
+    with stations.profile.station("text"):
+        texts = {text.name: encode_captions(captions, text, encoder, stations) for text, encoder in stations.texts}
+    for item in window.order:
         if isinstance(item, Reject):
             yield item
             continue
         yield [
             _encoded(
                 info,
-                {name: latents.pop((info.serial, info.clip, name)) for name in info.sizes},
+                {name: window.latents.pop((info.serial, info.clip, name)) for name in info.sizes},
                 {name: by_caption[info.caption] for name, by_caption in texts.items()},
                 stations.visual.channels,
             )
@@ -38,38 +72,65 @@ def encode_window(outcomes: Iterable[Clips | Reject], stations: Stations) -> Ite
         ]
 
 
-def encode_visual(
-    samples: Iterable[DecodedSample], stations: Stations
-) -> dict[tuple[int, int | None, str], torch.Tensor]:
-    """Latents [C, T', H', W'] on the CPU, by serial, clip and resolution."""
-    latents: dict[tuple[int, int | None, str], torch.Tensor] = {}
-    batches = by_shape(
-        ((sample.info, name, pixels) for sample in samples for name, pixels in sample.pixels.items()),
-        shape=lambda view: view[2].shape,
-        capacity=lambda shape: stations.batch_pixels // (shape[0] * shape[1] * shape[2]),
-    )
-    for batch in batches:
-        pixels = torch.stack([torch.from_numpy(view) for _, _, view in batch])  # [B, T, H, W, 3]
-        seeds = [_draw_seed(stations.seed, info) for info, _, _ in batch]
-        encoded = stations.visual.encode(pixels, seeds).cpu()
-        # Cloned: a latent that is a view would keep the whole batch alive, and be written with all of it.
-        for (info, name, _), latent in zip(batch, encoded, strict=True):
-            latents[info.serial, info.clip, name] = latent.clone()
-    return latents
-
-
-def encode_captions(captions: Iterable[str], text: Text, encoder: TextEncoder) -> dict[str, TextEmbedding]:
+def encode_captions(
+    captions: Iterable[str], text: Text, encoder: TextEncoder, stations: Stations
+) -> dict[str, TextEmbedding]:
     """Embeddings by caption: equal captions are encoded once, similar lengths together."""
     unique = list(dict.fromkeys(captions))
     token_ids = encoder.tokenize(unique)
     longest = text.max_tokens + (text.drop_tokens or 0)  # max_tokens counts what is stored, without the template
-    full = text.padding == "max_length" or not text.attention_mask  # the encoder pads such batches to the longest
-    lengths = [longest if full else min(len(ids), longest) for ids in token_ids]
+    lengths = [longest if pads_to_full(text) else min(len(ids), longest) for ids in token_ids]
+
+    def launch(batch: Sequence[int]) -> Callable[[], list[TextEmbedding]]:
+        return stations.halving.launch(text.name, [token_ids[i] for i in batch], encoder.launch)
+
     embeddings: dict[str, TextEmbedding] = {}
-    for batch in by_length(lengths, budget=text.batch_tokens):
-        encoded = encoder.encode([token_ids[i] for i in batch])
+    for batch, encoded in _overlapped(by_length(lengths, budget=stations.sizes.tokens[text.name]), launch):
         embeddings.update(zip((unique[i] for i in batch), encoded, strict=True))
     return embeddings
+
+
+def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> _Latents:
+    """Latents [C, T', H', W'] on the CPU."""
+    batches = by_shape(
+        ((sample.info, name, pixels) for sample in samples for name, pixels in sample.pixels.items()),
+        shape=lambda view: view[2].shape,
+        capacity=lambda shape: stations.sizes.pixels // (shape[0] * shape[1] * shape[2]),
+    )
+
+    def start(views: Sequence[_View]) -> Callable[[], Iterable[torch.Tensor]]:
+        pixels = torch.stack([torch.from_numpy(view) for _, _, view in views])  # [B, T, H, W, 3]
+        return stations.visual.launch(pixels, [_draw_seed(stations.seed, info) for info, _, _ in views])
+
+    def launch(views: Sequence[_View]) -> Callable[[], list[torch.Tensor]]:
+        frames, height, width, _ = views[0][2].shape
+        with stations.profile.station("visual"):
+            wait = stations.halving.launch(f"{frames}x{height}x{width}", views, start)
+
+        def finish() -> list[torch.Tensor]:
+            # Copied out: a latent that is a view would keep the whole batch alive, and be written with all of it.
+            with stations.profile.station("visual"):
+                return [latent.clone() for latent in wait()]
+
+        return finish
+
+    latents: _Latents = {}
+    for views, encoded in _overlapped(batches, launch):
+        for (info, name, _), latent in zip(views, encoded, strict=True):
+            latents[info.serial, info.clip, name] = latent
+    return latents
+
+
+def _overlapped(batches: Iterable[T], launch: Callable[[T], Callable[[], R]]) -> Iterator[tuple[T, R]]:
+    """Each batch and its result, in order; the next is launched before a result is waited for."""
+    before: tuple[T, Callable[[], R]] | None = None
+    for batch in batches:
+        launched = (batch, launch(batch))
+        if before is not None:
+            yield before[0], before[1]()
+        before = launched
+    if before is not None:
+        yield before[0], before[1]()
 
 
 def _encoded(

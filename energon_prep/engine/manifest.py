@@ -9,13 +9,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import energon_prep
+from energon_prep.engine.batch_sizes import BatchSizes
 from energon_prep.errors import PrepError
 from energon_prep.storage import PRIVATE_DIR, Storage, publish_bytes
 
 RUN = f"{PRIVATE_DIR}/run.json"
-SCHEMA = 1  #: of everything on disk; raised with every incompatible change
+SCHEMA = 2  #: of everything on disk; raised with every incompatible change
 
-_SECTIONS = ("recipe", "source", "encoders", "target", "runtime", "versions")  #: of run.json, each a mapping
+_SECTIONS = (
+    "recipe",
+    "source",
+    "encoders",
+    "batch_sizes",
+    "target",
+    "runtime",
+    "versions",
+)  #: of run.json, each a mapping
 _LIBRARIES = ("torch", "transformers", "diffusers", "tokenizers", "numpy", "pillow", "av")
 
 
@@ -42,6 +51,8 @@ def read_run(storage: Storage) -> dict[str, Any] | None:
                 raise TypeError(f"{name} is {type(run[name]).__name__}")
         if schema == SCHEMA and type(run["runtime"]["torch_threads"]) is not int:
             raise TypeError("torch_threads is no number")
+        if schema == SCHEMA:
+            BatchSizes.parse(run["batch_sizes"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(f"{RUN} of the destination is damaged ({error}): start over with --overwrite") from error
     if schema != SCHEMA:

@@ -6,15 +6,33 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 
 from energon_prep.engine.plan import ShardPlan
-from energon_prep.engine.stations import Decode
+from energon_prep.engine.stations import Stations
 from energon_prep.errors import SampleError
 from energon_prep.samples import DecodedSample, Frames, PendingSample, RawSample, Reject, SampleInfo, Size
 from energon_prep.sources.base import Source
 
 #: What became of one raw sample: its clips, of which an image has one.
 Clips = list[DecodedSample]
+
+_AHEAD_BYTES = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """How many samples are decoded in advance: enough for the models to find work after a pause, and no more."""
+
+    least: int  #: so many in any case, to keep the pool busy
+    most: int  #: so many where they take no more than a gigabyte
+
+    def after(self, outcome: Clips | Reject) -> int:
+        """How many, if all are as large as this one."""
+        if isinstance(outcome, Reject):
+            return self.least
+        size = sum(pixels.nbytes for sample in outcome for pixels in sample.pixels.values())
+        return max(self.least, min(self.most, _AHEAD_BYTES // max(1, size)))
 
 
 def number_samples(shard: ShardPlan, source: Source) -> Iterator[tuple[int, PendingSample]]:
@@ -28,15 +46,18 @@ def decode_ahead(
     decode: Callable[[int, PendingSample], Clips | Reject],
     *,
     pool: Executor,
-    ahead: int,
+    ahead: Ahead,
 ) -> Iterator[Clips | Reject]:
-    """Decode in the pool, at most ``ahead`` samples in advance; results come in the samples' own order."""
+    """Decode in the pool, so far ``ahead``; results come in the samples' own order."""
     futures: deque[Future[Clips | Reject]] = deque()
+    most = ahead.least
     try:
         for serial, sample in pending:
             futures.append(pool.submit(decode, serial, sample))
-            if len(futures) > ahead:
-                yield futures.popleft().result()
+            while len(futures) > most:
+                outcome = futures.popleft().result()
+                most = ahead.after(outcome)
+                yield outcome
         while futures:
             yield futures.popleft().result()
     finally:
@@ -44,16 +65,18 @@ def decode_ahead(
             future.cancel()
 
 
-def decode_one(serial: int, sample: PendingSample, *, decode: Decode, carry: Sequence[str]) -> Clips | Reject:
+def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips | Reject:
     """Read and decode one sample, in the pool."""
     try:
-        raw = sample.load()
-        clips = decode(raw)
+        with stations.profile.station("read"):
+            raw = sample.load()
+        with stations.profile.station("decode"):
+            clips = stations.decode(raw)
     except SampleError as error:
         return to_reject(error, serial=serial, key=sample.key, source=sample.source)
     several = len(clips) > 1
     return [
-        _decoded(serial, raw, clip, number if several else None, _carried(raw, carry))
+        _decoded(serial, raw, clip, number if several else None, _carried(raw, stations.carry))
         for number, clip in enumerate(clips)
     ]
 

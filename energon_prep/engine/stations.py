@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
+from energon_prep.engine.batch_sizes import BatchSizes
+from energon_prep.engine.out_of_memory import Halving
+from energon_prep.engine.profile import Profile
+from energon_prep.engine.turns import Turns
 from energon_prep.recipes.model import Text
 from energon_prep.samples import Frames, RawSample
 from energon_prep.sources.base import Source
@@ -25,6 +29,9 @@ class Stations:
     texts: Sequence[tuple[Text, TextEncoder]]  #: each encoder with its section of the recipe
     target: Target
     window: int  #: samples that are batched together and held in memory
-    batch_pixels: int  #: frames * height * width of one visual batch, at most
+    sizes: BatchSizes
     seed: int
     carry: Sequence[str] = ()  #: originals to keep: "media", "caption"
+    turns: Turns = field(default_factory=Turns)
+    halving: Halving = field(default_factory=Halving)
+    profile: Profile = field(default_factory=Profile)

@@ -9,63 +9,111 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
-from energon_prep.engine.encoding import encode_window
+from energon_prep.engine.encoding import LatentWindow, add_texts, encode_pixels
 from energon_prep.engine.memory import give_back
 from energon_prep.engine.plan import ShardPlan
-from energon_prep.engine.reading import decode_ahead, decode_one, number_samples
+from energon_prep.engine.reading import Ahead, Clips, decode_ahead, decode_one, number_samples
 from energon_prep.engine.stations import Stations
-from energon_prep.engine.tally import Tally
+from energon_prep.engine.tally import Counts
+from energon_prep.engine.turns import GROUP_BYTES
 from energon_prep.engine.writing import write_window
+from energon_prep.samples import EncodedSample, Reject
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.shards.writer import ShardWriter
 from energon_prep.storage import Storage
 
-_UNWRITTEN = 2  #: windows encoded and not yet written, at most
+_UNWRITTEN = 1  #: windows encoded and not yet written, at most, while the next is encoded
 
 
 def encode_shards(
-    shards: Iterable[ShardPlan], stations: Stations, *, storage: Storage, pool: Executor, ahead: int, tally: Tally
+    shards: Iterable[ShardPlan], stations: Stations, *, storage: Storage, pool: Executor, ahead: Ahead, counts: Counts
 ) -> Iterator[LedgerEntry]:
-    """Encode shard after shard and publish each. ``ahead``: samples decoded in advance."""
+    """Encode shard after shard and publish each."""
     ours, to_read = itertools.tee(shards)
     pending = itertools.chain.from_iterable(number_samples(shard, stations.source) for shard in to_read)
-    decode = functools.partial(decode_one, decode=stations.decode, carry=stations.carry)
-    outcomes = decode_ahead(pending, decode, pool=pool, ahead=ahead)
-    unfinished: deque[ShardWriter] = deque()
+    outcomes = decode_ahead(pending, functools.partial(decode_one, stations=stations), pool=pool, ahead=ahead)
+    writing = _Writing(stations, storage=storage, counts=counts)
+    started = time.perf_counter()
     try:
-        with ThreadPoolExecutor(1, thread_name_prefix="write") as writing:
-            tasks: deque[Future[LedgerEntry | None]] = deque()
-            for shard in ours:
-                writer = ShardWriter(storage, index=shard.index, num_planned=shard.num_samples)
-                unfinished.append(writer)
-                for size in _windows(shard.num_samples, stations.window):
-                    window = list(encode_window(itertools.islice(outcomes, size), stations))
-                    tasks.append(writing.submit(write_window, window, stations.target, writer, tally))
-                    give_back()
-                    yield from _settle(tasks, unfinished, most=_UNWRITTEN)
-                tasks.append(writing.submit(writer.finish))
-            yield from _settle(tasks, unfinished, most=0)
+        for piece in _take_turns(ours, outcomes, stations):
+            writing.submit(piece, list(add_texts(piece.window, stations)))
+            give_back()
+            yield from writing.published(most_left=_UNWRITTEN)
+        yield from writing.published(most_left=0)
     finally:
-        for writer in unfinished:
+        writing.close()
+        stations.profile.seconds += time.perf_counter() - started
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    """A window on its way."""
+
+    shard: ShardPlan
+    last: bool  #: of its shard
+    window: LatentWindow
+
+
+def _take_turns(
+    shards: Iterable[ShardPlan], outcomes: Iterator[Clips | Reject], stations: Stations
+) -> Iterator[_Piece]:
+    """Windows with their latents, when it is the text encoders' turn: after each one, or after a group of them."""
+    group: list[_Piece] = []
+    for shard in shards:
+        for start in range(0, shard.num_samples, stations.window):
+            stations.turns.begin("visual")
+            end = start + stations.window
+            window = encode_pixels(itertools.islice(outcomes, min(end, shard.num_samples) - start), stations)
+            group.append(_Piece(shard=shard, last=end >= shard.num_samples, window=window))
+            if not stations.turns.taken or sum(piece.window.num_bytes for piece in group) >= GROUP_BYTES:
+                stations.turns.begin("text")
+                yield from group
+                group = []
+    if group:
+        stations.turns.begin("text")
+        yield from group
+
+
+class _Writing:
+    """The thread that serialises and writes, in order."""
+
+    def __init__(self, stations: Stations, *, storage: Storage, counts: Counts) -> None:
+        self._stations = stations
+        self._storage = storage
+        self._counts = counts
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._tasks: deque[Future[LedgerEntry | None]] = deque()
+        self._unfinished: deque[ShardWriter] = deque()  #: the last is the one that takes what is submitted
+        self._begun = False
+
+    def submit(self, piece: _Piece, outcomes: list[list[EncodedSample] | Reject]) -> None:
+        if not self._begun:
+            shard = piece.shard
+            self._unfinished.append(ShardWriter(self._storage, index=shard.index, num_planned=shard.num_samples))
+        writer = self._unfinished[-1]
+        self._tasks.append(self._pool.submit(write_window, outcomes, self._stations, writer, self._counts))
+        if piece.last:
+            halved = dict(self._stations.halving.limits)
+            self._tasks.append(self._pool.submit(writer.finish, halved=halved))
+        self._begun = not piece.last
+
+    def published(self, *, most_left: int) -> Iterator[LedgerEntry]:
+        """Wait until at most so many tasks are left; give out the shards that were published by them."""
+        while len(self._tasks) > most_left:
+            with self._stations.profile.waiting("write"):
+                entry = self._tasks.popleft().result()
+            if entry is not None:
+                self._unfinished.popleft()
+                yield entry
+
+    def close(self) -> None:
+        """Come to rest; what was not published is forgotten."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for writer in self._unfinished:
             writer.discard()
-
-
-def _settle(
-    tasks: deque[Future[LedgerEntry | None]], unfinished: deque[ShardWriter], *, most: int
-) -> Iterator[LedgerEntry]:
-    """Wait until at most so many writing tasks are left; give out the shards that were published."""
-    while len(tasks) > most:
-        entry = tasks.popleft().result()
-        if entry is not None:
-            unfinished.popleft()
-            yield entry
-
-
-def _windows(num_samples: int, size: int) -> Iterator[int]:
-    """Sizes of the windows a shard is encoded in."""
-    for start in range(0, num_samples, size):
-        yield min(size, num_samples - start)

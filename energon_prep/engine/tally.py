@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from energon_prep.errors import PrepError
 from energon_prep.samples import Reject
@@ -35,6 +36,14 @@ class RejectLimit:
         if not value >= 0 or (is_percent and value > 100):
             raise PrepError(f"--max-rejects {text!r}: give a number of samples (100) or a percentage (2%)")
         return RejectLimit(percent=value) if is_percent else RejectLimit(count=int(value))
+
+
+class Counts(Protocol):
+    """What a worker reports of every sample."""
+
+    def add_written(self, *, truncated: bool) -> None: ...
+
+    def add_reject(self, reject: Reject) -> None: ...
 
 
 @dataclass

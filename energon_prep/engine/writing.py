@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from energon_prep.engine.reading import to_reject
-from energon_prep.engine.tally import Tally
+from energon_prep.engine.stations import Stations
+from energon_prep.engine.tally import Counts
 from energon_prep.errors import SampleError
 from energon_prep.samples import EncodedSample, Reject
 from energon_prep.shards.writer import ShardWriter
@@ -14,14 +15,15 @@ from energon_prep.targets.serialize import serialize
 
 
 def write_window(
-    outcomes: Iterable[list[EncodedSample] | Reject], target: Target, writer: ShardWriter, tally: Tally
+    outcomes: Iterable[list[EncodedSample] | Reject], stations: Stations, writer: ShardWriter, counts: Counts
 ) -> None:
     """Write the encoded samples of a window in order, and note the rejects."""
-    for outcome in outcomes:
-        _write(outcome, target, writer, tally)
+    with stations.profile.station("write"):
+        for outcome in outcomes:
+            _write(outcome, stations.target, writer, counts)
 
 
-def _write(outcome: list[EncodedSample] | Reject, target: Target, writer: ShardWriter, tally: Tally) -> None:
+def _write(outcome: list[EncodedSample] | Reject, target: Target, writer: ShardWriter, counts: Counts) -> None:
     """Lay the sample's clips out as the target wants them, check them, write them all; or note the reject."""
     if not isinstance(outcome, Reject):
         try:
@@ -32,10 +34,10 @@ def _write(outcome: list[EncodedSample] | Reject, target: Target, writer: ShardW
         else:
             truncated = any(text.truncated for sample in outcome for text in sample.texts.values())
             writer.write(outcome[0].info.serial, members, truncated=truncated)
-            tally.add_written(truncated=truncated)
+            counts.add_written(truncated=truncated)
             return
     writer.reject(outcome)
-    tally.add_reject(outcome)
+    counts.add_reject(outcome)
 
 
 def _parts(sample: EncodedSample, target: Target) -> dict[str, bytes]:

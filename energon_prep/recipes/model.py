@@ -8,6 +8,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 DType = Literal["bf16", "fp16", "fp32"]
 
+#: Samples may differ in their last bits between batches of other sizes, so it is fixed when a dataset is begun.
+#: None: what suits the kind of device; "auto": found by trial.
+BatchSize = Annotated[int, Field(gt=0)] | Literal["auto"] | None
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
@@ -23,7 +27,7 @@ class Visual(_Section):
     #: Taken of the VAE's Gaussian, whose mode is its mean; "moments": mean and log-variance, to draw in training.
     posterior: Literal["mean", "sample", "moments"] = "mean"
     normalize: Literal["checkpoint", "none"] = "checkpoint"  #: (z - shift) * scale with the checkpoint's own values
-    batch_pixels: int = Field(default=8 * 512 * 512, gt=0)  #: frames * height * width of one batch, at most
+    batch_pixels: BatchSize = None  #: frames * height * width of one batch, at most
     #: Encode in overlapping tiles of diffusers' sizes, which needs less memory and gives slightly other latents than
     #: the whole frame. "auto": frames of more than ``tile_pixels``, whatever the device.
     tiling: Literal["auto", "always", "never"] = "auto"
@@ -53,7 +57,7 @@ class Text(_Section):
     hidden_layer: int = Field(default=-1, le=-1)
     output: Literal["both", "hidden", "pooled"] = "both"  #: what is stored; "both": pooled as well, if the model has it
     projection: bool = False  #: pooled is what CLIP's text projection makes of it
-    batch_tokens: int = Field(default=8192, gt=0)  #: sequences * longest of one batch, at most
+    batch_tokens: BatchSize = None  #: sequences * longest of one batch, at most
 
     @model_validator(mode="after")
     def _template_has_a_place(self) -> Text:

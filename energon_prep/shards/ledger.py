@@ -15,7 +15,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from energon_prep.errors import PrepError
@@ -49,6 +49,9 @@ class LedgerEntry:
     mtime_ns: int | None  #: of the tar as it was published; None where there is none to know
     rows_bytes: int
     rejects: dict[str, int]  #: "stage: reason" -> count
+    #: Kind of sample -> the batch size it was encoded in, where the device had no memory for larger ones. Such a
+    #: shard's numbers may differ in their last bits from those of a device with more.
+    halved: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.num_planned != self.num_written + self.num_rejected:
@@ -207,7 +210,9 @@ def _parse(storage: Storage, name: str) -> LedgerEntry:
 def _require_sound(entry: LedgerEntry, name: str) -> None:
     """Raise ValueError for what ``record`` does not write: its numbers and names lead to files."""
     numbers = [getattr(entry, number) for number in _NUMBERS]
-    numbers += [entry.mtime_ns or 0, *entry.rejects.values()] if isinstance(entry.rejects, dict) else [None]
+    for counts in (entry.rejects, entry.halved):
+        numbers += counts.values() if isinstance(counts, dict) else [None]
+    numbers.append(entry.mtime_ns or 0)
     if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
         raise ValueError(f"a number or its rejects are {numbers}")
     if name != f"{shard_stem(entry.index)}.json" or entry.shard not in ("", tar_name(entry.index)):

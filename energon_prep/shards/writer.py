@@ -54,8 +54,11 @@ class ShardWriter:
     def reject(self, reject: Reject) -> None:
         self._rejects.append(reject)
 
-    def finish(self) -> LedgerEntry:
-        """Publish. Raises PrepError unless every planned sample was written or rejected."""
+    def finish(self, *, halved: Mapping[str, int] | None = None) -> LedgerEntry:
+        """Publish. Raises PrepError unless every planned sample was written or rejected.
+
+        ``halved``: batch sizes that the ledger is to record, see ``LedgerEntry``.
+        """
         sha256 = self._tar.finish() if self._tar is not None else ""
         rows = self._tar.rows if self._tar is not None else None
         entry = LedgerEntry(
@@ -72,6 +75,7 @@ class ShardWriter:
             mtime_ns=None,
             rows_bytes=0,
             rejects=count_rejects(self._rejects),
+            halved=dict(halved or {}),
         )
         retract(self._storage, self._index)
         if self._publication is not None:

@@ -2,29 +2,43 @@ from __future__ import annotations
 
 import io
 import tarfile
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from cookers.safe import load_json, load_pickle, load_pth
+from energon_prep.engine.batch_sizes import BatchSizes
 from energon_prep.engine.plan import make_plan
-from energon_prep.engine.reading import decode_ahead, number_samples
+from energon_prep.engine.reading import Ahead, Clips, decode_ahead, number_samples
 from energon_prep.engine.stations import Stations
 from energon_prep.engine.stream import encode_shards
 from energon_prep.engine.tally import Tally
 from energon_prep.recipes.load import load_recipe
-from energon_prep.samples import Frames, PendingSample, RawSample
+from energon_prep.samples import DecodedSample, Frames, PendingSample, RawSample, Reject, SampleInfo
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import LocalStorage
 from energon_prep.targets import get_target
 from tests.fakes import HashText, MeanVisual, Numbers, decode_number
 
 TEXT = load_recipe("dit", {"text.max_tokens": 5}).text[0]
+INFO: dict[str, Any] = {
+    "key": "",
+    "source": "",
+    "caption": "",
+    "metadata": {},
+    "clip": None,
+    "num_frames": 1,
+    "framerate": None,
+    "start": None,
+    "original_height": 1,
+    "original_width": 1,
+    "sizes": {},
+}
 
 
 def stations(source: Numbers, *, window: int = 8, **changes: Any) -> Stations:
@@ -35,7 +49,7 @@ def stations(source: Numbers, *, window: int = 8, **changes: Any) -> Stations:
         "texts": ((TEXT, HashText(TEXT)),),
         "target": get_target("dit"),
         "window": window,
-        "batch_pixels": 3 * 64 * 64,
+        "sizes": BatchSizes(pixels=3 * 64 * 64, tokens={"t5": 8192}),
         "seed": 0,
     }
     return Stations(**(fields | changes))
@@ -45,7 +59,8 @@ def run(dest: Path, line: Stations, *, workers: int = 1, size: int = 20) -> tupl
     shards = list(make_plan(line.source, samples_per_shard=size))
     tally = Tally(num_planned=sum(shard.num_samples for shard in shards))
     with ThreadPoolExecutor(workers) as pool:
-        entries = list(encode_shards(shards, line, storage=LocalStorage(dest), pool=pool, ahead=4, tally=tally))
+        ahead = Ahead(least=4, most=4)
+        entries = list(encode_shards(shards, line, storage=LocalStorage(dest), pool=pool, ahead=ahead, counts=tally))
     tally.finish()
     return entries, tally
 
@@ -136,24 +151,25 @@ def test_an_unexpected_error_stops_the_shard_and_publishes_nothing(tmp_path: Pat
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
-def test_decoding_runs_ahead_but_not_away() -> None:
+@pytest.mark.parametrize(("bytes_each", "expected"), [(0, 30), (2**26, 16), (2**29, 10)])
+def test_decoding_runs_ahead_but_not_away(bytes_each: int, expected: int) -> None:
     source = Numbers(100)
     (shard,) = make_plan(source, samples_per_shard=100)
-    lock, started = threading.Lock(), 0
+    started: list[int] = []
+    frame = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (1, bytes_each, 1, 1), (0, 0, 0, 0))
 
-    def counting(serial: int, sample: PendingSample) -> int:
-        nonlocal started
-        with lock:
-            started += 1
-        return serial
+    def counting(serial: int, sample: PendingSample) -> Clips:
+        started.append(serial)
+        return [DecodedSample(info=SampleInfo(serial=serial, **INFO), pixels={"64": frame})]
 
-    with ThreadPoolExecutor(4) as pool:
-        outcomes = decode_ahead(number_samples(shard, source), counting, pool=pool, ahead=10)
-        first = next(outcomes)
+    with ThreadPoolExecutor(1) as pool:
+        ahead = Ahead(least=10, most=30)
+        outcomes = decode_ahead(number_samples(shard, source), counting, pool=pool, ahead=ahead)
+        seen = [next(outcomes) for _ in range(2)]
         time.sleep(0.2)
-        assert first == 0
-        assert started == 11, "back-pressure: a slow consumer must not fill the memory"
-        assert list(outcomes) == list(range(1, 100))
+        assert len(started) == 2 + expected, "a slow consumer must not fill the memory, nor find it empty"
+        seen += outcomes
+    assert [clips[0].info.serial for clips in seen if not isinstance(clips, Reject)] == list(range(100))
 
 
 def test_tars_are_plain(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-import energon_prep.engine.run
+import energon_prep.engine.worker
 from energon_prep import storage
 from energon_prep.cli import main
 from energon_prep.engine.job import Encoders, Job
@@ -86,7 +86,7 @@ def _run(args: list[str], log: Path, fault: Fault | None) -> int:
         sys.stdout = sys.stderr = file
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.dup2(file.fileno(), 2)
-        energon_prep.engine.run.load_encoders = _load_fakes
+        energon_prep.engine.worker.load_encoders = _load_fakes
         if fault is not None:
             fault()
         try:

@@ -104,7 +104,7 @@ TAMPERED = {
     "a plan of nothing": put(PLAN, b'{"index": 0, "first_serial": 0, "pieces": [], "digest": ""}\n'),
     "deep rejects": put(REJECTS, b"[" * 100_000),
     "a deep run": put(RUN, b"[" * 100_000),
-    "a run of lists": put(RUN, b'{"schema": 1, "target": [], "recipe": 1, "runtime": {"torch_threads": "x"}}'),
+    "a run of lists": put(RUN, b'{"schema": 2, "target": [], "recipe": 1, "runtime": {"torch_threads": "x"}}'),
     "an infinite index": put(".nv-meta/.info.json", b'{"shard_counts": {"shard_000000.tar": 1e999}}'),
     "a split bomb": put(".nv-meta/split.yaml", yaml_bombs()["laughs"] + b"exclude: *m\nsplit_parts: {train: *m}\n"),
     "a dataset bomb": put(".nv-meta/dataset.yaml", yaml_bombs()["merges"]),

@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 
-from energon_prep.engine.memory import keep_heap_small
+from energon_prep.engine.batch_sizes import BatchSizes
+from energon_prep.engine.executors.base import Ready
+from energon_prep.engine.job import Job
 from energon_prep.engine.plan import ShardPlan
-from energon_prep.engine.stations import Stations
-from energon_prep.engine.stream import encode_shards
+from energon_prep.engine.profile import Profile
 from energon_prep.engine.tally import Tally
+from energon_prep.engine.worker import Worker
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import Storage
 
-_AHEAD = 8  #: samples decoded in advance, for each decode worker
-
 
 class LocalExecutor:
-    """Encodes shard after shard here, decoding in ``workers`` threads (Pillow releases the GIL)."""
+    """Encodes shard after shard here."""
 
-    def __init__(self, stations: Stations, *, storage: Storage, workers: int, tally: Tally) -> None:
-        self._stations = stations
+    def __init__(self, job: Job, storage: Storage) -> None:
+        self._job = job
         self._storage = storage
-        self._workers = workers
-        self._tally = tally
+        self._worker: Worker | None = None
+        self._ready: Ready | None = None
 
-    def run(self, shards: Iterable[ShardPlan]) -> Generator[LedgerEntry, None, None]:
-        keep_heap_small()
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
-        try:
-            yield from encode_shards(
-                shards,
-                self._stations,
-                storage=self._storage,
-                pool=pool,
-                ahead=_AHEAD * self._workers,
-                tally=self._tally,
-            )
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    def load(self, sizes: BatchSizes | None) -> Ready:
+        if self._ready is None:
+            self._worker = Worker(self._job)
+            self._ready = self._worker.prepare(sizes)
+        return self._ready
+
+    def run(self, shards: Iterable[ShardPlan], tally: Tally) -> Generator[LedgerEntry, None, None]:
+        assert self._worker is not None, "load comes first"
+        return self._worker.encode(shards, storage=self._storage, counts=tally)
+
+    @property
+    def profile(self) -> Profile:
+        return Profile() if self._worker is None else self._worker.profile
+
+    def close(self) -> None:
+        self._worker = None

@@ -1,0 +1,87 @@
+"""The engine's worker: one process on one device, which loads the models once and encodes the shards it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from energon_prep.engine.batch_sizes import BatchSizes, pixels_of_batch, tokens_of_batch
+from energon_prep.engine.encoding import encode_captions
+from energon_prep.engine.executors.base import Ready
+from energon_prep.engine.job import Encoders, Job, build_stations, load_encoders
+from energon_prep.engine.memory import keep_heap
+from energon_prep.engine.plan import ShardPlan
+from energon_prep.engine.profile import Profile
+from energon_prep.engine.reading import Ahead
+from energon_prep.engine.stations import Stations
+from energon_prep.engine.stream import encode_shards
+from energon_prep.engine.tally import Counts
+from energon_prep.engine.turns import Turns
+from energon_prep.shards.ledger import LedgerEntry
+from energon_prep.storage import Storage
+from energon_prep.targets.serialize import dumps_pickle
+
+_AHEAD = 8  #: samples decoded in advance, for each decode worker
+
+
+class Worker:
+    """Loads the models when it is made; ``prepare`` comes before ``encode``."""
+
+    def __init__(self, job: Job) -> None:
+        keep_heap()
+        self._job = job
+        self._encoders = load_encoders(job)
+        self._stations: Stations | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """The encoders, for run.json."""
+        return self._encoders.describe()
+
+    def prepare(self, sizes: BatchSizes | None) -> Ready:
+        """Settle the batch sizes, by trial if need be, and encode the empty caption."""
+        job, encoders = self._job, self._encoders
+        turns = _turns(job, encoders)
+        sizes = sizes or _find_sizes(job, encoders, turns)
+        stations = self._stations = build_stations(job, encoders, sizes, turns)
+        turns.begin("text")
+        texts = {text.name: encode_captions([""], text, encoder, stations)[""] for text, encoder in stations.texts}
+        empty_caption = dumps_pickle(stations.target.build_text(texts))
+        return Ready(encoders=self.describe(), sizes=sizes, empty_caption=empty_caption)
+
+    def encode(
+        self, shards: Iterable[ShardPlan], *, storage: Storage, counts: Counts
+    ) -> Generator[LedgerEntry, None, None]:
+        """Encode and publish each shard; closed, it comes to rest first."""
+        assert self._stations is not None, "prepare comes first"
+        workers = self._job.workers
+        # A device of its own works while the pool decodes; the pool must have work while the texts are encoded.
+        most = self._stations.window if self._job.device != "cpu" else 0
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        try:
+            yield from encode_shards(
+                shards,
+                self._stations,
+                storage=storage,
+                pool=pool,
+                ahead=Ahead(least=_AHEAD * workers, most=most),
+                counts=counts,
+            )
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def profile(self) -> Profile:
+        return Profile() if self._stations is None else self._stations.profile
+
+
+def _turns(job: Job, encoders: Encoders) -> Turns:
+    return Turns([encoders.visual], encoders.texts, device=job.device) if job.phases else Turns()
+
+
+def _find_sizes(job: Job, encoders: Encoders, turns: Turns) -> BatchSizes:
+    turns.begin("text")
+    texts = zip(job.recipe.text, encoders.texts, strict=True)
+    tokens = {text.name: tokens_of_batch(text, encoder, job.device) for text, encoder in texts}
+    turns.begin("visual")
+    return BatchSizes(pixels=pixels_of_batch(job.recipe, encoders.visual, job.device), tokens=tokens)
