@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -89,6 +90,43 @@ def print_encode_report(report: EncodeReport) -> None:
         click.echo(f"{report.num_resumed} samples were finished by earlier runs")
     if fresh and report.seconds:
         click.echo(f"{fresh} samples in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s")
+    if report.limited_by:
+        click.echo(_limit(report))
+
+
+def write_profile(report: EncodeReport, path: str) -> None:
+    """Where a run spent its time, station by station; of what this run did, earlier ones not included."""
+    fresh = report.num_samples - report.num_resumed
+    stations = {
+        name: {"seconds": round(seconds, 3), "samples_per_s": round(fresh / seconds, 2) if seconds else None}
+        for name, seconds in report.profile["busy"].items()
+    }
+    profile = {
+        "samples": fresh,
+        "seconds": report.seconds,
+        "workers": report.workers,
+        "stations": stations,
+        "models_waited_for": {name: round(seconds, 3) for name, seconds in report.profile["waits"].items()},
+        "limited_by": report.limited_by,
+    }
+    Path(path).write_text(json.dumps(profile, indent=2) + "\n")
+
+
+def _limit(report: EncodeReport) -> str:
+    """Which station the others waited for, and what can be done about it."""
+    limit, busy, waits = report.limited_by, report.profile["busy"], report.profile["waits"]
+    seconds = max(report.profile["seconds"], 1e-9)
+    if limit in ("visual", "text"):
+        return (
+            f"{limit}-bound: {busy[limit] / seconds:.0%} of the time in the {limit} encoders. "
+            "--batch-size auto and more devices (--device cuda:0,1) are what makes it faster"
+        )
+    if limit == "write":
+        return f"write-bound: the models waited {waits['write'] / seconds:.0%} of the time for the disk of DST"
+    waited = f"{limit}-bound: the models waited {waits['decode'] / seconds:.0%} of the time"
+    if limit == "read":
+        return f"{waited} for SRC: a faster disk, or more at once with --workers {2 * report.workers}"
+    return f"{waited} for decoding: try --workers {2 * report.workers}, if there are processors for them"
 
 
 def print_plan(recipe: Recipe, source: dict[str, Any], plan: PlanSummary, *, dest: str, as_json: bool) -> None:

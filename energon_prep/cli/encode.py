@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from energon_prep.cli.console import emit, encode_progress, print_encode_report, print_index_report, print_plan
+from energon_prep.cli.console import (
+    emit,
+    encode_progress,
+    print_encode_report,
+    print_index_report,
+    print_plan,
+    write_profile,
+)
 from energon_prep.cli.stopping import stopped_by_sigterm
 from energon_prep.errors import PrepError
 
@@ -64,13 +71,26 @@ _ORIGINALS = {"image": "media", "video": "media"}
 @click.option("--allow-empty-captions", is_flag=True, help="Encode samples without a caption as the empty caption.")
 @click.option("--carry", metavar="image,caption", help="Keep originals in the tar, beside the encodings.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of the source.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--workers", type=click.IntRange(min=1), help="Decode threads. [default: the processors there are]")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda, cuda:N; several (cuda:0,1) get a process each. auto: every CUDA device, or else the CPU.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Decode threads per device. [default: all processors]")
+@click.option("--batch-size", metavar="auto|N", help="Samples of full size in a batch; auto: found by trial. Recorded.")
+@click.option("--phases", is_flag=True, help="Visual and text encoders take turns on a device that cannot hold both.")
 @click.option("--torch-threads", type=click.IntRange(min=1), help="Threads of the models on the CPU; recorded.")
 @click.option("--max-rejects", metavar="N|P%", help="Stop when more samples than this are rejected.")
 @click.option("--overwrite", is_flag=True, help="Remove the dataset in DST and start over.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing.")
 @click.option("--split", metavar="A,B,C", help="Index when done: shares of train, val and test, such as 8,1,1.")
+@click.option(
+    "--profile",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write where the time was spent, as JSON.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @stopped_by_sigterm()
 def command(
@@ -85,6 +105,7 @@ def command(
     dtype: str | None,
     dry_run: bool,
     split: str | None,
+    profile: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -118,6 +139,8 @@ def command(
         return
     with encode_progress() as progress:
         report = run.encode(src, dst, recipe=recipe, changes=changes, progress=progress, **options)
+    if profile is not None:
+        write_profile(report, profile)
     if as_json:
         emit(report.to_dict())
     else:
