@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
 
+import numpy as np
 from PIL import Image, ImageFile
 
 from energon_prep.decode.color import opaque, to_srgb
@@ -16,6 +17,7 @@ from energon_prep.decode.frame_select import Shot
 from energon_prep.decode.geometry import Size
 from energon_prep.decode.image import exif_orientation, load_image, open_image, pillow_faults
 from energon_prep.decode.orientation import across
+from energon_prep.decode.resample import Pixels
 from energon_prep.errors import SampleError
 
 # Browsers show frames that claim 10 ms or less, which GIF makers write for "as fast as you can", for 100 ms.
@@ -92,5 +94,5 @@ class Animation:
             time += duration
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    return to_srgb(opaque(image), image.info.get("icc_profile"))
+def _to_rgb(image: Image.Image) -> Pixels:
+    return np.asarray(to_srgb(opaque(image), image.info.get("icc_profile")))

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, TypeAlias
 
-from PIL import Image
-
 from energon_prep.decode.frame_select import Shot
 from energon_prep.decode.geometry import Size
+from energon_prep.decode.resample import Pixels
 
-#: Gives the stored pixels as an opaque RGB image; called for the frames that are wanted only.
-Picture: TypeAlias = Callable[[], Image.Image]
+#: Gives the stored pixels, opaque RGB [H, W, 3]; called for the frames that are wanted only.
+Picture: TypeAlias = Callable[[], Pixels]
 
 
 class DamagedError(Exception):

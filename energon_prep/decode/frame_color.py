@@ -6,11 +6,13 @@ import struct
 from typing import Any
 
 import av
+import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from energon_prep.decode.color import opaque
+from energon_prep.decode.resample import Pixels
 from energon_prep.errors import SampleError
 
 # ITU-T H.273 numbers, as FFmpeg has them, of matrix coefficients, transfer characteristics and ranges.
@@ -39,8 +41,8 @@ _ORIENTATIONS = {
 }
 
 
-def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Image.Image:
-    """Convert to 8-bit RGB by the frame's own matrix and range, alpha laid over white.
+def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:
+    """Convert to 8-bit RGB [H, W, 3] by the frame's own matrix and range, alpha laid over white.
 
     Untagged frames are BT.709 from 720 lines on and BT.601 below, of limited range. Primaries are left as they are.
     Raises SampleError for what swscale cannot convert.
@@ -51,7 +53,8 @@ def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Image.Image:
         converted = reformatter.reformat(frame, format=target, interpolation=_EXACT, **_color_of(frame))
     except (av.FFmpegError, ValueError) as error:
         raise SampleError("decode", "pixel format that cannot be converted", f"{frame.format.name}: {error}") from error
-    return opaque(Image.fromarray(converted.to_ndarray()))
+    pixels = np.asarray(converted.to_ndarray(), np.uint8)
+    return np.asarray(opaque(Image.fromarray(pixels))) if has_alpha else pixels
 
 
 def refuse_hdr(transfer: int) -> None:

@@ -78,6 +78,11 @@ def nearest_bucket(original: Size, buckets: tuple[Size, ...]) -> Size:
     return min(buckets, key=lambda bucket: abs(math.log(bucket[1] / bucket[0]) - aspect))
 
 
+def nearest_pixel(edge: float) -> int:
+    """The whole pixel nearest to an edge; halves up, so that a box of whole size keeps it."""
+    return math.floor(edge + 0.5)
+
+
 def _round_down(size: Size, multiple: int) -> Size:
     height, width = (max(side // multiple, 1) * multiple for side in size)
     return height, width
@@ -140,5 +145,6 @@ def _centred(outer: Size, inner: Size) -> Box:
 
 def _whole(box: FloatBox, size: Size) -> Box:
     """``box`` with its edges at the nearest pixels, but at least one pixel high and wide."""
-    top, left = min(round(box[0]), size[0] - 1), min(round(box[1]), size[1] - 1)
-    return top, left, max(round(box[2]), top + 1), max(round(box[3]), left + 1)
+    top, left, bottom, right = map(nearest_pixel, box)
+    top, left = min(top, size[0] - 1), min(left, size[1] - 1)
+    return top, left, max(bottom, top + 1), max(right, left + 1)

@@ -21,8 +21,10 @@ from PIL.TiffImagePlugin import PREFIXES, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from energon_prep.decode.color import opaque, to_srgb
+from energon_prep.decode.cut import plan_cut
 from energon_prep.decode.geometry import Size, plan_geometry
-from energon_prep.decode.orientation import TRANSPOSE, across, stored_box
+from energon_prep.decode.orientation import TRANSPOSE, across
+from energon_prep.decode.resample import resize_image
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import Frames
 
@@ -83,17 +85,16 @@ def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int)
     if isinstance(image, JpegImageFile):
         scale = _draft(image, across(geometry.resize_to, orientation), resize.draft_gap)
         load_image(image)
-    left, top, right, bottom = (scale * edge for edge in stored_box(geometry.box, stored, orientation))
-    height, width = across(geometry.final, orientation)
+    decoded = (image.height, image.width)
+    cut = plan_cut(geometry, original, orientation=orientation, decoded=decoded, scale=(scale, scale))
     with pillow_faults():
-        kept = opaque(image).resize(
-            (width, height), Image.Resampling[resize.filter.upper()], (left, top, right, bottom)
-        )
+        whole = opaque(image)
+    kept = resize_image(whole, cut, resample=resize.filter)
     if orientation in TRANSPOSE:
         kept = kept.transpose(TRANSPOSE[orientation])
     pixels = np.empty((1, *geometry.final, 3), np.uint8)
     pixels[0] = np.asarray(to_srgb(kept, image.info.get("icc_profile")))  # last, when few pixels are left
-    return Frames(pixels=pixels, original_height=original[0], original_width=original[1], crop=geometry.crop)
+    return Frames(pixels=pixels, original_height=original[0], original_width=original[1], crop=cut.crop)
 
 
 def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:

@@ -37,3 +37,13 @@ def stored_box(box: FloatBox, stored: Size, orientation: int) -> FloatBox:
     if orientation in _FLIPS_COLUMNS:
         left, right = stored[1] - right, stored[1] - left
     return left, top, right, bottom
+
+
+def upright_box(box: FloatBox, stored: Size, orientation: int) -> FloatBox:
+    """The way back: from (left, top, right, bottom) of the stored pixels to an upright (top, left, bottom, right)."""
+    left, top, right, bottom = box
+    if orientation in _FLIPS_ROWS:
+        top, bottom = stored[0] - bottom, stored[0] - top
+    if orientation in _FLIPS_COLUMNS:
+        left, right = stored[1] - right, stored[1] - left
+    return (left, top, right, bottom) if orientation in _SWAPS_AXES else (top, left, bottom, right)

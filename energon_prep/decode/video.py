@@ -12,10 +12,12 @@ from PIL import Image
 
 from energon_prep.decode.animation import Animation
 from energon_prep.decode.container import VIDEOS, Kind
+from energon_prep.decode.cut import Cut, plan_cut
 from energon_prep.decode.footage import DamagedError, Footage, Picture
 from energon_prep.decode.frame_select import Shot, cut_clips, fit_to_rule
-from energon_prep.decode.geometry import Geometry, plan_geometry
-from energon_prep.decode.orientation import TRANSPOSE, across, stored_box
+from energon_prep.decode.geometry import plan_geometry
+from energon_prep.decode.orientation import TRANSPOSE, across
+from energon_prep.decode.resample import Pixels, resize_pixels
 from energon_prep.decode.selection import WHOLE, select
 from energon_prep.decode.video_file import VideoFile
 from energon_prep.errors import SampleError
@@ -25,15 +27,13 @@ if TYPE_CHECKING:
     from energon_prep.recipes.model import Frames as FramesSection
     from energon_prep.recipes.model import Limits, Resize
 
-_Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
     """How frames come to one resolution."""
 
-    geometry: Geometry
-    resample: Image.Resampling
+    cut: Cut
+    resample: str  #: as ``Resize.filter`` has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class _Still:
 
     time: Fraction
     duration: Fraction
-    pixels: Mapping[str, _Pixels]  #: by resolution: [H, W, 3]
+    pixels: Mapping[str, Pixels]  #: by resolution: [H, W, 3]
 
 
 def decode_video(
@@ -91,6 +91,8 @@ def _open(data: bytes, kind: Kind, limits: Limits) -> VideoFile | Animation:
 
 
 def _plan_views(footage: Footage, resizes: Mapping[str, Resize], multiple: int) -> dict[str, _View]:
+    height, width = across(footage.shown, footage.orientation)  # the stored size, but with square pixels
+    scale = (footage.stored[0] / height, footage.stored[1] / width)
     views = {}
     for name, resize in resizes.items():
         if min(footage.shown) < resize.min_size:
@@ -103,7 +105,8 @@ def _plan_views(footage: Footage, resizes: Mapping[str, Resize], multiple: int) 
             multiple=multiple,
             max_aspect=resize.max_aspect,
         )
-        views[name] = _View(geometry=geometry, resample=Image.Resampling[resize.filter.upper()])
+        cut = plan_cut(geometry, footage.shown, orientation=footage.orientation, decoded=footage.stored, scale=scale)
+        views[name] = _View(cut=cut, resample=resize.filter)
     return views
 
 
@@ -121,17 +124,12 @@ def _stills(
         yield last[1]
 
 
-def _resized(picture: Image.Image, footage: Footage, view: _View) -> _Pixels:
+def _resized(picture: Pixels, footage: Footage, view: _View) -> Pixels:
     """[H, W, 3], upright, of a picture as it is stored."""
-    unturned = across(footage.shown, footage.orientation)  # the stored size, but with square pixels
-    left, top, right, bottom = stored_box(view.geometry.box, unturned, footage.orientation)
-    y, x = picture.height / unturned[0], picture.width / unturned[1]
-    box = (left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height))
-    height, width = across(view.geometry.final, footage.orientation)
-    kept = picture.resize((width, height), view.resample, box)
+    kept = resize_pixels(picture, view.cut, resample=view.resample)
     if footage.orientation in TRANSPOSE:
-        kept = kept.transpose(TRANSPOSE[footage.orientation])
-    return np.array(kept)
+        return np.asarray(Image.fromarray(kept).transpose(TRANSPOSE[footage.orientation]))
+    return kept
 
 
 def _frames(
@@ -144,7 +142,7 @@ def _frames(
             pixels=np.stack([still.pixels[name] for still in clip]),
             original_height=footage.shown[0],
             original_width=footage.shown[1],
-            crop=view.geometry.crop,
+            crop=view.cut.crop,
             framerate=float(rate),
             start=float(clip[0].time),
         )

@@ -37,6 +37,14 @@ def decoded(data: bytes, *, multiple: int = 1, max_pixels: int = 10**7, **resize
     return decode_image(data, resize=settings, multiple=multiple, max_pixels=max_pixels)
 
 
+def lanczos(image: Image.Image, frames: Frames, shift: int = 0) -> NDArray[Any]:
+    """What Pillow makes of the crop that ``frames`` report, or of that one ``shift`` pixels to the left."""
+    top, left, bottom, right = frames.crop
+    cut = image.crop((left - shift, top, right - shift, bottom))
+    height, width = frames.pixels.shape[1:3]
+    return np.asarray(cut.resize((width, height), Image.Resampling.LANCZOS)).astype(int)
+
+
 def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
