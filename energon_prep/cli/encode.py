@@ -26,6 +26,7 @@ _FIELDS = {
     "fps": "frames.fps",
     "frame_mode": "frames.mode",
     "samples_per_shard": "samples_per_shard",
+    "batch_size": "batch_size",
     "seed": "seed",
 }
 
@@ -78,7 +79,7 @@ _ORIGINALS = {"image": "media", "video": "media"}
     help="cpu, cuda, cuda:N; several (cuda:0,1) get a process each. auto: every CUDA device, or else the CPU.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Decode threads per device. [default: all processors]")
-@click.option("--batch-size", metavar="auto|N", help="Samples of full size in a batch; auto: found by trial. Recorded.")
+@click.option("--batch-size", metavar="auto|N", help="Samples in a batch; auto: found by trial.")
 @click.option("--phases", is_flag=True, help="Visual and text encoders take turns on a device that cannot hold both.")
 @click.option("--torch-threads", type=click.IntRange(min=1), help="Threads of the models on the CPU; recorded.")
 @click.option("--max-rejects", metavar="N|P%", help="Stop when more samples than this are rejected.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ import torch
 
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
 from energon_prep.engine.out_of_memory import free_memory, is_out_of_memory
-from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe, Text
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,11 @@ class BatchSizes:
 
     pixels: int  #: frames * height * width
     tokens: dict[str, int]  #: sequences * longest, by the recipe's names of text encoders
+    samples: int | None = None  #: in the place of both
+
+    def views(self, frames: int, height: int, width: int) -> int:
+        """How many images or clips of this size a batch has."""
+        return self.samples or max(1, self.pixels // (frames * height * width))
 
     def describe(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -44,62 +49,35 @@ class BatchSizes:
     def parse(value: object) -> BatchSizes:
         """What ``describe`` gave. Raises ValueError for anything else."""
         if isinstance(value, Mapping) and isinstance(value.get("tokens"), Mapping):
-            sizes = BatchSizes(pixels=value.get("pixels", 0), tokens=dict(value["tokens"]))
-            if all(type(size) is int and size > 0 for size in (sizes.pixels, *sizes.tokens.values())):
-                return sizes
+            pixels, tokens, samples = value.get("pixels"), dict(value["tokens"]), value.get("samples")
+            if all(type(size) is int and size > 0 for size in (pixels, samples or 1, *tokens.values())):
+                return BatchSizes(pixels=pixels or 0, tokens=tokens, samples=samples)
         raise ValueError(f"batch sizes are {value!r}")
 
 
-def with_batch_size(recipe: Recipe, batch_size: int | str | None) -> Recipe:
-    """``recipe`` with batches of so many samples of its full size and longest caption; "auto": found by trial.
-
-    Raises PrepError for anything else.
-    """
-    if batch_size is None:
-        return recipe
-    auto = batch_size == "auto"
-    try:
-        number = 1 if auto else int(batch_size)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise PrepError(f"--batch-size {batch_size!r}: give a number of samples (8) or auto")
-    pixels = number * _full_size(recipe)
-    visual = recipe.visual.model_copy(update={"batch_pixels": "auto" if auto else pixels})
-    texts = tuple(
-        text.model_copy(update={"batch_tokens": "auto" if auto else number * text.max_tokens}) for text in recipe.text
+def given_sizes(recipe: Recipe, device: str) -> BatchSizes:
+    """Of the recipe, and where it does not say, of the kind of device."""
+    kind = device.partition(":")[0]
+    return BatchSizes(
+        pixels=recipe.visual.batch_pixels or _PIXELS.get(kind, _PIXELS["cuda"]),
+        tokens={text.name: text.batch_tokens or _TOKENS.get(kind, _TOKENS["cuda"]) for text in recipe.text},
+        samples=None if recipe.batch_size == "auto" else recipe.batch_size,
     )
-    return recipe.model_copy(update={"visual": visual, "text": texts})
 
 
-def pixels_of_batch(recipe: Recipe, encoder: VisualEncoder, device: str) -> int:
-    """``BatchSizes.pixels``: of the recipe, of the device, or by trial with samples of the recipe's full size."""
-    asked = recipe.visual.batch_pixels
-    if asked is None:
-        return _PIXELS.get(device.partition(":")[0], _PIXELS["cuda"])
-    if asked != "auto":
-        return asked
-    multiple = encoder.spatial_factor * recipe.resize.patch
-    height, width = (max(multiple, side // multiple * multiple) for side in recipe.resize.resolution)
-    steps = 0 if encoder.images_only else (recipe.frames.num_frames - 1) // encoder.temporal_factor
-    frames = 1 + steps * encoder.temporal_factor
+def best_pixels(encoder: VisualEncoder, shape: tuple[int, int, int]) -> int:
+    """``BatchSizes.pixels`` by trial, with noise of ``shape`` (frames, height, width)."""
 
     def encode(size: int) -> None:
-        noise = torch.randint(0, 256, (size, frames, height, width, 3), dtype=torch.uint8)
-        encoder.encode(noise, range(size))
+        encoder.encode(torch.randint(0, 256, (size, *shape, 3), dtype=torch.uint8), range(size))
 
     size = best_size(encode)
-    log.info("visual batches: %d of %dx%dx%d", size, frames, height, width)
-    return size * frames * height * width
+    log.info("visual batches: %d of %dx%dx%d, found by trial", size, *shape)
+    return size * math.prod(shape)
 
 
-def tokens_of_batch(text: Text, encoder: TextEncoder, device: str) -> int:
-    """One of ``BatchSizes.tokens``, as ``pixels_of_batch``."""
-    asked = text.batch_tokens
-    if asked is None:
-        return _TOKENS.get(device.partition(":")[0], _TOKENS["cuda"])
-    if asked != "auto":
-        return asked
+def best_tokens(text: Text, encoder: TextEncoder) -> int:
+    """One of ``BatchSizes.tokens`` by trial, with captions as long as they are at most, or as most are."""
     width = text.max_tokens if pads_to_full(text) else min(text.max_tokens, _TRIAL_TOKENS)
     (words,) = encoder.tokenize(["many words of a long caption " * width])
 
@@ -107,7 +85,7 @@ def tokens_of_batch(text: Text, encoder: TextEncoder, device: str) -> int:
         encoder.encode([words[:width]] * size)
 
     size = best_size(encode)
-    log.info("batches of %s: %d captions of %d tokens", text.name, size, width)
+    log.info("batches of %s: %d captions of %d tokens, found by trial", text.name, size, width)
     return size * width
 
 
@@ -143,8 +121,3 @@ def _seconds(run: Callable[[int], None], size: int) -> float:
         run(size)
         times.append(time.perf_counter() - started)
     return min(times)
-
-
-def _full_size(recipe: Recipe) -> int:
-    height, width = recipe.resize.resolution
-    return recipe.frames.num_frames * height * width

@@ -26,12 +26,16 @@ def by_shape(items: Iterable[T], *, shape: Callable[[T], K], capacity: Callable[
         yield from _powers_of_two(group)
 
 
-def by_length(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
-    """Indices in batches of similar length: in each, count * longest <= ``budget`` (one item is always allowed)."""
+def by_length(lengths: Sequence[int], *, budget: int, count: int | None = None) -> list[list[int]]:
+    """Indices in batches of similar length: in each, items * longest <= ``budget`` (one item is always allowed).
+
+    With ``count``, batches of so many items instead.
+    """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         # Sorted upwards, so the newcomer is the longest of its batch.
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= budget:
+        size = len(batches[-1]) + 1 if batches else 0
+        if size and (size <= count if count else size * lengths[index] <= budget):
             batches[-1].append(index)
         else:
             batches.append([index])

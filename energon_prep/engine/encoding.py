@@ -85,7 +85,8 @@ def encode_captions(
         return stations.halving.launch(text.name, [token_ids[i] for i in batch], encoder.launch)
 
     embeddings: dict[str, TextEmbedding] = {}
-    for batch, encoded in _overlapped(by_length(lengths, budget=stations.sizes.tokens[text.name]), launch):
+    sizes = stations.sizes
+    for batch, encoded in _overlapped(by_length(lengths, budget=sizes.tokens[text.name], count=sizes.samples), launch):
         embeddings.update(zip((unique[i] for i in batch), encoded, strict=True))
     return embeddings
 
@@ -95,7 +96,7 @@ def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> _Lat
     batches = by_shape(
         ((sample.info, name, pixels) for sample in samples for name, pixels in sample.pixels.items()),
         shape=lambda view: view[2].shape,
-        capacity=lambda shape: stations.sizes.pixels // (shape[0] * shape[1] * shape[2]),
+        capacity=lambda shape: stations.sizes.views(*shape[:3]),
     )
 
     def start(views: Sequence[_View]) -> Callable[[], Iterable[torch.Tensor]]:

@@ -44,16 +44,22 @@ class Halving:
 
         Raises PrepError if a single sample does not fit.
         """
-        most = self.limits.get(kind, len(batch))
-        pieces = [batch[start : start + most] for start in range(0, len(batch), most)]
-        waits = [wait for piece in pieces for wait in self._launch(kind, piece, launch)]
+        waits: list[Callable[[], Iterable[R]]] = []
+        rest = batch
+        while rest:
+            piece = rest[: self.limits.get(kind, len(rest))]
+            wait = self._try(kind, piece, launch)
+            if wait is not None:  # otherwise the limit is lower now
+                waits.append(wait)
+                rest = rest[len(piece) :]
         return lambda: [result for wait in waits for result in wait()]
 
-    def _launch(
+    def _try(
         self, kind: str, piece: Sequence[T], launch: Callable[[Sequence[T]], Callable[[], Iterable[R]]]
-    ) -> list[Callable[[], Iterable[R]]]:
+    ) -> Callable[[], Iterable[R]] | None:
+        """Launch ``piece``; None: it does not fit, and the limit of its kind is lowered."""
         try:
-            return [launch(piece)]
+            return launch(piece)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -65,6 +71,6 @@ class Halving:
                 f"out of memory: the device cannot encode a single sample of {kind} ({problem}). Free memory on it, "
                 "or use --set visual.tiling=always, a smaller --resolution, fewer --frames or --phases"
             )
-        self.limits[kind] = max(1, len(piece) // 2)
+        self.limits[kind] = len(piece) // 2
         log.warning("out of memory: batches of %s are halved to %d from here on", kind, self.limits[kind])
-        return [self.launch(kind, piece, launch)]
+        return None

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.engine import start
-from energon_prep.engine.batch_sizes import with_batch_size
 from energon_prep.engine.destination import EMPTY_CAPTION, clear
 from energon_prep.engine.executors.base import Executor
 from energon_prep.engine.executors.local import LocalExecutor
@@ -70,7 +69,6 @@ def encode(
     limit: int | None = None,
     device: str = "auto",
     workers: int | None = None,
-    batch_size: int | str | None = None,
     phases: bool = False,
     torch_threads: int | None = None,
     max_rejects: str | None = None,
@@ -80,12 +78,12 @@ def encode(
     """Encode ``source`` into the dataset ``dest`` with a recipe, or go on where an earlier run was stopped.
 
     ``changes`` are recipe fields by dotted path (see ``load_recipe``). Every one of ``device``'s devices has a worker
-    process of its own; ``workers`` are decode threads of each. Neither changes the result; ``torch_threads`` and
-    ``batch_size`` (samples of full size, or "auto") are recorded with the dataset because they may. ``phases``: the
-    visual and the text encoders take turns on a device that has no room for both. ``progress`` is called after every
-    sample. Raises PrepError when the run cannot go on; what is finished by then is kept.
+    process of its own; ``workers`` are decode threads of each. Neither changes the result; ``torch_threads`` is
+    recorded with the dataset because it may. ``phases``: the visual and the text encoders take turns on a device that
+    has no room for both. ``progress`` is called after every sample. Raises PrepError when the run cannot go on; what
+    is finished by then is kept.
     """
-    resolved = with_batch_size(load_recipe(recipe, changes), batch_size)
+    resolved = load_recipe(recipe, changes)
     target = _target(resolved)
     reject_limit = RejectLimit.parse(max_rejects)
     opened = open_source(

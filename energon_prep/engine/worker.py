@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from energon_prep.engine.batch_sizes import BatchSizes, pixels_of_batch, tokens_of_batch
+from energon_prep.engine.batch_sizes import BatchSizes, best_pixels, best_tokens, given_sizes
 from energon_prep.engine.encoding import encode_captions
 from energon_prep.engine.executors.base import Ready
-from energon_prep.engine.job import Encoders, Job, build_stations, load_encoders
+from energon_prep.engine.job import Job, build_stations, load_encoders
 from energon_prep.engine.memory import keep_heap
-from energon_prep.engine.plan import ShardPlan
+from energon_prep.engine.plan import ShardPlan, make_plan
 from energon_prep.engine.profile import Profile
-from energon_prep.engine.reading import Ahead
+from energon_prep.engine.reading import Ahead, decode_one, number_samples
 from energon_prep.engine.stations import Stations
 from energon_prep.engine.stream import encode_shards
 from energon_prep.engine.tally import Counts
 from energon_prep.engine.turns import Turns
+from energon_prep.samples import Reject
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import Storage
 from energon_prep.targets.serialize import dumps_pickle
 
 _AHEAD = 8  #: samples decoded in advance, for each decode worker
+_LOOKED_AT = 100  #: samples of which the first that can be decoded is used in trials
 
 
 class Worker:
@@ -41,13 +44,15 @@ class Worker:
     def prepare(self, sizes: BatchSizes | None) -> Ready:
         """Settle the batch sizes, by trial if need be, and encode the empty caption."""
         job, encoders = self._job, self._encoders
-        turns = _turns(job, encoders)
-        sizes = sizes or _find_sizes(job, encoders, turns)
-        stations = self._stations = build_stations(job, encoders, sizes, turns)
+        turns = Turns([encoders.visual], encoders.texts, device=job.device) if job.phases else Turns()
+        stations = build_stations(job, encoders, sizes or given_sizes(job.recipe, job.device), turns)
+        if sizes is None and job.recipe.batch_size == "auto":
+            stations = dataclasses.replace(stations, sizes=_find_sizes(stations))
+        self._stations = stations
         turns.begin("text")
         texts = {text.name: encode_captions([""], text, encoder, stations)[""] for text, encoder in stations.texts}
         empty_caption = dumps_pickle(stations.target.build_text(texts))
-        return Ready(encoders=self.describe(), sizes=sizes, empty_caption=empty_caption)
+        return Ready(encoders=self.describe(), sizes=stations.sizes, empty_caption=empty_caption)
 
     def encode(
         self, shards: Iterable[ShardPlan], *, storage: Storage, counts: Counts
@@ -75,13 +80,15 @@ class Worker:
         return Profile() if self._stations is None else self._stations.profile
 
 
-def _turns(job: Job, encoders: Encoders) -> Turns:
-    return Turns([encoders.visual], encoders.texts, device=job.device) if job.phases else Turns()
-
-
-def _find_sizes(job: Job, encoders: Encoders, turns: Turns) -> BatchSizes:
-    turns.begin("text")
-    texts = zip(job.recipe.text, encoders.texts, strict=True)
-    tokens = {text.name: tokens_of_batch(text, encoder, job.device) for text, encoder in texts}
-    turns.begin("visual")
-    return BatchSizes(pixels=pixels_of_batch(job.recipe, encoders.visual, job.device), tokens=tokens)
+def _find_sizes(stations: Stations) -> BatchSizes:
+    """By trial, with samples of the size that the source's first one has."""
+    stations.turns.begin("text")
+    tokens = {text.name: best_tokens(text, encoder) for text, encoder in stations.texts}
+    stations.turns.begin("visual")
+    first = next(make_plan(stations.source, samples_per_shard=_LOOKED_AT), None)
+    for serial, sample in number_samples(first, stations.source) if first is not None else ():
+        outcome = decode_one(serial, sample, stations)
+        if not isinstance(outcome, Reject):
+            frames, height, width, _ = max(view.shape for clip in outcome for view in clip.pixels.values())
+            return BatchSizes(pixels=best_pixels(stations.visual, (frames, height, width)), tokens=tokens)
+    return dataclasses.replace(stations.sizes, tokens=tokens)  # for samples that cannot be decoded, any will do

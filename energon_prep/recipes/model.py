@@ -8,9 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 DType = Literal["bf16", "fp16", "fp32"]
 
-#: Samples may differ in their last bits between batches of other sizes, so it is fixed when a dataset is begun.
-#: None: what suits the kind of device; "auto": found by trial.
-BatchSize = Annotated[int, Field(gt=0)] | Literal["auto"] | None
+#: Of one batch; None: what suits the kind of device. Fixed when a dataset is begun, as batches of other sizes may give
+#: other last bits.
+_Budget = Annotated[int, Field(gt=0)] | None
 
 
 class _Section(BaseModel):
@@ -27,11 +27,12 @@ class Visual(_Section):
     #: Taken of the VAE's Gaussian, whose mode is its mean; "moments": mean and log-variance, to draw in training.
     posterior: Literal["mean", "sample", "moments"] = "mean"
     normalize: Literal["checkpoint", "none"] = "checkpoint"  #: (z - shift) * scale with the checkpoint's own values
-    batch_pixels: BatchSize = None  #: frames * height * width of one batch, at most
+    batch_pixels: _Budget = None  #: frames * height * width, at most
     #: Encode in overlapping tiles of diffusers' sizes, which needs less memory and gives slightly other latents than
     #: the whole frame. "auto": frames of more than ``tile_pixels``, whatever the device.
     tiling: Literal["auto", "always", "never"] = "auto"
     tile_pixels: int | None = Field(default=None, gt=0)  #: height * width; None: 2048x2048 of images, 1280x720 of clips
+    compile: bool = False  #: with torch.compile: faster once it has been compiled, and other last bits
 
 
 class Text(_Section):
@@ -57,7 +58,8 @@ class Text(_Section):
     hidden_layer: int = Field(default=-1, le=-1)
     output: Literal["both", "hidden", "pooled"] = "both"  #: what is stored; "both": pooled as well, if the model has it
     projection: bool = False  #: pooled is what CLIP's text projection makes of it
-    batch_tokens: BatchSize = None  #: sequences * longest of one batch, at most
+    batch_tokens: _Budget = None  #: sequences * longest, at most
+    compile: bool = False  #: with torch.compile: faster once it has been compiled, and other last bits
 
     @model_validator(mode="after")
     def _template_has_a_place(self) -> Text:
@@ -146,6 +148,8 @@ class Recipe(_Section):
     carry: tuple[Literal["media", "caption"], ...] = ()  #: originals that are kept in the tar beside the encodings
     limits: Limits = Limits()
     allow_empty_captions: bool = False
+    #: Samples in a batch, of whatever size, in the place of batch_pixels and batch_tokens; "auto": found by trial.
+    batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] | None = None
     samples_per_shard: int = Field(default=1000, gt=0)
     window: int = Field(default=256, gt=0)  #: samples of a shard that are batched together and held in memory
     seed: int = Field(default=0, ge=0)  #: of every random draw (posterior samples)

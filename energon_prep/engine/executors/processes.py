@@ -9,8 +9,8 @@ What is said over a worker's pipe, both ways, is a tuple that begins with a word
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import logging
 import multiprocessing
 import signal
 import threading
@@ -31,8 +31,6 @@ from energon_prep.errors import PrepError
 from energon_prep.samples import Reject
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import Storage
-
-log = logging.getLogger(__name__)
 
 _PATIENCE = 30.0  #: seconds for a worker to come to rest
 
@@ -183,10 +181,8 @@ class _Voice:
             self._pipe.send(message)
 
     def say_at_last(self, *message: Any) -> None:
-        try:
+        with contextlib.suppress(OSError):  # nobody listens any more: another worker failed first
             self.say(*message)
-        except OSError:
-            log.error("%s", message[-1])  # nobody listens any more
 
     def shards(self) -> Iterator[ShardPlan]:
         """Ask for shards one by one."""
