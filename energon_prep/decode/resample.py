@@ -34,6 +34,8 @@ def resize_image(image: Image.Image, cut: Cut, *, resample: str) -> Image.Image:
     left, top, right, bottom = map(int, cut.box)
     if (left, top, right, bottom) != (0, 0, *image.size):
         image = image.crop((left, top, right, bottom))
+    if image.size == (width, height):
+        return image
     if image.mode == "RGB" and resample in _TORCH_FILTERS and image.width * image.height <= _MOST_PIXELS:
         return Image.fromarray(_interpolate(np.asarray(image), cut.size, resample))
     return image.resize((width, height), method)
@@ -43,6 +45,8 @@ def resize_pixels(pixels: Pixels, cut: Cut, *, resample: str) -> Pixels:
     """What ``resize_image`` does, from opaque RGB [H, W, 3] to the same, as an array of its own."""
     left, top, right, bottom = map(int, cut.box)
     kept = pixels[top:bottom, left:right]
+    if _is_whole(cut) and kept.shape[:2] == cut.size:
+        return kept.copy()
     if _is_whole(cut) and resample in _TORCH_FILTERS and kept.size <= 3 * _MOST_PIXELS:
         return _interpolate(np.ascontiguousarray(kept), cut.size, resample)
     return np.array(resize_image(Image.fromarray(pixels), cut, resample=resample))
