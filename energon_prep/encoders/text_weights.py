@@ -10,6 +10,7 @@ import transformers
 from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.checkpoint import Checkpoint, unusable
 from energon_prep.encoders.clean import cleaner
+from energon_prep.encoders.compiling import Probe, compile_model
 from energon_prep.encoders.dtypes import TORCH_DTYPES
 from energon_prep.encoders.pretrained import loading, on_device, pretrained
 from energon_prep.encoders.text import TransformersTextEncoder, check_working
@@ -45,15 +46,31 @@ def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextE
         family=family,
         dtype=dtype,
         device=device,
-        about={**checkpoint.describe(), "clean": spec.clean},
+        about={**checkpoint.describe(), "clean": spec.clean, "compile": spec.compile},
         keep_padding=spec.padding == "max_length",
         attention_mask=spec.attention_mask,
         zero_padding=spec.zero_padding,
         hidden_layer=spec.hidden_layer,
         output=spec.output,
     )
+    if spec.compile:
+        field = f"text.{spec.name}.compile"
+        compile_model(model, _probes(encoder, spec.max_tokens), what=f"text encoder {spec.name}", field=field)
     check_working(encoder)
     return encoder
+
+
+def _probes(encoder: TextEncoder, max_tokens: int) -> list[Probe]:
+    """Batches and single captions, which a compiler tells apart, of half the tokens there may be."""
+    (ids,) = encoder.tokenize(["a photo of a cat " * max_tokens])
+    ids = ids[: max(len(ids[:max_tokens]) // 2, 2)]
+
+    def probe(num: int) -> Probe:
+        return lambda: [
+            value for e in encoder.encode([ids] * num) for value in (e.hidden, e.pooled) if value is not None
+        ]
+
+    return [probe(4), probe(1)]
 
 
 def _check_family(spec: Text, checkpoint: Checkpoint) -> None:

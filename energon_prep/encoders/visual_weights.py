@@ -10,6 +10,7 @@ from torch import nn
 
 from energon_prep.encoders.base import VisualEncoder
 from energon_prep.encoders.checkpoint import Checkpoint
+from energon_prep.encoders.compiling import Probe, compile_model
 from energon_prep.encoders.cosmos_jit import CosmosJitEncoder
 from energon_prep.encoders.dtypes import TORCH_DTYPES
 from energon_prep.encoders.pretrained import loading, on_device, pretrained
@@ -21,8 +22,13 @@ from energon_prep.recipes.model import Visual
 logger = logging.getLogger(__name__)
 
 
-def load_visual_encoder(spec: Visual, checkpoint: Checkpoint, device: torch.device) -> VisualEncoder:
-    """Load ``checkpoint``, frozen, on ``device``. Raises PrepError if it does not load or suit ``spec``."""
+def load_visual_encoder(
+    spec: Visual, checkpoint: Checkpoint, device: torch.device, *, typical: tuple[int, int, int] = (1, 256, 256)
+) -> VisualEncoder:
+    """Load ``checkpoint``, frozen, on ``device``. Raises PrepError if it does not load or suit ``spec``.
+
+    ``typical``: frames, height and width of what it will encode, which it is compiled for if ``spec`` says so.
+    """
     if checkpoint.jit is not None:
         return _load_jit(spec, checkpoint, device)
     name = checkpoint.family
@@ -40,7 +46,7 @@ def load_visual_encoder(spec: Visual, checkpoint: Checkpoint, device: torch.devi
         _round_output(model.encoder.get_submodule(kind.exact_pixels), model.dtype)
     if not kind.batches:
         model.enable_slicing()
-    return DiffusersEncoder(
+    encoder = DiffusersEncoder(
         model=model,
         kind=kind,
         dtype=dtype,
@@ -50,12 +56,22 @@ def load_visual_encoder(spec: Visual, checkpoint: Checkpoint, device: torch.devi
         tiling=spec.tiling if kind.tiles else "never",
         tile_pixels=spec.tile_pixels,
         channels_last=channels_last,
-        about=checkpoint.describe(),
+        about={**checkpoint.describe(), "compile": spec.compile},
     )
+    if spec.compile:
+        compile_model(
+            model.encoder, _probes(encoder, *typical), what=f"visual encoder '{spec.model}'", field="visual.compile"
+        )
+    return encoder
 
 
 def _load_jit(spec: Visual, checkpoint: Checkpoint, device: torch.device) -> VisualEncoder:
     _check_options(spec, "the Cosmos tokenizer", gaussian=False, tiles=False)
+    if spec.compile:
+        raise PrepError(
+            f"visual encoder '{spec.model}' is TorchScript, which torch.compile does not take: "
+            "use --set visual.compile=false"
+        )
     assert checkpoint.jit is not None
     path, dtype = checkpoint.jit.path, TORCH_DTYPES[spec.dtype]
 
@@ -78,6 +94,21 @@ def _check_options(spec: Visual, name: str, *, gaussian: bool, tiles: bool) -> N
         raise PrepError(
             f"visual encoder '{spec.model}': {name} does not encode in tiles: use --set visual.tiling=never"
         )
+
+
+def _probes(encoder: VisualEncoder, frames: int, height: int, width: int) -> list[Probe]:
+    """Batches and single samples, clips and images: what a compiler tells apart. Never square, which it might too."""
+    spatial, temporal = encoder.spatial_factor, encoder.temporal_factor
+    rows, columns = max(height // spatial, 2), max(width // spatial, 2)
+    lengths = {1} if encoder.images_only else {1 + (frames - 1) // temporal * temporal, 1}
+    shape = (rows * spatial, (columns + (rows == columns)) * spatial, 3)
+    generator = torch.Generator().manual_seed(0)
+
+    def probe(num: int, length: int) -> Probe:
+        noise = torch.randint(0, 256, (num, length, *shape), generator=generator, dtype=torch.uint8)
+        return lambda: [encoder.encode(noise, range(num))]
+
+    return [probe(num, length) for length in sorted(lengths, reverse=True) for num in (2, 1)]
 
 
 def _class(name: str) -> Any:

@@ -56,7 +56,8 @@ def load_visual(recipe: Recipe, *, weights: str | None, device: torch.device | s
     from energon_prep.encoders.visual_weights import load_visual_encoder
 
     checkpoint = open_checkpoint(resolve(recipe, weights=weights).visual)
-    return load_visual_encoder(recipe.visual, checkpoint, torch.device(device))
+    typical = (recipe.frames.num_frames, *recipe.resize.resolution)
+    return load_visual_encoder(recipe.visual, checkpoint, torch.device(device), typical=typical)
 
 
 def load_texts(recipe: Recipe, *, weights: str | None, device: torch.device | str) -> list[TextEncoder]:
