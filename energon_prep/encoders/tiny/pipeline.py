@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from energon_prep.encoders.catalog import TEXT_FAMILIES, VISUAL_FAMILIES, Family, ModelInfo, Size, find, lookup
 from energon_prep.encoders.checkpoint import text_subfolders, tokenizer_subfolders
-from energon_prep.encoders.tiny_fill import fill
+from energon_prep.encoders.tiny.fill import fill
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
 
@@ -88,7 +88,7 @@ def _fingerprint(encoders: Mapping[str, ModelInfo], size: Size) -> str:
     identity = {
         "encoders": {name: [info.family, info.architecture(size), info.pad_token] for name, info in encoders.items()},
         "versions": {name: version(name) for name in ("torch", "transformers", "diffusers", "tokenizers")},
-        "builder": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(here.glob("tiny*.py"))],
+        "builder": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(here.glob("*.py"))],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -111,7 +111,7 @@ def _publish(aside: Path, folder: Path) -> None:
 
 def _build(encoders: Mapping[str, ModelInfo], size: Size, folder: Path) -> None:
     from energon_prep.encoders.quiet import quiet_libraries
-    from energon_prep.encoders.tiny_text_models import save_text, text_class
+    from energon_prep.encoders.tiny.text_models import save_text, text_class
 
     index: dict[str, Any] = {"_class_name": "DiffusionPipeline"}
     with quiet_libraries(), torch.random.fork_rng(devices=[]):
@@ -141,7 +141,7 @@ def _save_autoencoder(name: str, architecture: dict[str, Any], folder: Path) -> 
 
 
 def _save_cosmos(architecture: dict[str, Any], folder: Path) -> None:
-    from energon_prep.encoders.tiny_cosmos import CosmosEncoder
+    from energon_prep.encoders.tiny.cosmos import CosmosEncoder
 
     with torch.device("meta"):
         model = CosmosEncoder(**architecture).eval()

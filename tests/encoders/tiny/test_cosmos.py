@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from energon_prep.encoders.catalog import CATALOG
-from energon_prep.encoders.tiny_cosmos import CosmosEncoder
+from energon_prep.encoders.tiny.cosmos import CosmosEncoder
 
 
 @pytest.mark.parametrize(
