@@ -122,7 +122,7 @@ class Resize(_Section):
     more_resolutions: Annotated[tuple[_Size, ...], BeforeValidator(_sizes)] = ()
     patch: int = Field(default=2, gt=0)  #: latent height and width become multiples of this
     max_aspect: float = Field(default=2.0, ge=1)  #: the widest and the tallest bucket
-    filter: Literal["lanczos", "bicubic", "bilinear", "box"] = "lanczos"  #: all antialiased (Pillow)
+    filter: Literal["lanczos", "bicubic", "bilinear", "box"] = "lanczos"  #: all antialiased, as Pillow has them
     draft_gap: float = Field(default=1.5, ge=1)  #: JPEG is decoded reduced while this times the target size is left
     min_size: int = Field(default=0, ge=0)  #: samples with a shorter side are rejected
 
