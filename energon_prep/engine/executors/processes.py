@@ -32,7 +32,7 @@ from energon_prep.samples import Reject
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import Storage
 
-_PATIENCE = 30.0  #: seconds for a worker to come to rest
+_PATIENCE = 5.0  #: seconds for a worker to come to rest
 
 
 class ProcessExecutor:
