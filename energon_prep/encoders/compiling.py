@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 backend: Any = "inductor"
 
 #: torch gives up on a function, and runs it uncompiled without a word, after 8 variants. There are 2 of most encoders,
-#: of single samples and of batches; of clips that are encoded in chunks, 3 times as many.
+#: of single samples and of batches; of those of clips up to 10, for their first frames and the others differ.
 _MOST_VARIANTS = 64
 #: How far results may be from the uncompiled model's: the norm of the difference, as a part of their norm. Rounding is
 #: far below; where torch.compile goes wrong, as it does with diffusers' Cosmos (torch 2.13), it is about 1.

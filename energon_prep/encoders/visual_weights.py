@@ -97,10 +97,13 @@ def _check_options(spec: Visual, name: str, *, gaussian: bool, tiles: bool) -> N
 
 
 def _probes(encoder: VisualEncoder, frames: int, height: int, width: int) -> list[Probe]:
-    """Batches and single samples, clips and images: what a compiler tells apart. Never square, which it might too."""
+    """Batches and single samples, clips and images: what a compiler tells apart. Never square, which it might too.
+
+    Clips are short, but long enough for all that is done at their start, in their middle and at their end.
+    """
     spatial, temporal = encoder.spatial_factor, encoder.temporal_factor
     rows, columns = max(height // spatial, 2), max(width // spatial, 2)
-    lengths = {1} if encoder.images_only else {1 + (frames - 1) // temporal * temporal, 1}
+    lengths = {1} if encoder.images_only else {1 + min((frames - 1) // temporal, 2) * temporal, 1}
     shape = (rows * spatial, (columns + (rows == columns)) * spatial, 3)
     generator = torch.Generator().manual_seed(0)
 
