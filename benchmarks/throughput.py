@@ -1,269 +1,169 @@
-"""Samples a second of encode against the sequential script and the bare models, in one run: `make bench`.
+"""Samples a second of encode against the published scripts' way and the bare models: `make bench`.
 
-    sequential  what the published scripts do, on the same models and files
-    ceiling     the bare models on decoded, batched input: nothing can be faster on this device
-    encode      energon-prep, from files to finished shards
-    stations    read, decode, text, visual and write, each by itself
-    load        the dataset read back by Energon, with our decoder and with its default
+    sequential  one sample at a time, as the published scripts do, with the same models and files
+    ceiling     the bare models on tensors that lie ready in batches
+    encode      energon-prep, from files to the finished dataset
+    stations    read, decode, visual, text and write, each by itself
+    load        an encoded dataset read back by Energon, with our decoding and with its own
+    growth      encodes of more samples, shards, pixels and words
 
-The three ways are run in turn, several rounds; medians and spread are printed and written as JSON.
+Every way has a process of its own, which warms up before it counts; the ways of a case take turns for some rounds.
+Medians, slowest and fastest round and each process's peak of memory are printed, and written as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
 import json
+import os
 import platform
-import resource
-import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import energon_prep
-from benchmarks.sequential import encode_clips, encode_images, load_models
+from benchmarks import growth
+from benchmarks.cases import Case, clip_case, image_cases
+from benchmarks.children import Child
 from benchmarks.workload import make_clips, make_images
-from energon_prep.encoders.weights import resolve
-from energon_prep.engine import job as jobs
-from energon_prep.engine.encoding import encode_window
-from energon_prep.engine.plan import make_plan
-from energon_prep.engine.reading import number_samples
-from energon_prep.engine.writing import write_window
-from energon_prep.recipes.load import load_recipe
-from energon_prep.sources.detect import open_source
 
-FLUX_TEXTS = {
-    "t5": ("T5EncoderModel", "text_encoder_2", "tokenizer_2"),
-    "clip": ("CLIPTextModel", "text_encoder", "tokenizer"),
-}
-WAN_TEXTS = {"umt5": ("UMT5EncoderModel", "text_encoder", "tokenizer")}
-
-
-class Recorder:
-    """An encoder that notes the batches it is given, to give them to the bare model later."""
-
-    def __init__(self, encoder: Any) -> None:
-        self._encoder = encoder
-        self.calls: list[tuple[Any, ...]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._encoder, name)
-
-    def encode(self, *args: Any) -> Any:
-        self.calls.append(args)
-        return self._encoder.encode(*args)
-
-    def replay(self) -> None:
-        for call in self.calls:
-            self._encoder.encode(*call)
-
-
-class Case:
-    """One recipe on its files: the three ways to encode them, and each station."""
-
-    def __init__(self, name: str, raw: Path, changes: dict[str, Any], sequential: Callable[[Path, Path], int]) -> None:
-        self.name, self.raw, self.sequential = name, raw, sequential
-        self.changes = changes
-        self.recipe = load_recipe(name, changes)
-        self.job = jobs.Job(
-            recipe=self.recipe,
-            source=open_source(str(raw)).describe(),
-            weights="tiny",
-            device="cpu",
-            torch_threads=jobs.num_cpus(),
-            workers=jobs.num_cpus(),
-        )
-        encoders = jobs.load_encoders(self.job)
-        self.visual = Recorder(encoders.visual)
-        self.texts = [Recorder(text) for text in encoders.texts]
-        self.stations = jobs.build_stations(self.job, jobs.Encoders(visual=self.visual, texts=tuple(self.texts)))
-        self.shards = list(make_plan(self.stations.source, samples_per_shard=self.recipe.samples_per_shard))
-        self.num = sum(shard.num_samples for shard in self.shards)
-        self.decoded = [list(self._decode(shard)) for shard in self.shards]
-        self.encoded = [list(encode_window(outcomes, self.stations)) for outcomes in self.decoded]
-
-    def _decode(self, shard: Any) -> Any:
-        from energon_prep.engine.reading import decode_one
-
-        for serial, sample in number_samples(shard, self.stations.source):
-            yield decode_one(serial, sample, decode=self.stations.decode, carry=())
-
-    def run_sequential(self, dest: Path) -> None:
-        self.sequential(self.raw, dest)
-
-    def run_ceiling(self, dest: Path) -> None:
-        self.visual.replay()
-        for text in self.texts:
-            text.replay()
-
-    def run_encode(self, dest: Path) -> float:
-        return energon_prep.encode(self.raw, dest, recipe=self.name, changes=self.changes, weights="tiny").seconds
-
-    def run_read(self, dest: Path) -> None:
-        for shard in self.shards:
-            for _, sample in number_samples(shard, self.stations.source):
-                sample.load()
-
-    def run_decode(self, dest: Path) -> None:
-        from energon_prep.engine.reading import decode_one
-
-        with ThreadPoolExecutor(self.job.workers) as pool:
-            for shard in self.shards:
-                tasks = [
-                    pool.submit(decode_one, serial, sample, decode=self.stations.decode, carry=())
-                    for serial, sample in number_samples(shard, self.stations.source)
-                ]
-                for task in tasks:
-                    task.result()
-
-    def run_text(self, dest: Path) -> None:
-        for text in self.texts:
-            text.replay()
-
-    def run_visual(self, dest: Path) -> None:
-        self.visual.replay()
-
-    def run_write(self, dest: Path) -> None:
-        from energon_prep.engine.tally import Tally
-        from energon_prep.shards.writer import ShardWriter
-        from energon_prep.storage import LocalStorage
-
-        for shard, outcomes in zip(self.shards, self.encoded, strict=True):
-            writer = ShardWriter(LocalStorage(dest), index=shard.index, num_planned=shard.num_samples)
-            write_window(outcomes, self.stations.target, writer, Tally(num_planned=self.num))
-            writer.finish()
-
-
-WAYS = ("sequential", "ceiling", "encode")
-STATIONS = ("read", "decode", "text", "visual", "write")
-
-
-def measure(case: Case, place: Path, ways: Sequence[str], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way, the ways in turn; the first round warms up and does not count."""
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(rounds + 1):
-        for way in ways:
-            dest = place / f"{way}-{turn}"
-            started = time.perf_counter()
-            own = getattr(case, f"run_{way}")(dest)
-            taken = own if isinstance(own, float) else time.perf_counter() - started
-            if turn:
-                seconds[way].append(taken)
-            shutil.rmtree(dest, ignore_errors=True)
-    return seconds
-
-
-def measure_loading(place: Path, raw: Path, rounds: int) -> dict[str, list[float]]:
-    """Seconds to read the dataset back through Energon: with our cooker, and with its default decoder."""
-    from megatron.energon import Cooker, DefaultTaskEncoder, SampleDecoder, WorkerConfig, get_loader, get_train_dataset
-
-    from cookers import cook_latents
-    from task_encoders import LatentTaskEncoder
-
-    class Default(LatentTaskEncoder):
-        decoder = SampleDecoder()
-        cookers = (Cooker(cook_latents),)
-
-    del DefaultTaskEncoder
-    dest = place / "loading"
-    energon_prep.encode(raw, dest, recipe="dit", weights="tiny", changes={"resize.resolution": 256})
-    energon_prep.index(dest)
-    seconds: dict[str, list[float]] = {"ours": [], "default decoder": []}
-    for turn in range(rounds + 1):
-        for name, encoder in (("ours", LatentTaskEncoder), ("default decoder", Default)):
-            dataset = get_train_dataset(
-                dest,
-                worker_config=WorkerConfig(rank=0, world_size=1, num_workers=0),
-                task_encoder=encoder(),
-                batch_size=8,
-                shuffle_buffer_size=None,
-                max_samples_per_sequence=None,
-                repeat=False,
-            )
-            started = time.perf_counter()
-            for _ in get_loader(dataset):
-                pass
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
-
-
-def table(case: str, num: int, seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """Print and return a row a way: median samples/s, and the slowest and fastest round."""
-    rows = []
-    for way, times in seconds.items():
-        rates = sorted(num / taken for taken in times)
-        rows.append({"case": case, "way": way, "samples": num, "rate": statistics.median(rates), "rates": rates})
-        print(f"{case:<10} {way:<16} {rows[-1]['rate']:>9.2f} samples/s   ({rates[0]:.2f} to {rates[-1]:.2f})")
-    return rows
+Rows = list[dict[str, Any]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=60)
-    parser.add_argument("--clips", type=int, default=6)
-    parser.add_argument("--json", type=Path, default=Path("bench.json"))
-    parser.add_argument("--only", choices=["flux1", "wan2.1", "loading"])
-    args = parser.parse_args()
-    torch.set_num_threads(jobs.num_cpus())
-    rows: list[dict[str, Any]] = []
+    args = _arguments()
+    started = time.monotonic()
+    sections = {
+        "flux1": lambda folder: bench_images(folder, args),
+        "wan2.1": lambda folder: bench_clips(folder, args),
+        "load": lambda folder: bench_loading(folder, args),
+        "growth": lambda folder: bench_growth(folder, args),
+    }
+    rows: Rows = []
     with tempfile.TemporaryDirectory(prefix="energon-prep-bench-") as folder:
-        place = Path(folder)
-        images, clips = place / "images", place / "clips"
-        make_images(images, num=args.images)
-        make_clips(clips, num=args.clips)
-        if args.only in (None, "flux1"):
-            rows += bench(flux_case(images), place, args.rounds)
-        if args.only in (None, "wan2.1"):
-            rows += bench(wan_case(clips), place, args.rounds)
-        if args.only in (None, "loading"):
-            rows += table("loading", args.images, measure_loading(place, images, args.rounds))
-    machine = {
+        for name, bench in sections.items():
+            if not args.only or name in args.only:
+                rows += bench(Path(folder))
+    about = {**machine(), "device": args.device, "seconds": round(time.monotonic() - started)}
+    args.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=2) + "\n")
+    print(f"\n{about}\n-> {args.json}")
+
+
+def bench_images(folder: Path, args: argparse.Namespace) -> Rows:
+    source = folder / "images"
+    make_images(source, num=args.images)
+    return compare(image_cases(source, **_place(args)), args.images, args.rounds)
+
+
+def bench_clips(folder: Path, args: argparse.Namespace) -> Rows:
+    source = folder / "clips"
+    make_clips(source, num=args.clips)
+    return compare([clip_case(source, **_place(args))], args.clips, args.rounds)
+
+
+def bench_loading(folder: Path, args: argparse.Namespace) -> Rows:
+    ways = {name: ("benchmarks.loading", name, str(folder / "load"), str(args.loads)) for name in ("ours", "default")}
+    return [table_row("load", way, args.loads, answers) for way, answers in take_turns(ways, args.rounds).items()]
+
+
+def bench_growth(folder: Path, args: argparse.Namespace) -> Rows:
+    """Each point by itself: they have nothing to be compared with but themselves."""
+    nums = [args.samples // 10, args.samples, *([10 * args.samples] if args.full else [])]
+    points = [
+        *growth.with_samples(folder, nums),
+        *growth.with_shards(folder, args.samples),
+        *growth.with_image_size(folder, 200),
+        *growth.with_resolution(folder, 16),
+        *growth.with_caption_length(folder, 128),
+    ]
+    rows: Rows = []
+    for case, num in points:
+        rounds = 1 if num > args.samples else args.rounds
+        answers = take_turns({"encode": _way("encode", case)}, rounds)["encode"]
+        rows.append(table_row(case.name, "encode", num, answers))
+    return rows
+
+
+def compare(cases: list[Case], num: int, rounds: int) -> Rows:
+    """The three ways of each case, in turns; then the stations of each."""
+    ways = {(cases[0].name, "sequential"): _way("sequential", cases[0])}  # the same for all: it knows one way only
+    ways |= {(case.name, way): _way(way, case) for case in cases for way in ("ceiling", "encode")}
+    answers = take_turns(ways, rounds)
+    rows = [table_row(case, way, num, of_way) for (case, way), of_way in answers.items()]
+    rate = {(row["case"], row["way"]): row["rate"] for row in rows}
+    for case in cases:
+        encode = rate[case.name, "encode"]
+        over, of = encode / rate[cases[0].name, "sequential"], encode / rate[case.name, "ceiling"]
+        print(f"{case.name:<24} encode is {over:.2f} x sequential, {of:.2f} of ceiling")
+    for case in cases:
+        stations = take_turns({"stations": _way("stations", case)}, rounds)["stations"]
+        for name in stations[0]["stations"]:
+            of_station = [{**answer, "seconds": answer["stations"][name]} for answer in stations]
+            rows.append(table_row(case.name, name, num, of_station))
+    return rows
+
+
+def take_turns(ways: Mapping[Any, tuple[str, ...]], rounds: int) -> dict[Any, list[dict[str, Any]]]:
+    """What each way's process told of each round; they start, and then work, one at a time."""
+    with contextlib.ExitStack() as stack:
+        children = {way: stack.enter_context(Child(*command)) for way, command in ways.items()}
+        answers: dict[Any, list[dict[str, Any]]] = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way, child in children.items():
+                answers[way].append(child.round())
+    return answers
+
+
+def table_row(case: str, way: str, num: int, answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Print and return a row: median samples/s, the slowest and the fastest round, the peak of memory."""
+    rates = sorted(num / answer["seconds"] for answer in answers)
+    rate, last = statistics.median(rates), answers[-1]
+    spread = f"({rates[0]:.2f} to {rates[-1]:.2f})"
+    device = f" {last['device_peak_mib']:>7} MiB on the device" if "device_peak_mib" in last else ""
+    print(f"{case:<24} {way:<11} {rate:>9.2f} samples/s {spread:>22} {last['peak_mib']:>7} MiB{device}", flush=True)
+    return {"case": case, "way": way, "samples": num, "rate": rate, "answers": answers}
+
+
+def machine() -> dict[str, Any]:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": models[0] if models else platform.processor(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load": os.getloadavg()[0],
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cpus": jobs.num_cpus(),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        **{name: importlib.metadata.version(name) for name in ("torch", "transformers", "diffusers")},
     }
-    args.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2))
-    print(f"{machine} -> {args.json}")
 
 
-def flux_case(images: Path) -> Case:
-    changes = {"visual.dtype": "fp32", "text.dtype": "fp32", "resize.mode": "crop", "resize.resolution": 512}
-    pipeline = Path(resolve(load_recipe("flux1", changes), weights="tiny").visual.location)
-    models = load_models(pipeline, "AutoencoderKL", FLUX_TEXTS)
-    return Case("flux1", images, changes, lambda raw, dest: encode_images(raw, dest, models))
+def _way(way: str, case: Case) -> tuple[str, ...]:
+    return ("benchmarks.ways", way, case.to_json())
 
 
-def wan_case(clips: Path) -> Case:
-    changes = {
-        "visual.dtype": "fp32",
-        "text.dtype": "fp32",
-        "resize.mode": "crop",
-        "resize.resolution": "240x416",
-        "frames.num_frames": 33,
-        "frames.fps": None,
-    }
-    pipeline = Path(resolve(load_recipe("wan2.1", changes), weights="tiny").visual.location)
-    models = load_models(pipeline, "AutoencoderKLWan", WAN_TEXTS)
-    return Case("wan2.1", clips, changes, lambda raw, dest: encode_clips(raw, dest, models))
+def _place(args: argparse.Namespace) -> dict[str, str]:
+    return {"dtype": args.dtype, "weights": args.weights, "device": args.device}
 
 
-def bench(case: Case, place: Path, rounds: int) -> list[dict[str, Any]]:
-    rows = table(case.name, case.num, measure(case, place, WAYS, rounds))
-    rate = {row["way"]: row["rate"] for row in rows}
-    print(
-        f"{case.name:<10} encode is {rate['encode'] / rate['sequential']:.2f} x sequential, "
-        f"{rate['encode'] / rate['ceiling']:.2f} of ceiling"
-    )
-    return rows + table(case.name, case.num, measure(case, place, STATIONS, rounds))
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=["flux1", "wan2.1", "load", "growth"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=40, help="of flux1")
+    parser.add_argument("--clips", type=int, default=4, help="of wan2.1")
+    parser.add_argument("--loads", type=int, default=2000, help="samples to read back")
+    parser.add_argument("--samples", type=int, default=10_000, help="without models")
+    parser.add_argument("--full", action="store_true", help="ten times as many of these, too")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, one device")
+    parser.add_argument("--weights", default="tiny", help="as encode's: tiny, random or a pipeline")
+    parser.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,82 @@
+"""Reading back: samples a second of Energon's loader with our decoding, and with its own.
+
+    python -m benchmarks.loading ours|default FOLDER NUM      as a child of benchmarks.throughput
+
+Ours reads pickles that run nothing and takes tensors from the file as they are. One process reads, as one worker of a
+training's loader does; the dataset has latents [16, 1, 64, 64] and text [12, 1024], 155 KB a sample.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from megatron.energon import SampleDecoder, WorkerConfig, get_loader, get_train_dataset
+
+import energon_prep
+from benchmarks.cases import dummy_case
+from benchmarks.children import Round, serve
+from benchmarks.dummy import load_dummies
+from benchmarks.ways import seconds_of
+from benchmarks.workload import make_squares
+from energon_prep.engine import worker
+from task_encoders import LatentTaskEncoder
+
+
+class DefaultDecoding(LatentTaskEncoder):  # type: ignore[misc]
+    """The same, with the parts decoded by Energon: ``torch.load`` and ``pickle.loads``."""
+
+    decoder = SampleDecoder()
+
+
+ENCODERS = {"ours": LatentTaskEncoder, "default": DefaultDecoding}
+
+
+def make_dataset(folder: Path, num: int) -> Path:
+    """A dataset of ``num`` samples below ``folder``, made if need be."""
+    dataset = folder / "dataset"
+    if dataset.exists():
+        return dataset
+    images = folder / "images"
+    make_squares(images, num=num, size=128)
+    case = dummy_case("loading", images, **{"resize.resolution": 512})
+    with mock.patch.object(worker, "load_encoders", partial(load_dummies, width=1024)):
+        energon_prep.encode(images, dataset, recipe=case.recipe, changes=case.changes, device="cpu")
+    energon_prep.index(dataset)
+    return dataset
+
+
+def load(encoder: str, dataset: Path, num: int) -> Round:
+    """An epoch in batches of 8."""
+
+    def read() -> None:
+        samples = get_train_dataset(
+            dataset,
+            worker_config=WorkerConfig(rank=0, world_size=1, num_workers=0),
+            task_encoder=ENCODERS[encoder](),
+            batch_size=8,
+            shuffle_buffer_size=None,
+            max_samples_per_sequence=None,
+            repeat=False,
+        )
+        found = sum(len(batch.latents) for batch in get_loader(samples))
+        if found != num:
+            raise SystemExit(f"{encoder}: {found} of {num} samples were read")
+
+    def do_round() -> dict[str, Any]:
+        return {"seconds": seconds_of(read, "cpu")}
+
+    do_round()
+    return do_round
+
+
+def main() -> None:
+    encoder, folder, num = sys.argv[1:]
+    serve(lambda: load(encoder, make_dataset(Path(folder), int(num)), int(num)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The stations of an encode one after the other, each by itself, to see which is slow."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from energon_prep.engine.encoding import add_texts, encode_pixels
+from energon_prep.engine.job import num_cpus
+from energon_prep.engine.plan import make_plan
+from energon_prep.engine.reading import decode_one, number_samples
+from energon_prep.engine.stations import Stations
+from energon_prep.engine.tally import Tally
+from energon_prep.engine.writing import write_window
+from energon_prep.samples import PendingSample
+from energon_prep.shards.writer import ShardWriter
+from energon_prep.storage import LocalStorage
+
+#: Serial numbers and samples that are encoded together.
+Window = list[tuple[int, PendingSample]]
+
+
+def make_windows(stations: Stations, samples_per_shard: int) -> list[Window]:
+    """The windows that an encode of the whole source works in."""
+    shards = make_plan(stations.source, samples_per_shard=samples_per_shard)
+    numbered = [list(number_samples(shard, stations.source)) for shard in shards]
+    size = stations.window
+    return [samples[start : start + size] for samples in numbered for start in range(0, len(samples), size)]
+
+
+def time_stations(windows: list[Window], stations: Stations) -> dict[str, float]:
+    """Seconds of each station for all windows. ``decode`` reads as well, since it works on what was read."""
+    seconds = dict.fromkeys(("read", "decode", "visual", "text", "write"), 0.0)
+
+    @contextmanager
+    def timed(station: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        seconds[station] += time.perf_counter() - started
+
+    with tempfile.TemporaryDirectory() as dest, ThreadPoolExecutor(num_cpus()) as pool:
+        for index, window in enumerate(windows):
+            with timed("read"):
+                for _, sample in window:
+                    sample.load()
+            with timed("decode"):
+                outcomes = list(pool.map(lambda numbered: decode_one(*numbered, stations), window))
+            with timed("visual"):
+                latents = encode_pixels(outcomes, stations)
+            with timed("text"):
+                encoded = list(add_texts(latents, stations))
+            with timed("write"), ShardWriter(LocalStorage(Path(dest)), index=index, num_planned=len(window)) as writer:
+                write_window(encoded, stations, writer, Tally())
+                writer.finish()
+    return seconds

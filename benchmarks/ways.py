@@ -1,0 +1,166 @@
+"""The ways to encode a case: each function makes ready, warms up and returns what does one round.
+
+    python -m benchmarks.ways WAY CASE      as a child of benchmarks.throughput, CASE in JSON
+
+The samples of the warm-up do not count. Seconds are of encoding: the models are loaded before.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+import energon_prep
+from benchmarks.cases import Case
+from benchmarks.children import Round, serve
+from benchmarks.dummy import load_dummies
+from benchmarks.recorder import BareModel
+from benchmarks.stations import make_windows, time_stations
+from energon_prep.encoders.weights import resolve
+from energon_prep.engine import worker
+from energon_prep.engine.job import Encoders, Job, load_encoders
+from energon_prep.engine.stations import Stations
+from energon_prep.engine.stream import encode_shards
+from energon_prep.recipes.load import load_recipe
+
+_SOME = 2  #: samples that warm up what does one at a time
+_SOME_DUMMIES = 1000  #: that warm up what has no models
+
+
+def sequential(case: Case) -> Round:
+    """The published scripts' way: see benchmarks/sequential.py."""
+    from benchmarks.sequential import SCRIPTS
+
+    assert case.script is not None
+    script = SCRIPTS[case.script]
+    pipeline = Path(resolve(load_recipe(case.recipe, case.changes), weights=case.weights).visual.location)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[case.changes["visual.dtype"]]
+    models = script.load(pipeline, device=case.device, dtype=dtype)
+
+    def do_round(limit: int | None = None) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as dest:
+            work = partial(script.encode, Path(case.source), Path(dest), models, limit=limit)
+            return {"seconds": seconds_of(work, case.device)}
+
+    do_round(_SOME)
+    return do_round
+
+
+def ceiling(case: Case) -> Round:
+    """The bare models on the very tensors that encode gives them: nothing else is left to do.
+
+    An encode of the whole source comes first, in which every call of a model is noted with its inputs, on the device;
+    it leaves the process with the same allocator settings and the same torch threads. In a round the models are called
+    with them again, one after the other, and what they return is dropped. There is no reading, decoding, tokenizing,
+    conversion of pixels, copying back, normalisation, checking or writing in it. Each model is also called with one
+    sample at a time, which on a CPU can be faster, and the faster way of the round counts. So what is faster than this
+    runs the models otherwise: compiled, say, or on other batches.
+    """
+    bare: list[BareModel] = []
+
+    def noted(shards: Any, stations: Stations, **options: Any) -> Iterator[Any]:
+        bare[:] = [BareModel(encoder) for encoder in (stations.visual, *(encoder for _, encoder in stations.texts))]
+        yield from encode_shards(shards, stations, **options)
+
+    with mock.patch.object(worker, "encode_shards", noted):
+        run_encode(case)
+    for model in bare:
+        model.finish()
+    variants = {model.name: model.variants() for model in bare}
+    if case.device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+
+    def do_round() -> dict[str, Any]:
+        parts = {
+            model.name: {
+                how: seconds_of(partial(model.run, calls), case.device) for how, calls in variants[model.name].items()
+            }
+            for model in bare
+        }
+        return {"seconds": sum(min(times.values()) for times in parts.values()), "parts": parts}
+
+    do_round()
+    return do_round
+
+
+def encode(case: Case) -> Round:
+    """energon-prep as its users call it, from files to the finished dataset; its models are loaded once."""
+    loaded: list[Encoders] = []
+
+    def load(job: Job) -> Encoders:
+        if not loaded:
+            loaded.append((load_dummies if case.weights == "dummy" else load_encoders)(job))
+        return loaded[0]
+
+    def do_round() -> dict[str, Any]:
+        with mock.patch.object(worker, "load_encoders", load):
+            report = run_encode(case)
+        return {"seconds": report.seconds, "limited_by": report.limited_by}
+
+    with mock.patch.object(worker, "load_encoders", load):
+        run_encode(case, limit=_SOME_DUMMIES if case.weights == "dummy" else None)
+    return do_round
+
+
+def stations_alone(case: Case) -> Round:
+    """Every station by itself, one after the other, each with all samples and all processors."""
+    seen: list[Stations] = []
+
+    def noted(shards: Any, stations: Stations, **options: Any) -> Iterator[Any]:
+        seen.append(stations)
+        yield from encode_shards(shards, stations, **options)
+
+    with mock.patch.object(worker, "encode_shards", noted):
+        run_encode(case)
+    windows = make_windows(seen[0], load_recipe(case.recipe, case.changes).samples_per_shard)
+
+    def do_round() -> dict[str, Any]:
+        return {"stations": time_stations(windows, seen[0])}
+
+    return do_round
+
+
+def run_encode(case: Case, *, limit: int | None = None) -> Any:
+    """One encode into a folder that is removed. Raises SystemExit unless every sample is written."""
+    with tempfile.TemporaryDirectory() as dest:
+        report = energon_prep.encode(
+            case.source,
+            dest,
+            recipe=case.recipe,
+            changes=case.changes,
+            weights=None if case.weights == "dummy" else case.weights,
+            device=case.device,
+            limit=limit,
+        )
+    if report.num_rejected:
+        raise SystemExit(f"{report.num_rejected} samples were rejected: {report.rejects}")
+    return report
+
+
+def seconds_of(work: Callable[[], object], device: str) -> float:
+    """Wall-clock seconds until the device has done it."""
+    started = time.perf_counter()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+WAYS = {"sequential": sequential, "ceiling": ceiling, "encode": encode, "stations": stations_alone}
+
+
+def main() -> None:
+    way, case = sys.argv[1:]
+    serve(lambda: WAYS[way](Case.from_json(case)))
+
+
+if __name__ == "__main__":
+    main()
