@@ -25,10 +25,9 @@ from benchmarks.dummy import load_dummies
 from benchmarks.recorder import BareModel
 from benchmarks.stations import make_windows, time_stations
 from energon_prep.encoders.weights import resolve
-from energon_prep.engine import worker
+from energon_prep.engine import stream, worker
 from energon_prep.engine.job import Encoders, Job, load_encoders
 from energon_prep.engine.stations import Stations
-from energon_prep.engine.stream import encode_shards
 from energon_prep.recipes.load import load_recipe
 
 _SOME = 2  #: samples that warm up what does one at a time
@@ -68,10 +67,9 @@ def ceiling(case: Case) -> Round:
 
     def noted(shards: Any, stations: Stations, **options: Any) -> Iterator[Any]:
         bare[:] = [BareModel(encoder) for encoder in (stations.visual, *(encoder for _, encoder in stations.texts))]
-        yield from encode_shards(shards, stations, **options)
+        yield from stream.encode_shards(shards, stations, **options)
 
-    with mock.patch.object(worker, "encode_shards", noted):
-        run_encode(case)
+    run_encode(case, encode_shards=noted)
     for model in bare:
         model.finish()
     variants = {model.name: model.variants() for model in bare}
@@ -97,16 +95,14 @@ def encode(case: Case) -> Round:
 
     def load(job: Job) -> Encoders:
         if not loaded:
-            loaded.append((load_dummies if case.weights == "dummy" else load_encoders)(job))
+            loaded.append(loader_of(case)(job))
         return loaded[0]
 
     def do_round() -> dict[str, Any]:
-        with mock.patch.object(worker, "load_encoders", load):
-            report = run_encode(case)
+        report = run_encode(case, load_encoders=load)
         return {"seconds": report.seconds, "limited_by": report.limited_by}
 
-    with mock.patch.object(worker, "load_encoders", load):
-        run_encode(case, limit=_SOME_DUMMIES if case.weights == "dummy" else None)
+    run_encode(case, load_encoders=load, limit=_SOME_DUMMIES if case.weights == "dummy" else None)
     return do_round
 
 
@@ -116,10 +112,9 @@ def stations_alone(case: Case) -> Round:
 
     def noted(shards: Any, stations: Stations, **options: Any) -> Iterator[Any]:
         seen.append(stations)
-        yield from encode_shards(shards, stations, **options)
+        yield from stream.encode_shards(shards, stations, **options)
 
-    with mock.patch.object(worker, "encode_shards", noted):
-        run_encode(case)
+    run_encode(case, encode_shards=noted)
     windows = make_windows(seen[0], load_recipe(case.recipe, case.changes).samples_per_shard)
 
     def do_round() -> dict[str, Any]:
@@ -128,9 +123,19 @@ def stations_alone(case: Case) -> Round:
     return do_round
 
 
-def run_encode(case: Case, *, limit: int | None = None) -> Any:
-    """One encode into a folder that is removed. Raises SystemExit unless every sample is written."""
-    with tempfile.TemporaryDirectory() as dest:
+def run_encode(
+    case: Case,
+    *,
+    limit: int | None = None,
+    load_encoders: Callable[[Job], Encoders] | None = None,
+    encode_shards: Callable[..., Iterator[Any]] = stream.encode_shards,
+) -> Any:
+    """One encode into a folder that is removed, with these in the place of the engine's own.
+
+    Raises SystemExit unless every sample is written.
+    """
+    parts = {"load_encoders": load_encoders or loader_of(case), "encode_shards": encode_shards}
+    with tempfile.TemporaryDirectory() as dest, mock.patch.multiple(worker, **parts):
         report = energon_prep.encode(
             case.source,
             dest,
@@ -143,6 +148,10 @@ def run_encode(case: Case, *, limit: int | None = None) -> Any:
     if report.num_rejected:
         raise SystemExit(f"{report.num_rejected} samples were rejected: {report.rejects}")
     return report
+
+
+def loader_of(case: Case) -> Callable[[Job], Encoders]:
+    return load_dummies if case.weights == "dummy" else load_encoders
 
 
 def seconds_of(work: Callable[[], object], device: str) -> float:
