@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,9 +71,16 @@ class BareModel:
         assert self.batches, f"the model {self.name} was not called"
 
     def variants(self) -> dict[str, list[Call]]:
-        """The calls as they were, and with one sample each and no more padding than the mask asks for."""
+        """The same samples in the batches that they were in, one by one without the padding that is masked, and by
+        eight where the encoder took one by one; what would be the same again is left out."""
         singles = [_single(call, i) for call in self.batches for i in range(len(call.tensors[0]))]
-        return {"batches": self.batches, **({"singles": singles} if len(singles) > len(self.batches) else {})}
+        eights = list(_joined(singles, most=8))
+        found = {"batches": self.batches}
+        if len(singles) > len(self.batches):
+            found["singles"] = singles
+        elif len(eights) < len(singles):
+            found["eights"] = eights
+        return found
 
     def run(self, calls: list[Call]) -> None:
         with torch.inference_mode():
@@ -86,3 +94,17 @@ def _single(call: Call, i: int) -> Call:
         return call.map(lambda tensor: tensor[i : i + 1])
     length = int(mask[i].sum())
     return call.map(lambda tensor: tensor[i : i + 1, :length])
+
+
+def _joined(singles: list[Call], *, most: int) -> Iterator[Call]:
+    """Neighbours of equal shapes as one call, unless that is more than ``most`` images of 512x512 hold."""
+    for _, equal in itertools.groupby(singles, key=lambda call: [tensor.shape for tensor in call.tensors]):
+        calls = list(equal)
+        size = max(1, min(most, most * 3 * 512 * 512 // calls[0].tensors[0].numel()))
+        for start in range(0, len(calls), size):
+            yield _join(calls[start : start + size])
+
+
+def _join(calls: list[Call]) -> Call:
+    tensors = iter([torch.cat(parts) for parts in zip(*(call.tensors for call in calls), strict=True)])
+    return calls[0].map(lambda _: next(tensors))

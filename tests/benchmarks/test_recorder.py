@@ -54,9 +54,22 @@ def test_single_captions_have_no_padding_that_is_masked() -> None:
     assert encoder._model.calls[2:] == [(1, 2), (1, 4), (1, 4), (1, 4)]
 
 
-def test_one_sample_a_batch_needs_no_variant() -> None:
+def test_samples_taken_one_by_one_are_joined_where_they_are_alike() -> None:
     encoder = Encoder()
     bare = BareModel(encoder)
-    encoder._model.encode(torch.zeros(1, 3, 8, 8))
+    for i, size in enumerate([8] * 10 + [16, 8]):
+        encoder._model.encode(torch.full((1, 3, size, size), float(i)))
+    bare.finish()
+    assert list(bare.variants()) == ["batches", "eights"]
+    eights = bare.variants()["eights"]
+    assert [tuple(call.args[0].shape[::2]) for call in eights] == [(8, 8), (2, 8), (1, 16), (1, 8)]
+    assert eights[1].args[0][:, 0, 0, 0].tolist() == [8, 9]
+
+
+def test_large_samples_are_not_joined() -> None:
+    encoder = Encoder()
+    bare = BareModel(encoder)
+    for _ in range(2):
+        encoder._model.encode(torch.zeros(1, 3, 33, 240, 416))
     bare.finish()
     assert list(bare.variants()) == ["batches"]

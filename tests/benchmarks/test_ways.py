@@ -43,7 +43,7 @@ def test_every_way_encodes_images(images: Path) -> None:
     assert round_of("encode", case)["seconds"] > 0
     parts = round_of("ceiling", case)["parts"]
     assert set(parts) == {"visual", "t5", "clip"}
-    assert set(parts["t5"]) == {"batches", "singles"}
+    assert all("batches" in times for times in parts.values())
 
 
 def test_clips_are_what_the_case_says(tmp_path: Path) -> None:
