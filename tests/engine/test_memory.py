@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# All pictures become one size: what torch's libraries keep of each size they meet grows with the sizes, to some 50 MB.
 PEAK = """
 import resource, sys
 import energon_prep
 energon_prep.encode(sys.argv[1], sys.argv[2], weights="tiny", torch_threads=1, limit=int(sys.argv[3]),
-                    changes={"resize.resolution": 64})
+                    changes={"resize.resolution": 64, "resize.mode": "crop"})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
