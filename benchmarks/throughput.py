@@ -8,7 +8,8 @@
     growth      encodes of more samples, shards, pixels and words
 
 Every way has a process of its own, which warms up before it counts; the ways of a case take turns for some rounds.
-Medians, slowest and fastest round and each process's peak of memory are printed, and written as JSON.
+Medians, slowest and fastest round and each process's peak of memory are printed, and written as JSON, which
+`python -m benchmarks.tables` turns into the tables of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def bench_clips(folder: Path, args: argparse.Namespace) -> Rows:
 
 def bench_loading(folder: Path, args: argparse.Namespace) -> Rows:
     ways = {name: ("benchmarks.loading", name, str(folder / "load"), str(args.loads)) for name in ("ours", "default")}
-    return [table_row("load", way, args.loads, answers) for way, answers in take_turns(ways, args.rounds).items()]
+    return [
+        table_row("load", "dit", way, args.loads, answers) for way, answers in take_turns(ways, args.rounds).items()
+    ]
 
 
 def bench_growth(folder: Path, args: argparse.Namespace) -> Rows:
@@ -84,7 +87,7 @@ def bench_growth(folder: Path, args: argparse.Namespace) -> Rows:
     for case, num in points:
         rounds = 1 if num > args.samples else args.rounds
         answers = take_turns({"encode": _way("encode", case)}, rounds)["encode"]
-        rows.append(table_row(case.name, "encode", num, answers))
+        rows.append(table_row("growth", case.name, "encode", num, answers))
     return rows
 
 
@@ -93,7 +96,7 @@ def compare(cases: list[Case], num: int, rounds: int) -> Rows:
     ways = {(cases[0].name, "sequential"): _way("sequential", cases[0])}  # the same for all: it knows one way only
     ways |= {(case.name, way): _way(way, case) for case in cases for way in ("ceiling", "encode")}
     answers = take_turns(ways, rounds)
-    rows = [table_row(case, way, num, of_way) for (case, way), of_way in answers.items()]
+    rows = [table_row("ways", case, way, num, of_way) for (case, way), of_way in answers.items()]
     rate = {(row["case"], row["way"]): row["rate"] for row in rows}
     for case in cases:
         encode = rate[case.name, "encode"]
@@ -103,7 +106,7 @@ def compare(cases: list[Case], num: int, rounds: int) -> Rows:
         stations = take_turns({"stations": _way("stations", case)}, rounds)["stations"]
         for name in stations[0]["stations"]:
             of_station = [{**answer, "seconds": answer["stations"][name]} for answer in stations]
-            rows.append(table_row(case.name, name, num, of_station))
+            rows.append(table_row("stations", case.name, name, num, of_station))
     return rows
 
 
@@ -118,14 +121,14 @@ def take_turns(ways: Mapping[Any, tuple[str, ...]], rounds: int) -> dict[Any, li
     return answers
 
 
-def table_row(case: str, way: str, num: int, answers: list[dict[str, Any]]) -> dict[str, Any]:
+def table_row(table: str, case: str, way: str, num: int, answers: list[dict[str, Any]]) -> dict[str, Any]:
     """Print and return a row: median samples/s, the slowest and the fastest round, the peak of memory."""
     rates = sorted(num / answer["seconds"] for answer in answers)
     rate, last = statistics.median(rates), answers[-1]
     spread = f"({rates[0]:.2f} to {rates[-1]:.2f})"
     device = f" {last['device_peak_mib']:>7} MiB on the device" if "device_peak_mib" in last else ""
     print(f"{case:<24} {way:<11} {rate:>9.2f} samples/s {spread:>22} {last['peak_mib']:>7} MiB{device}", flush=True)
-    return {"case": case, "way": way, "samples": num, "rate": rate, "answers": answers}
+    return {"table": table, "case": case, "way": way, "samples": num, "rate": rate, "rates": rates, "answers": answers}
 
 
 def machine() -> dict[str, Any]:

@@ -24,5 +24,5 @@ def test_what_a_broken_child_said_is_shown(tmp_path: Path) -> None:
 
 def test_a_row_has_the_median_of_the_rounds(capsys: pytest.CaptureFixture[str]) -> None:
     answers = [{"seconds": seconds, "peak_mib": 7} for seconds in (1.0, 4.0, 2.0)]
-    assert table_row("flux1", "encode", 8, answers)["rate"] == 4.0
+    assert table_row("ways", "flux1", "encode", 8, answers)["rate"] == 4.0
     assert "(2.00 to 8.00)" in capsys.readouterr().out

@@ -1,0 +1,75 @@
+"""The tables of docs/performance.md, from what `make bench` wrote: `python -m benchmarks.tables bench.json`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+Rows = list[dict[str, Any]]
+
+
+def main() -> None:
+    report = json.loads(Path(sys.argv[1]).read_text())
+    print(report["machine"])
+    for name, table in TABLES.items():
+        rows = [row for row in report["rows"] if row["table"] == name]
+        if rows:
+            print(f"\n{name}\n")
+            print("\n".join(table(rows)))
+
+
+def ways(rows: Rows) -> Iterator[str]:
+    yield from _table(
+        ["case", "way", "samples/s", "slowest to fastest", "peak MiB"], [_rate_cells(row) for row in rows]
+    )
+    rate = {(row["case"], row["way"]): row["rate"] for row in rows}
+    sequential = 0.0
+    ratios = []
+    for case in dict.fromkeys(row["case"] for row in rows):
+        sequential = rate.get((case, "sequential"), sequential)  # measured once for cases of one script
+        encode = rate[case, "encode"]
+        ratios.append([case, f"{encode / sequential:.1f}", f"{encode / rate[case, 'ceiling']:.2f}"])
+    yield ""
+    yield from _table(["encode", "times `sequential`", "of `ceiling`"], ratios)
+
+
+def stations(rows: Rows) -> Iterator[str]:
+    names = list(dict.fromkeys(row["way"] for row in rows))
+    rate = {(row["case"], row["way"]): row["rate"] for row in rows}
+    cases = dict.fromkeys(row["case"] for row in rows)
+    cells = [[case, *(_number(rate[case, name]) for name in names)] for case in cases]
+    yield from _table(["samples/s", *names], cells)
+
+
+def load(rows: Rows) -> Iterator[str]:
+    cells = [[row["way"], *_rate_cells(row)[2:]] for row in rows]
+    yield from _table(["decoding", "samples/s", "slowest to fastest", "peak MiB"], cells)
+
+
+def growth(rows: Rows) -> Iterator[str]:
+    cells = [[row["case"], *_rate_cells(row)[2:]] for row in rows]
+    yield from _table(["encode of", "samples/s", "slowest to fastest", "peak MiB"], cells)
+
+
+TABLES = {"ways": ways, "stations": stations, "load": load, "growth": growth}
+
+
+def _rate_cells(row: dict[str, Any]) -> list[str]:
+    spread = f"{_number(row['rates'][0])} to {_number(row['rates'][-1])}"
+    return [row["case"], row["way"], _number(row["rate"]), spread, str(row["answers"][-1]["peak_mib"])]
+
+
+def _number(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 10 else f"{rate:.2f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for cells in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
