@@ -24,12 +24,11 @@ from energon_prep.storage import LocalStorage
 Window = list[tuple[int, PendingSample]]
 
 
-def make_windows(stations: Stations, samples_per_shard: int) -> list[Window]:
-    """The windows that an encode of the whole source works in."""
-    shards = make_plan(stations.source, samples_per_shard=samples_per_shard)
-    numbered = [list(number_samples(shard, stations.source)) for shard in shards]
-    size = stations.window
-    return [samples[start : start + size] for samples in numbered for start in range(0, len(samples), size)]
+def make_windows(stations: Stations, num: int) -> list[Window]:
+    """The first ``num`` samples in the windows that an encode works in."""
+    shard = next(make_plan(stations.source, samples_per_shard=num))
+    samples = list(number_samples(shard, stations.source))
+    return [samples[start : start + stations.window] for start in range(0, len(samples), stations.window)]
 
 
 def time_stations(windows: list[Window], stations: Stations) -> dict[str, float]:

@@ -78,7 +78,7 @@ def bench_growth(folder: Path, args: argparse.Namespace) -> Rows:
     nums = [args.samples // 10, args.samples, *([10 * args.samples] if args.full else [])]
     points = [
         *growth.with_samples(folder, nums),
-        *growth.with_shards(folder, args.samples),
+        *growth.with_shards(folder, args.samples // 2),
         *growth.with_image_size(folder, 200),
         *growth.with_resolution(folder, 16),
         *growth.with_caption_length(folder, 128),
@@ -123,7 +123,7 @@ def take_turns(ways: Mapping[Any, tuple[str, ...]], rounds: int) -> dict[Any, li
 
 def table_row(table: str, case: str, way: str, num: int, answers: list[dict[str, Any]]) -> dict[str, Any]:
     """Print and return a row: median samples/s, the slowest and the fastest round, the peak of memory."""
-    rates = sorted(num / answer["seconds"] for answer in answers)
+    rates = sorted(answer.get("samples", num) / answer["seconds"] for answer in answers)
     rate, last = statistics.median(rates), answers[-1]
     spread = f"({rates[0]:.2f} to {rates[-1]:.2f})"
     device = f" {last['device_peak_mib']:>7} MiB on the device" if "device_peak_mib" in last else ""
@@ -157,7 +157,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=["flux1", "wan2.1", "load", "growth"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=40, help="of flux1")
+    parser.add_argument("--images", type=int, default=192, help="of flux1")
     parser.add_argument("--clips", type=int, default=4, help="of wan2.1")
     parser.add_argument("--loads", type=int, default=2000, help="samples to read back")
     parser.add_argument("--samples", type=int, default=10_000, help="without models")

@@ -41,9 +41,7 @@ def test_every_way_encodes_images(images: Path) -> None:
     assert "text.t5.padding" not in full.changes
     assert round_of("sequential", case)["seconds"] > 0
     assert round_of("encode", case)["seconds"] > 0
-    parts = round_of("ceiling", case)["parts"]
-    assert set(parts) == {"visual", "t5", "clip"}
-    assert all("batches" in times for times in parts.values())
+    assert [name.split(",")[0] for name in round_of("ceiling", case)["parts"]] == ["visual", "t5", "clip"]
 
 
 def test_clips_are_what_the_case_says(tmp_path: Path) -> None:
@@ -51,8 +49,8 @@ def test_clips_are_what_the_case_says(tmp_path: Path) -> None:
     case = clip_case(tmp_path / "clips")
     small = Case(**{**vars(case), "changes": {**case.changes, "resize.resolution": 32, "frames.num_frames": 5}})
     ceiling = round_of("ceiling", small)
-    assert list(ceiling["parts"]["visual"]) == ["batches"]
-    assert ceiling["seconds"] == sum(min(times.values()) for times in ceiling["parts"].values())
+    assert list(ceiling["parts"]) == ["visual, batches", "umt5, batches"]
+    assert ceiling["seconds"] == sum(ceiling["parts"].values())
 
 
 def test_dummies_encode_and_every_station_is_timed(tmp_path: Path) -> None:
