@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# All pictures become one size: what torch's libraries keep of each size they meet grows with the sizes, to some 50 MB.
+# All pictures become one size: what torch's libraries keep of each size they meet grows with the sizes.
 PEAK = """
 import resource, sys
 import energon_prep
