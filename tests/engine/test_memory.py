@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# All pictures become one size: what torch's libraries keep of each size they meet grows with the sizes.
 PEAK = """
 import resource, sys
 import energon_prep
 energon_prep.encode(sys.argv[1], sys.argv[2], weights="tiny", torch_threads=1, limit=int(sys.argv[3]),
-                    changes={"resize.resolution": 64, "resize.mode": "crop"})
+                    changes={"resize.resolution": 64})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
