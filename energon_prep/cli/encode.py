@@ -115,8 +115,6 @@ def command(
     Goes on where an earlier run of the same command was stopped, by Ctrl-C, SIGTERM or worse. Exit code 0 when every
     sample is written or accounted for as a reject, 1 when not.
     """
-    from energon_prep.engine import run
-
     changes: dict[str, Any] = _parse_sets(sets)
     changes |= {field: value for name, field in _FIELDS.items() if (value := options.pop(name)) is not None}
     changes |= {f"text.{i}.model": model for i, model in enumerate(models)}
@@ -132,6 +130,11 @@ def command(
         from energon_prep.indexing.split import parse_split
 
         parse_split(split)  # a wrong one is told before hours of encoding
+    from energon_prep.recipes.load import load_recipe
+
+    load_recipe(recipe, changes)  # a wrong one is told before seconds of importing
+    from energon_prep.engine import run
+
     if dry_run:
         plan = run.dry_run(
             src, recipe=recipe, changes=changes, source_kind=options["source_kind"], limit=options["limit"]

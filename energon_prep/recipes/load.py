@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,13 @@ def _change(fields: dict[str, Any], path: str, value: Any) -> None:
     section[last] = value
 
 
+#: Parts of an error's place that stand for one of several types a field may have.
+_PYDANTICS_OWN = re.compile(r"\(|^constrained-|^literal\[")
+
+
 def _explain(error: dict[str, Any]) -> str:
     """One line for one of pydantic's errors, naming the field, its value and, if unknown, the nearest field."""
-    location = [part for part in error["loc"] if not (isinstance(part, str) and "(" in part)]
+    location = [part for part in error["loc"] if not (isinstance(part, str) and _PYDANTICS_OWN.search(part))]
     if error["type"] == "extra_forbidden" and location[-1:] != [error["loc"][-1]]:
         location.append(error["loc"][-1])  # what the user wrote, whatever is in it
     path = ".".join(str(part) for part in location)

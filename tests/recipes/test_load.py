@@ -89,3 +89,8 @@ def test_a_broken_file_is_an_error(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PrepError, match=r"cannot read the recipe .*none.yaml"):
         load_recipe(tmp_path / "none.yaml")
+
+
+def test_what_a_field_may_be_is_told_without_pydantics_own_names() -> None:
+    with pytest.raises(PrepError, match=r"batch_size = 'many': .*; batch_size = 'many': Input should be 'auto'"):
+        load_recipe("dit", {"batch_size": "many"})
