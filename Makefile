@@ -13,6 +13,7 @@ demo: $(INSTALLED)
 test: check
 	$(BIN)/python -m pytest -n auto
 
+# Under 10 minutes on 2 quiet cores: docs/performance.md.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.throughput
 

@@ -60,7 +60,7 @@ def dummy_case(name: str, source: Path, **changes: Any) -> Case:
 
 def _image_case(name: str, source: Path, changes: dict[str, Any], *, dtype: str = "fp32", **place: str) -> Case:
     # A short run is to have several windows and shards, as a long one has: one is written while the next is encoded.
-    short = {"window": 32, "samples_per_shard": 96}
+    short = {"window": 32, "samples_per_shard": 64}
     changes = {**_dtypes(dtype), **short, "resize.mode": "crop", "resize.resolution": 512, **changes}
     return Case(name=name, recipe="flux1", source=str(source), changes=changes, script="images", **place)
 

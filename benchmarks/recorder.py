@@ -29,6 +29,10 @@ class Call:
         }
         return Call(method=self.method, args=args, options=options)
 
+    def __len__(self) -> int:
+        """How many samples it has."""
+        return len(self.tensors[0])
+
     @property
     def tensors(self) -> list[torch.Tensor]:
         return [value for value in (*self.args, *self.options.values()) if isinstance(value, torch.Tensor)]
@@ -70,10 +74,14 @@ class BareModel:
         self._encoder._model = self._recorder.model
         assert self.batches, f"the model {self.name} was not called"
 
+    @property
+    def num_samples(self) -> int:
+        return sum(map(len, self.batches))
+
     def variants(self) -> dict[str, list[Call]]:
         """The same samples in the batches that they were in, one by one without the padding that is masked, and by
         eight where the encoder took one by one; what would be the same again is left out."""
-        singles = [_single(call, i) for call in self.batches for i in range(len(call.tensors[0]))]
+        singles = [_single(call, i) for call in self.batches for i in range(len(call))]
         eights = list(_joined(singles, most=8))
         found = {"batches": self.batches}
         if len(singles) > len(self.batches):

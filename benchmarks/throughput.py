@@ -79,7 +79,7 @@ def bench_growth(folder: Path, args: argparse.Namespace) -> Rows:
     points = [
         *growth.with_samples(folder, nums),
         *growth.with_shards(folder, args.samples // 2),
-        *growth.with_image_size(folder, 200),
+        *growth.with_image_size(folder, 100),
         *growth.with_resolution(folder, 16),
         *growth.with_caption_length(folder, 128),
     ]
@@ -157,9 +157,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=["flux1", "wan2.1", "load", "growth"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=192, help="of flux1")
-    parser.add_argument("--clips", type=int, default=4, help="of wan2.1")
-    parser.add_argument("--loads", type=int, default=2000, help="samples to read back")
+    parser.add_argument("--images", type=int, default=128, help="of flux1")
+    parser.add_argument("--clips", type=int, default=3, help="of wan2.1")
+    parser.add_argument("--loads", type=int, default=1000, help="samples to read back")
     parser.add_argument("--samples", type=int, default=10_000, help="without models")
     parser.add_argument("--full", action="store_true", help="ten times as many of these, too")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, one device")
