@@ -1,6 +1,6 @@
 """Reading back: samples a second of Energon's loader with our decoding, and with its own.
 
-    python -m benchmarks.loading ours|default FOLDER NUM      as a child of benchmarks.throughput
+    python -m benchmarks.loading make|ours|default FOLDER NUM      as a child of benchmarks.throughput
 
 Ours reads pickles that run nothing and takes tensors from the file as they are. One process reads, as one worker of a
 training's loader does; the dataset has latents [16, 1, 64, 64] and text [12, 1024], 155 KB a sample.
@@ -36,10 +36,8 @@ ENCODERS = {"ours": LatentTaskEncoder, "default": DefaultDecoding}
 
 
 def make_dataset(folder: Path, num: int) -> Path:
-    """A dataset of ``num`` samples below ``folder``, made if need be."""
+    """A dataset of ``num`` samples below ``folder``, in a process of its own: it takes more memory than reading."""
     dataset = folder / "dataset"
-    if dataset.exists():
-        return dataset
     images = folder / "images"
     make_squares(images, num=num, size=128)
     case = dummy_case("loading", images, **{"resize.resolution": 512})
@@ -75,7 +73,10 @@ def load(encoder: str, dataset: Path, num: int) -> Round:
 
 def main() -> None:
     encoder, folder, num = sys.argv[1:]
-    serve(lambda: load(encoder, make_dataset(Path(folder), int(num)), int(num)))
+    if encoder == "make":
+        make_dataset(Path(folder), int(num))
+    else:
+        serve(lambda: load(encoder, Path(folder) / "dataset", int(num)))
 
 
 if __name__ == "__main__":
