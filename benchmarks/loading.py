@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
 from megatron.energon import SampleDecoder, WorkerConfig, get_loader, get_train_dataset
 
 import energon_prep
@@ -48,7 +49,7 @@ def make_dataset(folder: Path, num: int) -> Path:
 
 
 def load(encoder: str, dataset: Path, num: int) -> Round:
-    """An epoch in batches of 8."""
+    """An epoch in batches of 8, with one thread, as torch's DataLoader has its workers."""
 
     def read() -> None:
         samples = get_train_dataset(
@@ -65,6 +66,7 @@ def load(encoder: str, dataset: Path, num: int) -> Round:
             raise SystemExit(f"{encoder}: {found} of {num} samples were read")
 
     def do_round() -> dict[str, Any]:
+        torch.set_num_threads(1)
         return {"seconds": seconds_of(read, "cpu")}
 
     do_round()
