@@ -2,8 +2,8 @@
 
 import os
 
-# Read when torch is first imported; a program that did so before keeps what it has. Otherwise torch's threads wait for
-# each other in a loop, on processors that could decode and write: three times as slow where there are few of them.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Both are read when torch is first imported; a program that did so before keeps what it has. Torch's threads wait for
+# each other in a loop, by default for milliseconds, on processors that could decode and write meanwhile.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 # oneDNN keeps the kernels of the last 1024 sizes it met, some 30 MB that a long run fills up slowly.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")

@@ -100,7 +100,7 @@ def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> _Lat
     )
 
     def start(views: Sequence[_View]) -> Callable[[], Iterable[torch.Tensor]]:
-        pixels = torch.stack([torch.from_numpy(view) for _, _, view in views])  # [B, T, H, W, 3]
+        pixels = torch.from_numpy(np.stack([view for _, _, view in views]))  # [B, T, H, W, 3]
         return stations.visual.launch(pixels, [_draw_seed(stations.seed, info) for info, _, _ in views])
 
     def launch(views: Sequence[_View]) -> Callable[[], list[torch.Tensor]]:

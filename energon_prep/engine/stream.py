@@ -12,7 +12,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 from energon_prep.engine.encoding import LatentWindow, add_texts, encode_pixels
@@ -21,6 +21,7 @@ from energon_prep.engine.plan import ShardPlan
 from energon_prep.engine.reading import Ahead, Clips, decode_ahead, decode_one, number_samples
 from energon_prep.engine.stations import Stations
 from energon_prep.engine.tally import Counts
+from energon_prep.engine.threads import start_pool
 from energon_prep.engine.turns import GROUP_BYTES
 from energon_prep.engine.writing import write_window
 from energon_prep.samples import EncodedSample, Reject
@@ -87,7 +88,7 @@ class _Writing:
         self._stations = stations
         self._storage = storage
         self._counts = counts
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._pool = start_pool(1, "write")
         self._tasks: deque[Future[LedgerEntry | None]] = deque()
         self._unfinished: deque[ShardWriter] = deque()  #: the last is the one that takes what is submitted
         self._begun = False

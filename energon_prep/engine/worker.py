@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from energon_prep.engine.batch_sizes import BatchSizes, best_pixels, best_tokens, given_sizes
@@ -18,6 +17,7 @@ from energon_prep.engine.reading import Ahead, decode_one, number_samples
 from energon_prep.engine.stations import Stations
 from energon_prep.engine.stream import encode_shards
 from energon_prep.engine.tally import Counts
+from energon_prep.engine.threads import start_pool
 from energon_prep.engine.turns import Turns
 from energon_prep.samples import Reject
 from energon_prep.shards.ledger import LedgerEntry
@@ -62,7 +62,7 @@ class Worker:
         workers = self._job.workers
         # A device of its own works while the pool decodes; the pool must have work while the texts are encoded.
         most = self._stations.window if self._job.device != "cpu" else 0
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        pool = start_pool(workers, "decode")
         try:
             yield from encode_shards(
                 shards,
