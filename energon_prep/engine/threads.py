@@ -16,9 +16,14 @@ def start_pool(threads: int, name: str) -> ThreadPoolExecutor:
     """
     models = torch.get_num_threads()
     started = threading.Barrier(threads + 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=_keep_to_itself)
     for _ in range(threads):
         pool.submit(started.wait)
     started.wait()
     torch.set_num_threads(models)
     return pool
+
+
+def _keep_to_itself() -> None:
+    torch.get_num_threads()  # a thread that asks for the first time, later, would take over what the process has
+    torch.set_num_threads(1)
