@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_WAITED = 0.15  #: share of the time that the models wait, from which what they wait for is the limit
+_WAITED = 0.25  #: share of the time that the models wait, from which what they wait for is the limit
 
 
 class Profile:

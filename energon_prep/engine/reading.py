@@ -26,6 +26,9 @@ class Ahead:
 
     least: int  #: so many in any case, to keep the pool busy
     most: int  #: so many where they take no more than a gigabyte
+    #: Decode so many, then none until they are used: for models that run on the processors that decode. Their threads
+    #: wait for each other all the time, and when one of them has to share its processor, all are slow.
+    in_turn: bool = False
 
     def after(self, outcome: Clips | Reject) -> int:
         """How many, if all are as large as this one."""
@@ -49,6 +52,9 @@ def decode_ahead(
     ahead: Ahead,
 ) -> Iterator[Clips | Reject]:
     """Decode in the pool, so far ``ahead``; results come in the samples' own order."""
+    if ahead.in_turn:
+        yield from _decode_in_turn(pending, decode, pool=pool, ahead=ahead)
+        return
     futures: deque[Future[Clips | Reject]] = deque()
     most = ahead.least
     try:
@@ -63,6 +69,20 @@ def decode_ahead(
     finally:
         for future in futures:
             future.cancel()
+
+
+def _decode_in_turn(
+    pending: Iterable[tuple[int, PendingSample]],
+    decode: Callable[[int, PendingSample], Clips | Reject],
+    *,
+    pool: Executor,
+    ahead: Ahead,
+) -> Iterator[Clips | Reject]:
+    samples, num = iter(pending), ahead.least
+    while group := list(itertools.islice(samples, num)):
+        outcomes = list(pool.map(decode, *zip(*group, strict=True)))
+        num = ahead.after(outcomes[-1])
+        yield from outcomes
 
 
 def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips | Reject:

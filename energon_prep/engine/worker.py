@@ -9,7 +9,7 @@ from typing import Any
 from energon_prep.engine.batch_sizes import BatchSizes, best_pixels, best_tokens, given_sizes
 from energon_prep.engine.encoding import encode_captions
 from energon_prep.engine.executors.base import Ready
-from energon_prep.engine.job import Job, build_stations, load_encoders
+from energon_prep.engine.job import Job, build_stations, load_encoders, num_cpus
 from energon_prep.engine.memory import keep_heap
 from energon_prep.engine.plan import ShardPlan, make_plan
 from energon_prep.engine.profile import Profile
@@ -25,6 +25,7 @@ from energon_prep.storage import Storage
 from energon_prep.targets.serialize import dumps_pickle
 
 _AHEAD = 8  #: samples decoded in advance, for each decode worker
+_IN_TURN = 32  #: where decoding and models take turns
 _LOOKED_AT = 100  #: samples of which the first that can be decoded is used in trials
 
 
@@ -61,7 +62,12 @@ class Worker:
         assert self._stations is not None, "prepare comes first"
         workers = self._job.workers
         # A device of its own works while the pool decodes; the pool must have work while the texts are encoded.
-        most = self._stations.window if self._job.device != "cpu" else 0
+        on_cpu = self._job.device == "cpu"
+        ahead = Ahead(
+            least=_AHEAD * workers,
+            most=_IN_TURN * workers if on_cpu else self._stations.window,
+            in_turn=on_cpu and self._job.torch_threads >= num_cpus(),
+        )
         pool = start_pool(workers, "decode")
         try:
             yield from encode_shards(
@@ -69,7 +75,7 @@ class Worker:
                 self._stations,
                 storage=storage,
                 pool=pool,
-                ahead=Ahead(least=_AHEAD * workers, most=most),
+                ahead=ahead,
                 counts=counts,
             )
         finally:

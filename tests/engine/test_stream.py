@@ -24,6 +24,7 @@ from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import LocalStorage
 from energon_prep.targets import get_target
 from tests.fakes import HashText, MeanVisual, Numbers, decode_number
+from tests.runs import tar_digests
 
 TEXT = load_recipe("dit", {"text.max_tokens": 5}).text[0]
 INFO: dict[str, Any] = {
@@ -55,11 +56,13 @@ def stations(source: Numbers, *, window: int = 8, **changes: Any) -> Stations:
     return Stations(**(fields | changes))
 
 
-def run(dest: Path, line: Stations, *, workers: int = 1, size: int = 20) -> tuple[list[LedgerEntry], Tally]:
+def run(
+    dest: Path, line: Stations, *, workers: int = 1, size: int = 20, in_turn: bool = False
+) -> tuple[list[LedgerEntry], Tally]:
     shards = list(make_plan(line.source, samples_per_shard=size))
     tally = Tally(num_planned=sum(shard.num_samples for shard in shards))
     with ThreadPoolExecutor(workers) as pool:
-        ahead = Ahead(least=4, most=4)
+        ahead = Ahead(least=4, most=4, in_turn=in_turn)
         entries = list(encode_shards(shards, line, storage=LocalStorage(dest), pool=pool, ahead=ahead, counts=tally))
     tally.finish()
     return entries, tally
@@ -170,6 +173,28 @@ def test_decoding_runs_ahead_but_not_away(bytes_each: int, expected: int) -> Non
         assert len(started) == 2 + expected, "a slow consumer must not fill the memory, nor find it empty"
         seen += outcomes
     assert [clips[0].info.serial for clips in seen if not isinstance(clips, Reject)] == list(range(100))
+
+
+def test_decoding_and_models_take_turns_on_the_same_processors(tmp_path: Path) -> None:
+    source = Numbers(100, broken=frozenset({3}))
+    (shard,) = make_plan(source, samples_per_shard=100)
+    started: list[int] = []
+
+    def counting(serial: int, sample: PendingSample) -> Clips:
+        started.append(serial)
+        return []
+
+    with ThreadPoolExecutor(2) as pool:
+        ahead = Ahead(least=10, most=40, in_turn=True)
+        outcomes = decode_ahead(number_samples(shard, source), counting, pool=pool, ahead=ahead)
+        seen = []
+        for _ in outcomes:
+            time.sleep(0.0005)
+            seen.append(len(started))
+    assert seen == [10] * 10 + [50] * 40 + [90] * 40 + [100] * 10, "nothing is decoded while there is something left"
+    run(tmp_path / "ahead", stations(source))
+    run(tmp_path / "in turn", stations(source), in_turn=True)
+    assert tar_digests(tmp_path / "in turn") == tar_digests(tmp_path / "ahead")
 
 
 def test_tars_are_plain(tmp_path: Path) -> None:
