@@ -118,8 +118,8 @@ def _limit(report: EncodeReport) -> str:
     seconds = max(report.profile["seconds"], 1e-9)
     if limit in ("visual", "text"):
         return (
-            f"{limit}-bound: {busy[limit] / seconds:.0%} of the time in the {limit} encoders. "
-            "--batch-size auto and more devices (--device cuda:0,1) are what makes it faster"
+            f"{limit}-bound: {busy[limit] / seconds:.0%} of the time in the {limit} encoders, as it should be; "
+            "--batch-size auto or more devices may make it faster"
         )
     if limit == "write":
         return f"write-bound: the models waited {waits['write'] / seconds:.0%} of the time for the disk of DST"
