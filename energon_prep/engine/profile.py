@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,22 +23,13 @@ class Profile:
         self.seconds = 0.0  #: from begin to end, summed over workers
         self._lock = threading.Lock()
 
-    @contextmanager
-    def station(self, name: str) -> Iterator[None]:
+    def station(self, name: str) -> AbstractContextManager[None]:
         """Time what is done at a station; may be entered by several threads at once."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._add(self.busy, name, time.perf_counter() - started)
+        return self._timed(self.busy, name)
 
-    @contextmanager
-    def waiting(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._add(self.waits, name, time.perf_counter() - started)
+    def waiting(self, name: str) -> AbstractContextManager[None]:
+        """Time how long the models wait for what ``name`` does."""
+        return self._timed(self.waits, name)
 
     def waited_for(self, name: str, items: Iterable[T]) -> Iterator[T]:
         """``items``; the time until each comes counts as waiting for ``name``."""
@@ -68,6 +59,11 @@ class Profile:
             return "read" if name == "decode" and self.busy["read"] > self.busy["decode"] else name
         return max(("visual", "text"), key=lambda station: self.busy[station])
 
-    def _add(self, counter: Counter[str], name: str, seconds: float) -> None:
-        with self._lock:
-            counter[name] += seconds  # type: ignore[assignment]
+    @contextmanager
+    def _timed(self, counter: Counter[str], name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                counter[name] += time.perf_counter() - started  # type: ignore[assignment]
