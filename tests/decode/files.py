@@ -118,3 +118,16 @@ def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, byt
     header = header.ljust(36, b"\0") + b"acsp"
     header = header.ljust(68, b"\0") + _XYZ_D50[8:]
     return header.ljust(128, b"\0") + table + data
+
+
+#: How an upright image is stored under each orientation (EXIF 2.3, tag 274), so that the viewer turns it back.
+STORED = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: np.rot90(upright.transpose(1, 0, 2), 2),
+    8: lambda upright: np.rot90(upright, -1),
+}

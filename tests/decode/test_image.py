@@ -18,6 +18,7 @@ from tests.decode.files import (
     GRAY,
     PALETTE,
     RGB,
+    STORED,
     chunk,
     decoded,
     lanczos,
@@ -163,19 +164,6 @@ def test_min_size():
 def test_smaller_than_a_patch():
     error = rejected(FILES["png"], multiple=64)
     assert (error.stage, error.reason) == ("decode", "smaller than one latent patch")
-
-
-# How an upright image is stored under each orientation (EXIF 2.3, tag 274), so that the viewer turns it back.
-STORED = {
-    1: lambda upright: upright,
-    2: lambda upright: upright[:, ::-1],
-    3: lambda upright: upright[::-1, ::-1],
-    4: lambda upright: upright[::-1],
-    5: lambda upright: upright.transpose(1, 0, 2),
-    6: lambda upright: np.rot90(upright, 1),
-    7: lambda upright: np.rot90(upright.transpose(1, 0, 2), 2),
-    8: lambda upright: np.rot90(upright, -1),
-}
 
 
 def oriented(upright: Image.Image, orientation: int, suffix: str, **options) -> bytes:

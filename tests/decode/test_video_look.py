@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from energon_prep.recipes.model import Limits
-from tests.decode.files import decoded, smooth, written
+from tests.decode.files import STORED, decoded, smooth, written
 from tests.decode.videos import clips, numbers, rejected
 from tests.media_files import make_video, numbers_of
 
@@ -129,17 +129,6 @@ TURNS = {
     6: {"degrees": -90},
     7: {"degrees": 90, "hflip": True},
     8: {"degrees": 90},
-}
-# How an upright picture is stored, so that the player turns it back; the same as for EXIF orientations.
-STORED = {
-    1: lambda upright: upright,
-    2: lambda upright: upright[:, ::-1],
-    3: lambda upright: upright[::-1, ::-1],
-    4: lambda upright: upright[::-1],
-    5: lambda upright: upright.transpose(1, 0, 2),
-    6: lambda upright: np.rot90(upright, 1),
-    7: lambda upright: np.rot90(upright.transpose(1, 0, 2), 2),
-    8: lambda upright: np.rot90(upright, -1),
 }
 
 
