@@ -12,17 +12,26 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+#: What may be noted of a written sample; counted in the ledger, in run.json and in reports.
+CAPTION_CUT = "caption cut to the recipe's max_tokens"
+CAPTION_LEFT_OUT = "caption left out (--captions)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RawSample:
     """One image or video as it came, with its caption and metadata."""
 
     key: str  #: the source's own name for the sample, as found
-    source: str  #: the file it came from, relative to the source: "cats/0001.jpg", "00042.tar"
+    source: str  #: the media file, relative to the source: "cats/0001.jpg"; the tar or table that holds the media
     media_name: str  #: file name with suffix, which tells what the bytes claim to be
     media: bytes
-    caption: str
+    captions: tuple[str, ...]  #: one; several if each is to become a sample
+    num_captions_left_out: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)  #: JSON-able; whatever else the source knew
+
+    @property
+    def caption(self) -> str:
+        return self.captions[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +76,8 @@ class SampleInfo:
     source: str
     caption: str
     metadata: dict[str, Any]
-    clip: int | None  #: number of this clip of a video that gives several; None if there is one sample
+    clip: int | None  #: number of this sample of those that one raw sample becomes; None if there is one
+    picture: int = 0  #: number of the decoded clip, which samples of several captions share
     num_frames: int
     framerate: float | None  #: frames per second; None for an image
     start: float | None  #: of the first frame in the video, seconds; None for an image
@@ -75,6 +85,7 @@ class SampleInfo:
     original_width: int
     sizes: dict[str, Size]  #: of what is encoded, by the recipe's resolutions ("512", "720x1280"), the main one first
     carried: dict[str, bytes] = field(default_factory=dict)  #: originals to keep, by part name
+    notes: tuple[str, ...] = ()  #: what was done to it that the user should know of; CAPTION_LEFT_OUT once for each
 
     @property
     def main(self) -> Size:

@@ -12,6 +12,7 @@ import torch
 from energon_prep.errors import SampleError
 from energon_prep.recipes.model import Text
 from energon_prep.samples import Frames, PendingSample, RawSample, TextEmbedding
+from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 
 
@@ -90,8 +91,11 @@ class Numbers:
     def describe(self) -> dict[str, Any]:
         return {"kind": "numbers", "num": self._num}
 
-    def list(self) -> Iterator[Entry]:
-        return (Entry("numbers", i, self._num) for i in range(self._num))
+    def list(self, account: Account) -> Iterator[Entry]:
+        for i in range(self._num):
+            account.find()
+            account.add_sample()
+            yield Entry("numbers", i, self._num)
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
         for i in range(piece.start, piece.start + piece.count):
@@ -101,7 +105,7 @@ class Numbers:
         if i in self._broken:
             raise SampleError("read", "broken", f"number {i}")
         return RawSample(
-            key=str(i), source="numbers", media_name=f"{i}.png", media=b"%d" % i, caption="word " * (i % 7)
+            key=str(i), source="numbers", media_name=f"{i}.png", media=b"%d" % i, captions=("word " * (i % 7),)
         )
 
 

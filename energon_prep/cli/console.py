@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from energon_prep.engine.plan import PlanSummary
-    from energon_prep.engine.run import EncodeReport
+    from energon_prep.engine.run import DryRun, EncodeReport
     from energon_prep.engine.tally import Tally
     from energon_prep.indexing import IndexReport
     from energon_prep.indexing.fix import FixReport
-    from energon_prep.recipes.model import Recipe
     from energon_prep.verifying import VerifyReport
 
 
@@ -83,8 +81,9 @@ def print_encode_report(report: EncodeReport) -> None:
         click.echo(f"  {number:>6} x {reason}")
     if report.num_rejected:
         click.echo(f"  each with its key in {report.dest}/.energon-prep/rejects/")
-    if report.num_truncated:
-        click.echo(f"{_plural(report.num_truncated, 'caption')} cut to the recipe's max_tokens")
+    for note, number in report.notes.items():
+        click.echo(f"  {number:>6} x {note}")
+    _print_account(report.found)
     fresh = report.num_samples - report.num_resumed
     if report.num_resumed:
         click.echo(f"{report.num_resumed} samples were finished by earlier runs")
@@ -129,15 +128,43 @@ def _limit(report: EncodeReport) -> str:
     return f"{waited} for decoding: try --workers {2 * report.workers}, if there are processors for them"
 
 
-def print_plan(recipe: Recipe, source: dict[str, Any], plan: PlanSummary, *, dest: str, as_json: bool) -> None:
+def print_dry_run(dry_run: DryRun, *, dest: str, as_json: bool) -> None:
+    recipe, source, plan = dry_run.recipe, dry_run.source, dry_run.plan
+    found = dry_run.account.describe()
     if as_json:
-        emit({"source": source, "recipe": recipe.model_dump(mode="json"), "plan": vars(plan), "dest": dest})
+        emit(
+            {
+                "source": source,
+                "recipe": recipe.model_dump(mode="json"),
+                "plan": vars(plan),
+                "found": found,
+                "dest": dest,
+            }
+        )
         return
     click.echo(f"source   {source['kind']}: {source.get('root', '')}")
     click.echo(f"recipe   {recipe.name}: {recipe.visual.model} + {', '.join(text.model for text in recipe.text)}")
     click.echo(f"target   {recipe.target}")
     click.echo(f"plan     {plan.num_samples} samples in {_plural(plan.num_shards, 'shard')}, into {dest}")
+    if plan.split:
+        click.echo(f"split    {_shares(plan.split)}")
+    _print_account(found)
     click.echo("nothing was written (--dry-run)")
+
+
+def _print_account(found: dict[str, Any]) -> None:
+    """What of the source is not in the dataset, and what else its user should know."""
+    for kind, number in found["passed_over"].items():
+        click.echo(f"passed over: {number} {kind}, first {found['examples'][kind]}")
+    for tar, what in found["damaged"].items():
+        click.echo(f"damaged: {tar}: {what}")
+    for sentence in found["told"]:
+        click.echo(f"note: {sentence}")
+
+
+def _shares(split: dict[str, int]) -> str:
+    total = sum(split.values())
+    return ", ".join(f"{name} {number} ({number / total:.1%})" for name, number in split.items())
 
 
 def print_index_report(report: IndexReport, *, told: Sequence[str] = ()) -> None:

@@ -9,9 +9,9 @@ import click
 from energon_prep.cli.console import (
     emit,
     encode_progress,
+    print_dry_run,
     print_encode_report,
     print_index_report,
-    print_plan,
     write_profile,
 )
 from energon_prep.cli.stopping import stopped_by_sigterm
@@ -29,6 +29,13 @@ _FIELDS = {
     "batch_size": "batch_size",
     "seed": "seed",
 }
+
+#: Options that say how the source is read: fields of SourceOptions.
+_READING = (
+    *("caption_keys", "media_key", "captions", "caption_lines", "caption_encoding", "caption_text"),
+    *("caption_from_name", "captions_dir", "allow_empty_captions", "media_root", "include", "exclude"),
+    *("follow_links", "folder_repeats", "allow_damaged"),
+)
 
 #: What people call the media they want to keep.
 _ORIGINALS = {"image": "media", "video": "media"}
@@ -67,11 +74,36 @@ _ORIGINALS = {"image": "media", "video": "media"}
 @click.option("--samples-per-shard", type=int, help="Samples in one tar.")
 @click.option("--seed", type=int, help="Of every random draw.")
 @click.option("--source", "source_kind", metavar="KIND", help="folder, manifest or webdataset; recognised by itself.")
-@click.option("--caption-key", metavar="K", help="Column, JSON key or member suffix that holds the caption.")
+@click.option(
+    "--caption-key",
+    "caption_keys",
+    multiple=True,
+    metavar="K[:WEIGHT]",
+    help="Column, JSON key or suffix of files that holds the caption; again for others, where it is empty.",
+)
 @click.option("--image-key", "media_key", metavar="K", help="Column or member suffix that holds the image.")
+@click.option(
+    "--captions",
+    type=click.Choice(["first", "longest", "all", "join", "draw"]),
+    default="first",
+    show_default=True,
+    help="Of several captions; all: a sample for each; draw: one by weight and --seed.",
+)
+@click.option("--caption-lines", is_flag=True, help="Every line of a caption file is a caption.")
+@click.option("--caption-encoding", default="utf-8", show_default=True, metavar="NAME", help="Such as cp1252.")
+@click.option("--caption", "caption_text", metavar="TEXT", help="For samples without a caption.")
+@click.option("--caption-from-name", is_flag=True, help="For samples without a caption, the file's name.")
+@click.option("--captions-dir", metavar="DIR", help="Folder of SRC with the media's tree of caption files.")
 @click.option("--allow-empty-captions", is_flag=True, help="Encode samples without a caption as the empty caption.")
+@click.option("--media-root", metavar="DIR", help="What a manifest's relative paths start from. [default: its folder]")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Only paths of SRC that match, such as 'train-*'.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="No paths of SRC that match.")
+@click.option("--follow-links", is_flag=True, help="Follow links out of SRC and to folders.")
+@click.option("--folder-repeats", is_flag=True, help="Take folders named 10_cats ten times, as kohya's trainers do.")
+@click.option("--allow-damaged", is_flag=True, help="Tars that end early are told, and no error.")
 @click.option("--carry", metavar="image,caption", help="Keep originals in the tar, beside the encodings.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of the source.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples, after --shuffle.")
+@click.option("--shuffle", type=click.IntRange(min=0), metavar="SEED", help="Draw the order of all samples.")
 @click.option(
     "--device",
     default="auto",
@@ -102,7 +134,6 @@ def command(
     sets: tuple[str, ...],
     resolutions: tuple[str, ...],
     carry: str | None,
-    allow_empty_captions: bool,
     dtype: str | None,
     dry_run: bool,
     split: str | None,
@@ -124,25 +155,25 @@ def command(
         changes["carry"] = [_ORIGINALS.get(word.strip(), word.strip()) for word in carry.split(",")]
     if dtype is not None:
         changes |= {"visual.dtype": dtype, "text.dtype": dtype}
-    if allow_empty_captions:
-        changes["allow_empty_captions"] = True
     if split is not None:
-        from energon_prep.indexing.split import parse_split
+        from energon_prep.splits import parse_split
 
         parse_split(split)  # a wrong one is told before hours of encoding
     from energon_prep.recipes.load import load_recipe
 
     load_recipe(recipe, changes)  # a wrong one is told before seconds of importing
+    from energon_prep.sources.options import SourceOptions
+
+    reading = SourceOptions(**{name: options.pop(name) for name in _READING})
+    what: dict[str, Any] = {"recipe": recipe, "changes": changes, "options": reading, "split": split}
+    what |= {name: options.pop(name) for name in ("source_kind", "limit", "shuffle")}
     from energon_prep.engine import run
 
     if dry_run:
-        plan = run.dry_run(
-            src, recipe=recipe, changes=changes, source_kind=options["source_kind"], limit=options["limit"]
-        )
-        print_plan(*plan, dest=dst, as_json=as_json)
+        print_dry_run(run.dry_run(src, **what), dest=dst, as_json=as_json)
         return
     with encode_progress() as progress:
-        report = run.encode(src, dst, recipe=recipe, changes=changes, progress=progress, **options)
+        report = run.encode(src, dst, progress=progress, **what, **options)
     if profile is not None:
         write_profile(report, profile)
     if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from energon_prep.engine.manifest import RUN
 from energon_prep.engine.plan import PLAN
-from energon_prep.engine.planning import PARTIAL
 from energon_prep.errors import PrepError
 from energon_prep.shards.ledger import LEDGER_DIR, REJECTS_DIR, idx_name, rows_name, shard_stem, tar_name
 from energon_prep.storage import PRIVATE_DIR, LocalStorage, Storage
@@ -26,7 +25,6 @@ def refuse_foreign(storage: Storage, *, where: str) -> None:
 def forget_plan(storage: Storage) -> None:
     """Remove the plan of a run that never began: without run.json nothing says what it was a plan of."""
     storage.remove(PLAN)
-    storage.remove(PARTIAL)
 
 
 def clear(storage: Storage) -> None:

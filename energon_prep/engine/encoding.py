@@ -25,7 +25,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _View = tuple[SampleInfo, str, "np.ndarray[Any, np.dtype[np.uint8]]"]  #: one of a sample's resolutions
-_Latents = dict[tuple[int, int | None, str], torch.Tensor]  #: by serial, clip and resolution
+_Latents = dict[tuple[int, int, str], torch.Tensor]  #: by serial, picture and resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def encode_pixels(outcomes: Iterable[Clips | Reject], stations: Stations) -> Lat
 
 
 def add_texts(window: LatentWindow, stations: Stations) -> Iterator[list[EncodedSample] | Reject]:
-    """The second half of ``encode_window``; takes the latents out of ``window``."""
+    """The second half of ``encode_window``."""
     captions = [info.caption for item in window.order if not isinstance(item, Reject) for info in item]
     with stations.profile.station("text"):
         texts = {text.name: encode_captions(captions, text, encoder, stations) for text, encoder in stations.texts}
@@ -64,7 +64,7 @@ def add_texts(window: LatentWindow, stations: Stations) -> Iterator[list[Encoded
         yield [
             _encoded(
                 info,
-                {name: window.latents.pop((info.serial, info.clip, name)) for name in info.sizes},
+                {name: window.latents[info.serial, info.picture, name] for name in info.sizes},
                 {name: by_caption[info.caption] for name, by_caption in texts.items()},
                 stations.visual.channels,
             )
@@ -118,7 +118,7 @@ def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> _Lat
     latents: _Latents = {}
     for views, encoded in _overlapped(batches, launch):
         for (info, name, _), latent in zip(views, encoded, strict=True):
-            latents[info.serial, info.clip, name] = latent
+            latents[info.serial, info.picture, name] = latent
     return latents
 
 
@@ -148,9 +148,13 @@ def _note_order(outcomes: Iterable[Clips | Reject], order: list[list[SampleInfo]
             order.append(outcome)
         else:
             order.append([sample.info for sample in outcome])
-            yield from outcome
+            # Samples that differ in their caption alone share a picture, which is encoded once.
+            pictures: dict[int, DecodedSample] = {}
+            for sample in outcome:
+                pictures.setdefault(sample.info.picture, sample)
+            yield from pictures.values()
 
 
 def _draw_seed(seed: int, info: SampleInfo) -> int:
     """Of a sample's posterior draw: its own, whatever batch it is in."""
-    return (seed << 48) + (info.serial << 12) + (info.clip or 0)
+    return (seed << 48) + (info.serial << 12) + info.picture

@@ -14,11 +14,12 @@ from energon_prep.errors import PrepError
 from energon_prep.storage import PRIVATE_DIR, Storage, publish_bytes
 
 RUN = f"{PRIVATE_DIR}/run.json"
-SCHEMA = 2  #: of everything on disk; raised with every incompatible change
+SCHEMA = 3  #: of everything on disk; raised with every incompatible change
 
 _SECTIONS = (
     "recipe",
     "source",
+    "cut",
     "encoders",
     "batch_sizes",
     "target",

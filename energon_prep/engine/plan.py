@@ -1,6 +1,9 @@
-"""Station 1, plan: the only place where work is cut. A source's samples, in order, become shards of equal size.
+"""The only place where work is cut: a source's samples, in order, become shards of equal size.
 
-The plan depends on the source and on ``samples_per_shard`` alone, never on who will do the work.
+The plan depends on the source and on the user's options alone, never on who will do the work. It is written whole
+before work begins:
+
+    DST/.energon-prep/plan.jsonl    one ShardPlan a line
 """
 
 from __future__ import annotations
@@ -8,11 +11,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from energon_prep.engine.plan_order import Listed, in_parts
 from energon_prep.errors import PrepError
-from energon_prep.sources.base import Entry, Piece, Source
+from energon_prep.sources.account import Account
+from energon_prep.sources.base import Piece, Source
+from energon_prep.splits import SPLITS, Ratio
 from energon_prep.storage import PRIVATE_DIR, Storage
 
 PLAN = f"{PRIVATE_DIR}/plan.jsonl"
@@ -26,6 +32,7 @@ class ShardPlan:
     first_serial: int  #: of its first sample in the whole dataset
     pieces: tuple[Piece, ...]
     digest: str  #: of its entries, file sizes included, so that a changed source shows
+    split: str = ""  #: one of SPLITS where the plan was cut for shares, else ""
 
     @property
     def num_samples(self) -> int:
@@ -33,56 +40,84 @@ class ShardPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How a listing becomes shards; part of a run's identity."""
+
+    samples_per_shard: int
+    limit: int | None = None  #: the first of the listing, or with ``shuffle`` of the shuffled order
+    shuffle: int | None = None  #: seed of the whole order; None: the listing's own
+    #: Shares of train, val and test, each of which gets shards of its own. Which samples are whose is drawn.
+    split: Ratio | None = None
+
+
+@dataclass(kw_only=True)
 class PlanSummary:
-    num_shards: int
-    num_samples: int
+    num_shards: int = 0
+    num_samples: int = 0
+    split: dict[str, int]  #: samples by split; empty where the plan was not cut for shares
+
+    def add(self, shard: ShardPlan) -> None:
+        self.num_shards += 1
+        self.num_samples += shard.num_samples
+        if shard.split:
+            self.split[shard.split] = self.split.get(shard.split, 0) + shard.num_samples
 
 
-class StoredPlan:
-    """A plan that an earlier run completed."""
+def make_plan(source: Source, cut: Cut, account: Account | None = None) -> Iterator[ShardPlan]:
+    """Cut the source's listing: the last shard of a part takes what is left, nothing is dropped.
 
-    complete = True
-
-    def __init__(self, storage: Storage, summary: PlanSummary) -> None:
-        self._storage = storage
-        self.summary = summary
-
-    def shards(self) -> Iterator[ShardPlan]:
-        return read_plan(self._storage)
-
-
-def make_plan(source: Source, *, samples_per_shard: int, limit: int | None = None) -> Iterator[ShardPlan]:
-    """Cut the source's listing, streaming it: the last shard takes what is left, nothing is dropped."""
-    entries = itertools.islice(source.list(), limit)
-    for index in itertools.count():
-        shard = list(itertools.islice(entries, samples_per_shard))
-        if not shard:
-            return
-        lines = "".join(f"{entry.path}\0{entry.start}\0{entry.size}\n" for entry in shard)
-        yield ShardPlan(
-            index=index,
-            first_serial=index * samples_per_shard,
-            pieces=tuple(join_entries(shard)),
-            digest=hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:16],
-        )
+    Streaming where neither order nor shares are asked for. ``account`` is complete when all shards are given out,
+    unless ``cut.limit`` ended the listing early.
+    """
+    entries = source.list(Account() if account is None else account)
+    parts = in_parts(entries, limit=cut.limit, shuffle=cut.shuffle, split=cut.split)
+    serial = index = 0
+    for name, part in parts:
+        while shard := list(itertools.islice(part, cut.samples_per_shard)):
+            yield ShardPlan(
+                index=index,
+                first_serial=serial,
+                pieces=tuple(join_entries(shard)),
+                digest=_digest(shard),
+                split=name,
+            )
+            index += 1
+            serial += len(shard)
 
 
-def join_entries(entries: Iterable[Entry]) -> Iterator[Piece]:
-    """Neighbouring entries of one file become one piece; start and order are the listing's."""
-    for path, neighbours in itertools.groupby(entries, key=lambda entry: entry.path):
-        starts = [entry.start for entry in neighbours]
+def join_entries(listed: Iterable[Listed]) -> Iterator[Piece]:
+    """Entries of one file that follow each other in the listing become one piece."""
+    groups = itertools.groupby(enumerate(listed), key=lambda item: (item[1].entry.path, item[1].place - item[0]))
+    for (path, _), neighbours in groups:
+        starts = [item.entry.start for _, item in neighbours]
         yield Piece(path, starts[0], len(starts))
 
 
-def compare_plan(storage: Storage, shards: Iterable[ShardPlan]) -> PlanSummary:
+def write_plan(storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[ShardPlan], None]) -> PlanSummary:
+    """Store the whole plan, or nothing; ``noted`` is called for each shard."""
+    summary = PlanSummary(split={})
+    publication = storage.create(PLAN)
+    try:
+        for shard in shards:
+            publication.file.write(to_line(shard))
+            summary.add(shard)
+            noted(shard)
+        if summary.num_shards:
+            publication.publish()
+    finally:
+        publication.discard()
+    return summary
+
+
+def compare_plan(storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[ShardPlan], None]) -> PlanSummary:
     """Hold the plan of a resumed run against the stored one. Raises PrepError at the first shard that differs."""
-    num_shards = num_samples = 0
+    summary = PlanSummary(split={})
     for old, new in itertools.zip_longest(read_plan(storage), shards):
         if old != new:
-            raise source_changed(old, new)
-        num_shards += 1
-        num_samples += new.num_samples
-    return PlanSummary(num_shards=num_shards, num_samples=num_samples)
+            raise _source_changed(old, new)
+        summary.add(new)
+        noted(new)
+    return summary
 
 
 def read_plan(storage: Storage) -> Iterator[ShardPlan]:
@@ -100,6 +135,8 @@ def from_line(line: bytes) -> ShardPlan:
         numbers = [number for piece in plan.pieces for number in (piece.start, piece.count)]
         if not plan.pieces or any(type(number) is not int for number in (plan.index, plan.first_serial, *numbers)):
             raise ValueError("a number is missing")
+        if plan.split not in ("", *SPLITS):
+            raise ValueError(f"its split is {plan.split!r}")
         return plan
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(
@@ -115,11 +152,12 @@ def to_line(shard: ShardPlan) -> bytes:
         "first_serial": shard.first_serial,
         "pieces": pieces,
         "digest": shard.digest,
+        "split": shard.split,
     }
     return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def source_changed(old: ShardPlan | None, new: ShardPlan | None) -> PrepError:
+def _source_changed(old: ShardPlan | None, new: ShardPlan | None) -> PrepError:
     """What to raise where the plan of this run differs from the stored one."""
     return PrepError(
         f"the source is not what this destination was begun with: {_difference(old, new)}. "
@@ -137,3 +175,8 @@ def _difference(old: ShardPlan | None, new: ShardPlan | None) -> str:
             where = (now or before).path
             return f"shard {old.index} is now made of other files or rows, first at {where}"
     return f"files of shard {old.index} (from {old.pieces[0].path} on) have other sizes"
+
+
+def _digest(listed: Iterable[Listed]) -> str:
+    lines = "".join(f"{item.entry.path}\0{item.entry.start}\0{item.entry.size}\n" for item in listed)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:16]

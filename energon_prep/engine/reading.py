@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from energon_prep.engine.plan import ShardPlan
 from energon_prep.engine.stations import Stations
 from energon_prep.errors import SampleError
-from energon_prep.samples import DecodedSample, Frames, PendingSample, RawSample, Reject, SampleInfo, Size
+from energon_prep.samples import (
+    CAPTION_LEFT_OUT,
+    DecodedSample,
+    Frames,
+    PendingSample,
+    RawSample,
+    Reject,
+    SampleInfo,
+    Size,
+)
 from energon_prep.sources.base import Source
 
 #: What became of one raw sample: its clips, of which an image has one.
@@ -94,10 +103,19 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
             clips = stations.decode(raw)
     except SampleError as error:
         return to_reject(error, serial=serial, key=sample.key, source=sample.source)
-    several = len(clips) > 1
+    pictures = [(picture, caption) for picture in range(len(clips)) for caption in raw.captions]
+    several = len(pictures) > 1
     return [
-        _decoded(serial, raw, clip, number if several else None, _carried(raw, stations.carry))
-        for number, clip in enumerate(clips)
+        _decoded(
+            serial,
+            raw,
+            caption,
+            clips[picture],
+            picture,
+            number if several else None,
+            _carried(raw, caption, stations.carry),
+        )
+        for number, (picture, caption) in enumerate(pictures)
     ]
 
 
@@ -106,16 +124,23 @@ def to_reject(error: SampleError, *, serial: int, key: str, source: str) -> Reje
 
 
 def _decoded(
-    serial: int, raw: RawSample, clip: Mapping[str, Frames], number: int | None, carried: dict[str, bytes]
+    serial: int,
+    raw: RawSample,
+    caption: str,
+    clip: Mapping[str, Frames],
+    picture: int,
+    number: int | None,
+    carried: dict[str, bytes],
 ) -> DecodedSample:
     main = next(iter(clip.values()))
     info = SampleInfo(
         serial=serial,
         key=raw.key,
         source=raw.source,
-        caption=raw.caption,
+        caption=caption,
         metadata=raw.metadata,
         clip=number,
+        picture=picture,
         num_frames=main.pixels.shape[0],
         framerate=main.framerate,
         start=main.start,
@@ -126,15 +151,16 @@ def _decoded(
             for name, view in clip.items()
         },
         carried=carried,
+        notes=(CAPTION_LEFT_OUT,) * (0 if number else raw.num_captions_left_out),
     )
     return DecodedSample(info=info, pixels={name: view.pixels for name, view in clip.items()})
 
 
-def _carried(raw: RawSample, carry: Sequence[str]) -> dict[str, bytes]:
+def _carried(raw: RawSample, caption: str, carry: Sequence[str]) -> dict[str, bytes]:
     """The originals that are kept, by part name: "jpg", "txt"."""
     kept = {}
     if "media" in carry:
         kept[raw.media_name.rpartition(".")[2].lower() or "media"] = raw.media
     if "caption" in carry:
-        kept["txt"] = raw.caption.encode()
+        kept["txt"] = caption.encode()
     return kept

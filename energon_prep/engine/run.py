@@ -17,16 +17,27 @@ from energon_prep.engine.executors.base import Executor
 from energon_prep.engine.executors.local import LocalExecutor
 from energon_prep.engine.job import Job, num_cpus, resolve_devices
 from energon_prep.engine.manifest import read_run, write_run
-from energon_prep.engine.plan import PLAN, PlanSummary, ShardPlan, StoredPlan, compare_plan, make_plan
-from energon_prep.engine.planning import Planning
+from energon_prep.engine.plan import (
+    PLAN,
+    Cut,
+    PlanSummary,
+    ShardPlan,
+    compare_plan,
+    make_plan,
+    read_plan,
+    write_plan,
+)
 from energon_prep.engine.profile import Profile
 from energon_prep.engine.tally import RejectLimit, Tally
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe
 from energon_prep.recipes.model import Recipe
 from energon_prep.shards.ledger import finished
+from energon_prep.sources.account import Account
 from energon_prep.sources.base import Source
 from energon_prep.sources.detect import open_source
+from energon_prep.sources.options import SourceOptions
+from energon_prep.splits import parse_split
 from energon_prep.storage import LocalStorage
 from energon_prep.targets import Target, get_target, require_fit
 
@@ -44,8 +55,10 @@ class EncodeReport:
     num_written: int
     num_rejected: int
     rejects: dict[str, int]  #: "stage: reason" -> samples
-    num_truncated: int  #: written samples whose caption was cut
+    notes: dict[str, int]  #: what was done to written samples -> how often: captions cut, pictures enlarged, ...
     num_shards: int
+    split: dict[str, int]  #: samples planned for train, val and test; empty without a split
+    found: dict[str, Any]  #: the source's Account: found, samples, companions, passed_over, ...
     num_resumed: int  #: samples that earlier runs had finished
     seconds: float  #: of encoding, after the models were loaded
     workers: int  #: decode threads per device
@@ -64,9 +77,10 @@ def encode(
     changes: Mapping[str, Any] | None = None,
     weights: str | None = None,
     source_kind: str | None = None,
-    caption_key: str | None = None,
-    media_key: str | None = None,
+    options: SourceOptions | None = None,
     limit: int | None = None,
+    shuffle: int | None = None,
+    split: str | Sequence[float] | None = None,
     device: str = "auto",
     workers: int | None = None,
     phases: bool = False,
@@ -77,30 +91,25 @@ def encode(
 ) -> EncodeReport:
     """Encode ``source`` into the dataset ``dest`` with a recipe, or go on where an earlier run was stopped.
 
-    ``changes`` are recipe fields by dotted path (see ``load_recipe``). Every one of ``device``'s devices has a worker
-    process of its own; ``workers`` are decode threads of each. Neither changes the result; ``torch_threads`` is
+    ``changes`` are recipe fields by dotted path (see ``load_recipe``), ``options`` say how the source is read. With
+    ``shuffle``, a seed, the whole order is drawn before anything is encoded; with ``split``, such as "8,1,1", train,
+    val and test get shards of their own, of samples drawn from all of the source, for ``index`` to name. Every one of
+    ``device``'s devices has a worker process of its own; ``workers`` are decode threads of each. Neither changes the
+    result; ``torch_threads`` is
     recorded with the dataset because it may. ``phases``: the visual and the text encoders take turns on a device that
     has no room for both. ``progress`` is called after every sample. Raises PrepError when the run cannot go on; what
     is finished by then is kept.
     """
-    resolved = load_recipe(recipe, changes)
-    target = _target(resolved)
+    asked = _ask(source, recipe, changes, source_kind, options)
+    cut = _cut(asked.recipe, limit, shuffle, split)
     reject_limit = RejectLimit.parse(max_rejects)
-    opened = open_source(
-        str(source),
-        kind=source_kind,
-        caption_key=caption_key,
-        media_key=media_key,
-        allow_empty_captions=resolved.allow_empty_captions,
-        max_bytes=resolved.limits.max_bytes,
-    )
     devices = resolve_devices(device)
     storage = LocalStorage(Path(dest))
     with storage.locked(), ExitStack() as stack:
         old = None if overwrite else read_run(storage)
         job = Job(
-            recipe=resolved,
-            source=opened.describe(),
+            recipe=asked.recipe,
+            source=asked.source.describe(),
             weights=weights,
             device=devices[0],
             torch_threads=start.torch_threads(torch_threads, old),
@@ -111,27 +120,53 @@ def encode(
         if overwrite:
             executor.load(None)  # first: models that do not load must not cost the dataset that is there
             clear(storage)
-        start.refuse_other_start(storage, old, opened, resolved, limit)
-        tally = Tally(limit=reject_limit)
-        plan = _plan(opened, storage, resolved, limit, tally, stack)
+        start.refuse_other_start(storage, old, asked.source, asked.recipe, cut)
+        tally, account = Tally(limit=reject_limit, on_change=progress), Account()
+        plan = _plan(asked.source, storage, cut, tally, account)
         done = finished(storage) if old is not None else {}
         for entry in done.values():
             tally.add_finished(entry)
-        complete = plan.complete and len(done) == plan.summary.num_shards and storage.exists(EMPTY_CAPTION)
+        complete = len(done) == plan.num_shards and storage.exists(EMPTY_CAPTION)
         run, profile, seconds = old or {}, Profile(), 0.0
         if not run or not complete:
             ready = executor.load(start.recorded_sizes(old))
-            run = start.describe(job, ready, target, limit)
+            run = start.describe(job, ready, asked.target, cut)
             start.begin(run, old, storage, empty_caption=ready.empty_caption)
             started = time.monotonic()
-            rest = (shard for shard in plan.shards() if shard.index not in done)
-            _encode_shards(rest, executor, tally, progress)
+            rest = (shard for shard in read_plan(storage) if shard.index not in done)
+            _encode_shards(rest, executor, tally)
             profile, seconds = executor.profile, time.monotonic() - started
-        report = _report(tally, plan.summary, dest=str(dest), seconds=seconds, workers=job.workers, profile=profile)
+        report = EncodeReport(
+            dest=str(dest),
+            num_samples=plan.num_samples,
+            num_written=tally.num_written,
+            num_rejected=tally.num_rejected,
+            rejects=dict(sorted(tally.rejects.items())),
+            notes=dict(sorted(tally.notes.items())),
+            num_shards=plan.num_shards,
+            split=plan.split,
+            found=account.describe(),
+            num_resumed=tally.num_resumed,
+            seconds=round(seconds, 3),
+            workers=job.workers,
+            profile=profile.to_dict(),
+            limited_by=profile.limit(),
+        )
         if run is not old or "totals" not in run:  # which was killed just before they were entered
             write_run(storage, {**run, "totals": report.to_dict()})
         tally.finish()
+        _judge(account)
     return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """What ``encode`` would do."""
+
+    recipe: Recipe
+    source: dict[str, Any]  #: as run.json describes it
+    plan: PlanSummary
+    account: Account
 
 
 def dry_run(
@@ -140,15 +175,54 @@ def dry_run(
     recipe: str | Path | Recipe = "dit",
     changes: Mapping[str, Any] | None = None,
     source_kind: str | None = None,
+    options: SourceOptions | None = None,
     limit: int | None = None,
-) -> tuple[Recipe, dict[str, Any], PlanSummary]:
-    """What ``encode`` would do: the resolved recipe, the recognised source and its plan. Writes nothing."""
+    shuffle: int | None = None,
+    split: str | Sequence[float] | None = None,
+) -> DryRun:
+    """The resolved recipe, the recognised source and its plan. Writes nothing."""
+    asked = _ask(source, recipe, changes, source_kind, options)
+    account, summary = Account(), PlanSummary(split={})
+    for shard in make_plan(asked.source, _cut(asked.recipe, limit, shuffle, split), account):
+        summary.add(shard)
+    return DryRun(recipe=asked.recipe, source=asked.source.describe(), plan=summary, account=account)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What a user asked for, looked at as far as that goes without loading models."""
+
+    recipe: Recipe
+    target: Target
+    source: Source
+
+
+def _ask(
+    source: str | Path,
+    recipe: str | Path | Recipe,
+    changes: Mapping[str, Any] | None,
+    source_kind: str | None,
+    options: SourceOptions | None,
+) -> _Asked:
     resolved = load_recipe(recipe, changes)
-    _target(resolved)
-    opened = open_source(str(source), kind=source_kind, max_bytes=resolved.limits.max_bytes)
-    shards = make_plan(opened, samples_per_shard=resolved.samples_per_shard, limit=limit)
-    sizes = [shard.num_samples for shard in shards]
-    return resolved, opened.describe(), PlanSummary(num_shards=len(sizes), num_samples=sum(sizes))
+    asked = options or SourceOptions()
+    asked = dataclasses.replace(
+        asked,
+        allow_empty_captions=asked.allow_empty_captions or resolved.allow_empty_captions,
+        max_bytes=resolved.limits.max_bytes,
+        seed=resolved.seed,
+    )
+    opened = open_source(str(source), kind=source_kind, options=asked)
+    return _Asked(recipe=resolved, target=_target(resolved), source=opened)
+
+
+def _cut(recipe: Recipe, limit: int | None, shuffle: int | None, split: str | Sequence[float] | None) -> Cut:
+    return Cut(
+        samples_per_shard=recipe.samples_per_shard,
+        limit=limit,
+        shuffle=shuffle,
+        split=None if split is None else parse_split(split),
+    )
 
 
 def _target(recipe: Recipe) -> Target:
@@ -159,21 +233,14 @@ def _target(recipe: Recipe) -> Target:
     return target
 
 
-def _plan(
-    source: Source, storage: LocalStorage, recipe: Recipe, limit: int | None, tally: Tally, stack: ExitStack
-) -> StoredPlan | Planning:
-    """The stored plan, held against the source's listing; or a new one, which goes on while shards are encoded."""
-    shards = make_plan(source, samples_per_shard=recipe.samples_per_shard, limit=limit)
-    if storage.exists(PLAN):
-        stored = StoredPlan(storage, compare_plan(storage, shards))
-        tally.add_planned(stored.summary.num_samples)
-        return stored
-    planning = Planning(storage, shards, noted=lambda shard: tally.add_planned(shard.num_samples))
-    stack.enter_context(planning)
-    planning.wait_for_first()
-    if not planning.summary.num_shards:
+def _plan(source: Source, storage: LocalStorage, cut: Cut, tally: Tally, account: Account) -> PlanSummary:
+    """Plan the source's listing and store that, or hold it against what an earlier run stored."""
+    shards = make_plan(source, cut, account)
+    make = compare_plan if storage.exists(PLAN) else write_plan
+    summary = make(storage, shards, lambda shard: tally.add_planned(shard.num_samples))
+    if not summary.num_shards:
         raise PrepError(f"{source.describe().get('root', 'the source')} has no samples to encode")
-    return planning
+    return summary
 
 
 def _open_executor(job: Job, devices: Sequence[str], storage: LocalStorage) -> Executor:
@@ -192,30 +259,18 @@ def _open_executor(job: Job, devices: Sequence[str], storage: LocalStorage) -> E
     return ProcessExecutor(job, devices, storage)
 
 
-def _encode_shards(shards: Iterator[ShardPlan], executor: Executor, tally: Tally, progress: Progress | None) -> None:
-    if progress is not None:
-        tally.on_change = progress
-        progress(tally)
+def _encode_shards(shards: Iterator[ShardPlan], executor: Executor, tally: Tally) -> None:
     # Closed here: stopped by Ctrl-C, the workers must have come to rest before the destination's lock is let go.
     with closing(executor.run(shards, tally)) as entries:
         for entry in entries:
             log.info("%s: %d written, %d rejected", entry.shard or "no shard", entry.num_written, entry.num_rejected)
 
 
-def _report(
-    tally: Tally, plan: PlanSummary, *, dest: str, seconds: float, workers: int, profile: Profile
-) -> EncodeReport:
-    return EncodeReport(
-        dest=dest,
-        num_samples=plan.num_samples,
-        num_written=tally.num_written,
-        num_rejected=tally.num_rejected,
-        rejects=dict(sorted(tally.rejects.items())),
-        num_truncated=tally.num_truncated,
-        num_shards=plan.num_shards,
-        num_resumed=tally.num_resumed,
-        seconds=round(seconds, 3),
-        workers=workers,
-        profile=profile.to_dict(),
-        limited_by=profile.limit(),
-    )
+def _judge(account: Account) -> None:
+    """Raise PrepError for tars that end early: what they lack is in nobody's count."""
+    if account.damaged:
+        tar, what = next(iter(account.damaged.items()))
+        raise PrepError(
+            f"{len(account.damaged)} tars end early or are damaged, first {tar}: {what}. What could be read of "
+            "them is encoded. Fetch them again and encode into a new destination, or give --allow-damaged"
+        )

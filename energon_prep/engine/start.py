@@ -11,6 +11,7 @@ from energon_prep.engine.destination import EMPTY_CAPTION, forget_plan, refuse_f
 from energon_prep.engine.executors.base import Ready
 from energon_prep.engine.job import Job, num_cpus
 from energon_prep.engine.manifest import refuse_other, versions, write_run
+from energon_prep.engine.plan import Cut
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
 from energon_prep.sources.base import Source
@@ -21,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 def refuse_other_start(
-    storage: LocalStorage, old: Mapping[str, Any] | None, source: Source, recipe: Recipe, limit: int | None
+    storage: LocalStorage, old: Mapping[str, Any] | None, source: Source, recipe: Recipe, cut: Cut
 ) -> None:
     """Refuse a destination of others, or one begun with another recipe or source: told before anything is loaded."""
     if old is None:
         refuse_foreign(storage, where=str(storage.root))
         forget_plan(storage)
         return
-    new = {"recipe": recipe.model_dump(mode="json"), "source": source.describe(), "limit": limit}
+    new = {"recipe": recipe.model_dump(mode="json"), "source": source.describe(), "cut": describe_cut(cut)}
     refuse_other({name: old.get(name) for name in new}, new, where=str(storage.root))
 
 
@@ -48,12 +49,21 @@ def recorded_sizes(old: Mapping[str, Any] | None) -> BatchSizes | None:
     return None if old is None else BatchSizes.parse(old["batch_sizes"])
 
 
-def describe(job: Job, ready: Ready, target: Target, limit: int | None) -> dict[str, Any]:
+def describe_cut(cut: Cut) -> dict[str, Any]:
+    """JSON-able; ``samples_per_shard`` is the recipe's."""
+    return {
+        "limit": cut.limit,
+        "shuffle": cut.shuffle,
+        "split": None if cut.split is None else list(cut.split),
+    }
+
+
+def describe(job: Job, ready: Ready, target: Target, cut: Cut) -> dict[str, Any]:
     """run.json of this run, but for the totals."""
     return {
         "recipe": job.recipe.model_dump(mode="json"),
         "source": job.source,
-        "limit": limit,
+        "cut": describe_cut(cut),
         "encoders": ready.encoders,
         "batch_sizes": ready.sizes.describe(),
         "target": {"name": target.name, "parts": list(target.part_names), "subflavors": target.subflavors()},

@@ -41,7 +41,7 @@ class RejectLimit:
 class Counts(Protocol):
     """What a worker reports of every sample."""
 
-    def add_written(self, *, truncated: bool) -> None: ...
+    def add_written(self, notes: Mapping[str, int]) -> None: ...
 
     def add_reject(self, reject: Reject) -> None: ...
 
@@ -50,13 +50,13 @@ class Counts(Protocol):
 class Tally:
     """Samples written and rejected so far, earlier runs of the same command included."""
 
-    num_planned: int = 0  #: so far: planning goes on while shards are encoded
+    num_planned: int = 0
     limit: RejectLimit = RejectLimit()
     num_written: int = 0
-    num_truncated: int = 0
     num_resumed: int = 0  #: of the written and rejected, those of earlier runs
     rejects: Counter[str] = field(default_factory=Counter)  #: "stage: reason" -> samples
-    on_change: Callable[[Tally], None] | None = None  #: called after every sample
+    notes: Counter[str] = field(default_factory=Counter)  #: what was done to written samples -> how often
+    on_change: Callable[[Tally], None] | None = None  #: called after every sample, and every shard planned
 
     @property
     def num_rejected(self) -> int:
@@ -68,17 +68,18 @@ class Tally:
 
     def add_planned(self, num_samples: int) -> None:
         self.num_planned += num_samples
+        self._changed()
 
     def add_finished(self, entry: LedgerEntry) -> None:
         """Take over a shard of an earlier run."""
         self.num_written += entry.num_written
-        self.num_truncated += entry.num_truncated
+        self.notes.update(entry.notes)
         self.num_resumed += entry.num_planned
         self.rejects.update(entry.rejects)
 
-    def add_written(self, *, truncated: bool) -> None:
+    def add_written(self, notes: Mapping[str, int]) -> None:
         self.num_written += 1
-        self.num_truncated += truncated
+        self.notes.update(notes)
         self._changed()
 
     def add_reject(self, reject: Reject) -> None:

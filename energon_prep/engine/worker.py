@@ -11,7 +11,7 @@ from energon_prep.engine.encoding import encode_captions
 from energon_prep.engine.executors.base import Ready
 from energon_prep.engine.job import Job, build_stations, load_encoders, num_cpus
 from energon_prep.engine.memory import keep_heap
-from energon_prep.engine.plan import ShardPlan, make_plan
+from energon_prep.engine.plan import Cut, ShardPlan, make_plan
 from energon_prep.engine.profile import Profile
 from energon_prep.engine.reading import Ahead, decode_one, number_samples
 from energon_prep.engine.stations import Stations
@@ -91,7 +91,8 @@ def _find_sizes(stations: Stations) -> BatchSizes:
     stations.turns.begin("text")
     tokens = {text.name: best_tokens(text, encoder) for text, encoder in stations.texts}
     stations.turns.begin("visual")
-    first = next(make_plan(stations.source, samples_per_shard=_LOOKED_AT), None)
+    cut = Cut(samples_per_shard=_LOOKED_AT, limit=_LOOKED_AT)
+    first = next(make_plan(stations.source, cut), None)
     for serial, sample in number_samples(first, stations.source) if first is not None else ():
         outcome = decode_one(serial, sample, stations)
         if not isinstance(outcome, Reject):

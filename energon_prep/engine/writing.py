@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from energon_prep.engine.reading import to_reject
 from energon_prep.engine.stations import Stations
 from energon_prep.engine.tally import Counts
 from energon_prep.errors import SampleError
-from energon_prep.samples import EncodedSample, Reject
+from energon_prep.samples import CAPTION_CUT, EncodedSample, Reject
 from energon_prep.shards.writer import ShardWriter
 from energon_prep.targets.base import ContractError, Target
 from energon_prep.targets.serialize import serialize
@@ -32,12 +33,19 @@ def _write(outcome: list[EncodedSample] | Reject, target: Target, writer: ShardW
             info = outcome[0].info
             outcome = to_reject(error, serial=info.serial, key=info.key, source=info.source)
         else:
-            truncated = any(text.truncated for sample in outcome for text in sample.texts.values())
-            writer.write(outcome[0].info.serial, members, truncated=truncated)
-            counts.add_written(truncated=truncated)
+            notes = _notes(outcome)
+            writer.write(outcome[0].info.serial, members, notes=notes)
+            counts.add_written(notes)
             return
     writer.reject(outcome)
     counts.add_reject(outcome)
+
+
+def _notes(samples: Sequence[EncodedSample]) -> dict[str, int]:
+    """What one raw sample's part in the account is, besides that it was written."""
+    notes = Counter(note for sample in samples for note in sample.info.notes)
+    notes[CAPTION_CUT] += any(text.truncated for sample in samples for text in sample.texts.values())
+    return dict(+notes)
 
 
 def _parts(sample: EncodedSample, target: Target) -> dict[str, bytes]:

@@ -23,10 +23,17 @@ from energon_prep.indexing.energon import UnknownEnergonError, read_energon
 from energon_prep.indexing.foreign import Tell, prepare_foreign, stop_at
 from energon_prep.indexing.meta import META_DIR, SQLITE, read_shard_counts
 from energon_prep.indexing.recorded import Progress, write_recorded
-from energon_prep.indexing.split import assign, parse_split
+from energon_prep.indexing.split import as_planned, assign
 from energon_prep.indexing.tars import Listing, list_tars
-from energon_prep.indexing.vouched import ledger_counts, ledger_problems, num_unfinished, read_target
+from energon_prep.indexing.vouched import (
+    ledger_counts,
+    ledger_problems,
+    num_unfinished,
+    read_planned_splits,
+    read_target,
+)
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
+from energon_prep.splits import parse_split
 from energon_prep.storage import LocalStorage
 
 _MOST_WORKERS = 16  #: by default; they read, and one process writes what they find
@@ -82,7 +89,6 @@ def index(
         if subflavors is None:
             subflavors = {} if entries is None else read_target(root).subflavors
         dataset = dataset_yaml.render(subflavors)
-        splits = assign(listing.tars, ratio)
         options = _Options(
             sqlite=sqlite,
             force=force,
@@ -94,6 +100,9 @@ def index(
         with LocalStorage(root / META_DIR).locked():
             prepared, more = _prepare(root, listing.tars, entries, options)
             counts = read_shard_counts(root / META_DIR) or {}
+            planned = None if entries is None else read_planned_splits(root, ratio)
+            splits = planned and as_planned(listing.tars, planned, ratio)
+            splits = splits or assign({tar: counts[tar] for tar in listing.tars}, ratio)
             outcome, dropped = write_configs(root, counts, splits, dataset, force=force)
     sizes = {name: (len(tars), sum(counts[tar] for tar in tars)) for name, tars in splits.items()}
     return IndexReport(

@@ -1,61 +1,68 @@
-"""Station 7, indexing: which shard is for train, val and test, and how split.yaml says so."""
+"""Which shard is for train, val and test, and how split.yaml says so."""
 
 from __future__ import annotations
 
-import math
+import bisect
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
-from energon_prep.errors import PrepError
-
-SPLITS = ("train", "val", "test")
+from energon_prep.splits import SPLITS, apportion
 
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 
 
-def parse_split(split: str | Sequence[float]) -> tuple[float, float, float]:
-    """``"8,1,1"`` -> (8.0, 1.0, 1.0), the shares of train, val and test. Raises PrepError."""
-    try:
-        ratio = tuple(float(part) for part in (split.split(",") if isinstance(split, str) else split))
-    except (TypeError, ValueError):
-        ratio = ()
-    if len(ratio) != len(SPLITS) or any(not math.isfinite(part) or part < 0 for part in ratio) or not any(ratio):
-        raise PrepError(
-            f"split {split!r}: give three comma-separated non-negative numbers, not all zero, "
-            f"for {', '.join(SPLITS)}: 8,1,1"
-        )
-    return ratio[0], ratio[1], ratio[2]
+def assign(counts: Mapping[str, int], ratio: Sequence[float]) -> dict[str, list[str]]:
+    """Every shard to exactly one split, in order, as near to the shares in samples as whole shards come.
 
-
-def assign(shards: Sequence[str], ratio: Sequence[float]) -> dict[str, list[str]]:
-    """Every shard to exactly one split, in order: largest remainder, and none empty that asks for a share.
-
-    Where there are fewer shards than splits with a share, the splits with the largest shares get one each.
-    (Energon's own rule cuts at floats rounded down: with 7,2,1 the last shard falls out.)
+    ``counts``: the samples of each shard. None is empty that asks for a share; where there are fewer shards than
+    such splits, those with the largest shares get one each. (Energon's own rule cuts at floats rounded down: with
+    7,2,1 the last shard falls out.)
     """
-    counts = _counts(len(shards), ratio)
-    splits: dict[str, list[str]] = {}
-    start = 0
-    for split, count in zip(SPLITS, counts, strict=True):
-        splits[split] = list(shards[start : start + count])
-        start += count
-    return splits
+    shards = list(counts)
+    cuts = [0, *_cuts([counts[shard] for shard in shards], ratio), len(shards)]
+    return {split: shards[start:end] for split, (start, end) in zip(SPLITS, itertools.pairwise(cuts), strict=True)}
 
 
-def _counts(total: int, ratio: Sequence[float]) -> list[int]:
-    shares = [Fraction(part) for part in ratio]  # exact: floats would lose shards
-    quotas = [total * share / sum(shares) for share in shares]
-    counts = [math.floor(quota) for quota in quotas]
-    by_remainder = sorted(range(len(quotas)), key=lambda split: counts[split] - quotas[split])
-    for split in by_remainder[: total - sum(counts)]:
-        counts[split] += 1
-    wanting = sorted((split for split, share in enumerate(shares) if share), key=lambda split: -shares[split])
-    for split in wanting[:total]:
-        if not counts[split]:
-            counts[counts.index(max(counts))] -= 1
-            counts[split] = 1
-    return counts
+def as_planned(
+    shards: Iterable[str], planned: Mapping[str, str], ratio: Sequence[float]
+) -> dict[str, list[str]] | None:
+    """Every shard to the split that it was cut for; None where that does not fit the shares."""
+    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for shard in shards:
+        if planned.get(shard) not in splits:
+            return None
+        splits[planned[shard]].append(shard)
+    whole = all(bool(splits[split]) == bool(share) for split, share in zip(SPLITS, ratio, strict=True))
+    return splits if whole else None
+
+
+def _cuts(counts: Sequence[int], ratio: Sequence[float]) -> list[int]:
+    """How many shards lie before val, and how many before test."""
+    shares = [Fraction(part) for part in ratio]
+    wanted = [int(share > 0) for share in shares]
+    if sum(wanted) > len(counts):
+        train, val, _ = apportion(len(counts), ratio)
+        return [train, train + val]
+    before = [0, *itertools.accumulate(counts)]
+    cuts = [_nearest(before, Fraction(before[-1] * sum(shares[:end]), sum(shares))) for end in (1, 2)]
+    # One shard at least for each share: from the front, then from the back.
+    cuts[0] = max(cuts[0], wanted[0]) if wanted[0] else 0
+    cuts[1] = max(cuts[1], cuts[0] + wanted[1]) if wanted[1] else cuts[0]
+    if not wanted[2]:
+        cuts[1] = len(counts)
+    cuts[1] = min(cuts[1], len(counts) - wanted[2])
+    cuts[0] = min(cuts[0], cuts[1] - wanted[1]) if wanted[1] else cuts[1]
+    return cuts
+
+
+def _nearest(values: Sequence[int], goal: Fraction) -> int:
+    """The place of the one of the growing ``values`` that is nearest to ``goal``."""
+    place = bisect.bisect_left(values, goal)
+    if place == 0:
+        return 0
+    return place - 1 if goal - values[place - 1] <= values[place] - goal else place
 
 
 def collapse(shards: Sequence[str]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing.tars import Listing
-from energon_prep.shards.ledger import LedgerEntry
+from energon_prep.shards.ledger import LedgerEntry, tar_name
+from energon_prep.splits import parse_split, same_ratio
 from energon_prep.storage import PRIVATE_DIR
 
 RUN_JSON = f"{PRIVATE_DIR}/run.json"
@@ -58,6 +59,19 @@ def num_unfinished(root: Path, entries: Sequence[LedgerEntry]) -> int:
             return max(0, sum(1 for _ in plan) - len(entries))
     except FileNotFoundError:
         return 0
+
+
+def read_planned_splits(root: Path, ratio: Sequence[float]) -> dict[str, str] | None:
+    """The split that each tar was cut for; None if the plan was not cut for these shares, or cannot be read."""
+    try:
+        shares = json.loads((root / RUN_JSON).read_bytes())["cut"]["split"]
+        if shares is None or not same_ratio(parse_split(shares), ratio):
+            return None
+        with (root / PLAN).open("rb") as plan:
+            shards = [json.loads(line) for line in plan]
+        return {tar_name(int(shard["index"])): str(shard["split"]) for shard in shards}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, PrepError):
+        return None
 
 
 def read_target(root: Path) -> RunTarget:

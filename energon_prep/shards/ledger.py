@@ -42,7 +42,6 @@ class LedgerEntry:
     num_written: int
     num_samples: int  #: in the tar: one for each raw sample written, more where a video gave several clips
     num_rejected: int
-    num_truncated: int = 0  #: written samples whose caption was cut to the recipe's max_tokens
     num_parts: int  #: of all samples
     bytes: int
     sha256: str
@@ -52,6 +51,7 @@ class LedgerEntry:
     #: Kind of sample -> the batch size it was encoded in, where the device had no memory for larger ones. Such a
     #: shard's numbers may differ in their last bits from those of a device with more.
     halved: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)  #: what was done to written samples -> how often
 
     def __post_init__(self) -> None:
         if self.num_planned != self.num_written + self.num_rejected:
@@ -210,7 +210,7 @@ def _parse(storage: Storage, name: str) -> LedgerEntry:
 def _require_sound(entry: LedgerEntry, name: str) -> None:
     """Raise ValueError for what ``record`` does not write: its numbers and names lead to files."""
     numbers = [getattr(entry, number) for number in _NUMBERS]
-    for counts in (entry.rejects, entry.halved):
+    for counts in (entry.rejects, entry.halved, entry.notes):
         numbers += counts.values() if isinstance(counts, dict) else [None]
     numbers.append(entry.mtime_ns or 0)
     if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
@@ -35,11 +36,15 @@ class ShardWriter:
         self._tar: TarWriter | None = None
         self._num_written = 0
         self._num_samples = 0
-        self._num_truncated = 0
+        self._notes: Counter[str] = Counter()
         self._rejects: list[Reject] = []
 
     def write(
-        self, serial: int, samples: Sequence[tuple[int | None, Mapping[str, bytes]]], *, truncated: bool = False
+        self,
+        serial: int,
+        samples: Sequence[tuple[int | None, Mapping[str, bytes]]],
+        *,
+        notes: Mapping[str, int] | None = None,
     ) -> None:
         """Append what one raw sample became: its clips' numbers (None for a single one) and parts."""
         if self._tar is None:
@@ -49,7 +54,7 @@ class ShardWriter:
             self._tar.write(sample_key(serial, clip), parts)
         self._num_samples += len(samples)
         self._num_written += 1
-        self._num_truncated += truncated
+        self._notes.update(notes or {})
 
     def reject(self, reject: Reject) -> None:
         self._rejects.append(reject)
@@ -68,7 +73,6 @@ class ShardWriter:
             num_written=self._num_written,
             num_samples=self._num_samples,
             num_rejected=len(self._rejects),
-            num_truncated=self._num_truncated,
             num_parts=rows.num_parts if rows is not None else 0,
             bytes=self._tar.num_bytes if self._tar is not None else 0,
             sha256=sha256,
@@ -76,6 +80,7 @@ class ShardWriter:
             rows_bytes=0,
             rejects=count_rejects(self._rejects),
             halved=dict(halved or {}),
+            notes=dict(sorted(self._notes.items())),
         )
         retract(self._storage, self._index)
         if self._publication is not None:

@@ -1,4 +1,4 @@
-"""Station 1, sources: what every source can do, and the piece, the unit the plan hands to a worker."""
+"""What every source can do, and the piece, the unit that the plan hands to a worker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from energon_prep.samples import PendingSample
+from energon_prep.sources.account import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,11 @@ class Source(Protocol):
         """What identifies the source in run.json (kind, root, options): JSON-able, equal for equal sources."""
         ...
 
-    def list(self) -> Iterator[Entry]:
-        """Every sample in a fixed order, without opening any media. Raises PrepError if there can be none."""
+    def list(self, account: Account) -> Iterator[Entry]:
+        """Every sample in a fixed order, without opening any media. Raises PrepError if there can be none.
+
+        All that is found on the way is entered into ``account``, which is complete when the listing has ended.
+        """
         ...
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:

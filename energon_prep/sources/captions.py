@@ -1,81 +1,189 @@
-"""Station 1, sources: finds a sample's caption and makes its metadata fit for strict JSON."""
+"""Finds a sample's captions, chooses among them, and makes its metadata fit for strict JSON."""
 
 from __future__ import annotations
 
 import json
 import math
+import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any
 
 from energon_prep.errors import SampleError
+from energon_prep.sources.options import SourceOptions
 
 CAPTION_SUFFIXES = ("txt", "caption")  #: of files that are a caption
-CAPTION_NAMES = ("caption", "text", "prompt", "description", "captions", "txt", "alt_text")  #: columns and JSON keys
+CAPTION_NAMES = (  #: columns and JSON keys
+    *("caption", "text", "prompt", "description", "captions", "txt", "alt_text"),
+    *("sentences", "prompts", "texts"),
+)
+_TEXT_NAMES = ("caption", "text", "raw", "prompt", "value")  #: of a caption that is an object
+_WEIGHT_NAMES = ("weight", "score", "probability")
 _MAX_DEPTH = 64
 _SURROGATE = re.compile("[\ud800-\udfff]")  # left where JSON text was cut within an emoji; UTF-8 cannot hold it
-_ADVICE = "(give --caption-key, or --allow-empty-captions)"
+_WORD_BREAKS = re.compile(r"[\s_-]+")
+_ADVICE = "(give --caption-key, --caption or --allow-empty-captions)"
 
 
-def caption_of_files(
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """What was chosen of a sample's captions."""
+
+    texts: tuple[str, ...]  #: one; several if each is to become a sample
+    num_left_out: int = 0
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    text: str
+    weight: float = 1.0
+
+
+def find_captions(
     read_text: Callable[[str], bytes | None],
     metadata: Mapping[str, Any],
     *,
-    caption_key: str | None,
-    allow_empty: bool,
-) -> str:
-    """The caption of media with files beside them: a text file, else an entry of the JSON.
+    options: SourceOptions,
+    key: str,
+    media_name: str,
+) -> Captions:
+    """The captions of media with text files and metadata beside them, chosen as ``options`` say.
 
-    ``read_text`` gives the sample's text file of a suffix ("txt"), or None. A ``caption_key`` is the suffix or the
-    JSON key, and then nothing else serves: another text in its place would be a wrong caption. Raises SampleError.
+    ``read_text`` gives the sample's text file of a suffix ("txt"), or None; ``metadata`` is its JSON or its row. With
+    ``options.caption_keys`` nothing else serves: another text in their place would be a wrong caption. Without, the
+    first text file or entry with a usual name that is not empty gives them all. ``key`` seeds what is drawn.
+    Raises SampleError if there is none.
     """
-    for suffix in CAPTION_SUFFIXES if caption_key is None else (caption_key,):
-        data = read_text(suffix)
-        if data is not None:
-            return clean_caption(data, allow_empty=allow_empty)
-    name = pick(metadata, caption_key, CAPTION_NAMES)
-    return clean_caption(None if name is None else metadata[name], allow_empty=allow_empty)
+    weights = options.caption_weights
+    candidates: list[_Candidate] = []
+    if weights:
+        for name, weight in weights.items():
+            found = _in_file(read_text, name, options) or list(_candidates(metadata.get(name)))
+            candidates += [_Candidate(item.text, item.weight * weight) for item in found]
+    else:
+        places = [
+            *(_in_file(read_text, suffix, options) for suffix in CAPTION_SUFFIXES),
+            *(list(_candidates(metadata[name])) for name in names_in(metadata, CAPTION_NAMES)),
+        ]
+        candidates = next((found for found in places if found), [])
+    if candidates:
+        return _choose(candidates, options, key)
+    if options.caption_text is not None:
+        return Captions(texts=(options.caption_text,))
+    if options.caption_from_name:
+        return Captions(texts=(caption_of_name(media_name),))
+    if options.allow_empty_captions:
+        return Captions(texts=("",))
+    tried = [*weights] or [*(f".{suffix}" for suffix in CAPTION_SUFFIXES), *CAPTION_NAMES]
+    raise SampleError(
+        "caption",
+        f"no caption {_ADVICE}",
+        f"looked for {' '.join(tried)}; there are {' '.join(metadata) or 'no columns or JSON keys'}",
+    )
+
+
+def names_in(row: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """The entries of ``row`` that are called one of ``names``, in any case, in the order of ``names``."""
+    by_lower = {name.lower(): name for name in reversed(list(row)) if row[name] is not None}
+    return [by_lower[name] for name in names if name in by_lower]
 
 
 def pick(row: Mapping[str, Any], key: str | None, names: tuple[str, ...]) -> str | None:
     """The entry of ``row`` to take: ``key`` if given, else the first of ``names``, in any case, that is not None."""
     if key is not None:
         return key if key in row else None
-    by_lower = {name.lower(): name for name in reversed(list(row)) if row[name] is not None}
-    return next((by_lower[name] for name in names if name in by_lower), None)
+    return next(iter(names_in(row, names)), None)
 
 
-def clean_caption(value: object, *, allow_empty: bool) -> str:
-    """The caption in ``value``: UTF-8 bytes, text or a list of texts (the first is taken), stripped.
+def caption_of_name(name: str) -> str:
+    """A file's name as a caption: "red_car-01.jpg" -> "red car 01"."""
+    return _WORD_BREAKS.sub(" ", PurePosixPath(name).stem).strip()
 
-    Raises SampleError if it is something else, or if there is none and ``allow_empty`` is False.
+
+def clean_caption(text: str) -> str:
+    """``text`` without byte order mark and outer white space, its line breaks those of Unix."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def _in_file(read_text: Callable[[str], bytes | None], suffix: str, options: SourceOptions) -> list[_Candidate]:
+    data = read_text(suffix)
+    if data is None:
+        return []
+    text = decode_text(data, encoding=options.caption_encoding)
+    lines = text.splitlines() if options.caption_lines else [text]
+    return list(_candidates(lines))
+
+
+def _candidates(value: object) -> Iterator[_Candidate]:
+    """The captions that are not empty in a text, bytes, a list of texts, or objects like {"text": ..., "weight": ...}.
+
+    Raises SampleError for anything else.
     """
-    if isinstance(value, list) and all(isinstance(text, str) for text in value):
-        value = value[0] if value else None
-    if value is None:
-        if allow_empty:
-            return ""
-        raise SampleError("caption", f"no caption {_ADVICE}")
-    text = decode_text(bytes(value)) if isinstance(value, (bytes, memoryview)) else value
-    if not isinstance(text, str):
-        raise SampleError("caption", "the caption is not text", f"it is {type(value).__name__}: {value!r:.80}")
-    text = text.removeprefix("\ufeff").strip()
-    if not text and not allow_empty:
-        raise SampleError("caption", f"empty caption {_ADVICE}")
-    return text
+    if isinstance(value, (bytes, memoryview)):
+        value = decode_text(bytes(value))
+    if isinstance(value, str):
+        if text := clean_caption(value):
+            yield _Candidate(text)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _candidates(item)
+    elif isinstance(value, Mapping) and (name := pick(value, None, _TEXT_NAMES)):
+        weight_name = pick(value, None, _WEIGHT_NAMES)
+        weight = 1.0 if weight_name is None else _number(value[weight_name])
+        yield from (_Candidate(item.text, weight) for item in _candidates(value[name]))
+    elif value is not None:
+        detail = f"it is {type(value).__name__}: {value!r:.80}"
+        raise SampleError("caption", "the caption is not text", detail)
 
 
-def decode_text(data: bytes, *, stage: str = "caption") -> str:
-    """UTF-8 bytes as text. Raises SampleError that says where they are not UTF-8."""
+def _number(value: object) -> float:
     try:
-        text = data.decode("utf-8")
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise SampleError("caption", "a caption's weight is no number from 0 on", f"{value!r:.80}")
+    return number
+
+
+def _choose(candidates: list[_Candidate], options: SourceOptions, key: str) -> Captions:
+    texts = [candidate.text for candidate in candidates]
+    if options.captions == "join":
+        return Captions(texts=(" ".join(dict.fromkeys(texts)),))
+    if options.captions == "all":
+        return Captions(texts=tuple(dict.fromkeys(texts)))
+    if options.captions == "longest":
+        chosen = max(texts, key=len)
+    elif options.captions == "draw":
+        chosen = _draw(candidates, f"{options.seed}\0{key}")
+    else:
+        chosen = texts[0]
+    return Captions(texts=(chosen,), num_left_out=len(texts) - 1)
+
+
+def _draw(candidates: list[_Candidate], seed: str) -> str:
+    weights = [candidate.weight for candidate in candidates]
+    if not any(weights):
+        raise SampleError("caption", "all weights of the captions are 0")
+    texts = [candidate.text for candidate in candidates]
+    return random.Random(seed).choices(texts, weights)[0]
+
+
+def decode_text(data: bytes, *, encoding: str = "utf-8", stage: str = "caption") -> str:
+    """Bytes as text. Raises SampleError that says where they are not in the ``encoding``."""
+    remedy = "give --caption-encoding (such as cp1252), or convert the file to UTF-8"
+    name = "UTF-8" if encoding == "utf-8" else encoding
+    try:
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        where = f"byte {error.start} is 0x{data[error.start]:02x}; convert the file to UTF-8"
-        raise SampleError(stage, "not UTF-8", where) from error
+        where = f"byte {error.start} is 0x{data[error.start]:02x}; {remedy}"
+        raise SampleError(stage, f"not {name}", where) from error
     if "\0" in text:  # UTF-16 of English text is valid UTF-8, but no text
-        raise SampleError(stage, "not UTF-8", f"byte {data.index(0)} is 0x00; convert the file to UTF-8")
+        raise SampleError(stage, f"not {name}", f"character {text.index(chr(0))} is 0x00; {remedy}")
     return text
 
 

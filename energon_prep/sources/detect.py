@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from energon_prep.errors import PrepError
 from energon_prep.sources.folder import FolderSource
 from energon_prep.sources.manifest import MANIFEST_SUFFIXES, ManifestSource, is_parquet
-from energon_prep.sources.media import MAX_BYTES, MEDIA_SUFFIXES, URL
+from energon_prep.sources.media import MEDIA_SUFFIXES, URL
+from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.walk import suffix_of, walk
 from energon_prep.sources.webdataset import WebDatasetSource, expand_braces, is_brace_pattern, is_tar
 
@@ -29,10 +29,7 @@ def open_source(
     src: str | Path,
     *,
     kind: str | None = None,
-    caption_key: str | None = None,
-    media_key: str | None = None,
-    allow_empty_captions: bool = False,
-    max_bytes: int = MAX_BYTES,
+    options: SourceOptions | None = None,
 ) -> LocalSource:
     """The source at ``src``, of the ``kind`` given or recognised: a key of SOURCES.
 
@@ -51,23 +48,16 @@ def open_source(
         raise PrepError(f"a source of kind folder needs a folder, and {path} is none")
     if kind == "manifest" and path.is_dir():
         path = _manifest_in(path)
-    return SOURCES[kind](
-        root=path,
-        caption_key=caption_key,
-        media_key=media_key,
-        allow_empty_captions=allow_empty_captions,
-        max_bytes=max_bytes,
-    )
+    return SOURCES[kind](root=path, options=options or SourceOptions())
 
 
 def make_source(description: Mapping[str, Any]) -> LocalSource:
     """The source that gave ``description``, which is what its ``describe`` returned, in this or another process."""
     options = dict(description)
-    kind = options.pop("kind", None)
-    source = SOURCES.get(kind)
-    if source is None or options.keys() != {field.name for field in fields(source)}:
+    kind, root = options.pop("kind", None), options.pop("root", None)
+    if kind not in SOURCES or not isinstance(root, str):
         raise PrepError(f"not the description of a source that this version knows: {dict(description)}")
-    return source(**{**options, "root": Path(options["root"])})
+    return SOURCES[kind](root=Path(root), options=SourceOptions.parse(options))
 
 
 def _recognise(path: Path) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import PendingSample, RawSample
+from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
-from energon_prep.sources.captions import caption_of_files, parse_object
-from energon_prep.sources.media import MAX_BYTES, MEDIA_SUFFIXES, read_media, read_text_file
+from energon_prep.sources.captions import find_captions, parse_object
+from energon_prep.sources.media import MEDIA_SUFFIXES, read_media, read_text_file
+from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.walk import printable, suffix_of, walk
 
 
@@ -25,19 +27,19 @@ class FolderSource:
     """
 
     root: Path
-    caption_key: str | None = None  #: suffix of the caption files, or key in the JSON
-    media_key: str | None = None  #: the only suffix to take, such as "png"
-    allow_empty_captions: bool = False
-    max_bytes: int = MAX_BYTES  #: of one media file
+    options: SourceOptions = SourceOptions()
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "folder", **asdict(self), "root": str(self._real_root)}
+        return {"kind": "folder", "root": str(self._real_root), **self.options.describe()}
 
-    def list(self) -> Iterator[Entry]:
+    def list(self, account: Account) -> Iterator[Entry]:
         """One entry per media file, sorted by path. Raises PrepError if there are none."""
-        suffixes = MEDIA_SUFFIXES if self.media_key is None else (f".{self.media_key.lower().lstrip('.')}",)
+        media_key = self.options.media_key
+        suffixes = MEDIA_SUFFIXES if media_key is None else (f".{media_key.lower().lstrip('.')}",)
         path = None
         for path in walk(self.root, lambda name: suffix_of(name) in suffixes):
+            account.find()
+            account.add_sample()
             yield Entry(path, 0, _size(self.root / path))
         if path is None:
             raise PrepError(f"no images or videos in {self.root}: looked for files named {' '.join(suffixes)}")
@@ -53,19 +55,21 @@ class FolderSource:
         self._check_inside(file, stage="read")
         metadata = self._read_beside(file, "json", stage="read")
         values = {} if metadata is None else parse_object(metadata)
-        caption = caption_of_files(
+        captions = find_captions(
             partial(self._read_beside, file, stage="caption"),
             values,
-            caption_key=self.caption_key,
-            allow_empty=self.allow_empty_captions,
+            options=self.options,
+            key=key,
+            media_name=file.name,
         )
-        media = read_media(file, max_bytes=self.max_bytes)
+        media = read_media(file, max_bytes=self.options.max_bytes)
         return RawSample(
             key=key,
             source=printable(path),
             media_name=printable(file.name),
             media=media,
-            caption=caption,
+            captions=captions.texts,
+            num_captions_left_out=captions.num_left_out,
             metadata=values,
         )
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import PendingSample, RawSample
+from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
-from energon_prep.sources.captions import CAPTION_NAMES, clean_caption, jsonable, pick
-from energon_prep.sources.media import MAX_BYTES, MAX_TEXT_BYTES, URL, check_media_size, read_media, sniffed_suffix
+from energon_prep.sources.captions import CAPTION_NAMES, find_captions, jsonable, names_in, pick
+from energon_prep.sources.media import MAX_TEXT_BYTES, URL, check_media_size, read_media, sniffed_suffix
+from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.parquet import Parquet
 from energon_prep.sources.tables import Csv, JsonLines, JsonList, Row, Table, open_table
 from energon_prep.sources.walk import printable, suffix_of, walk
@@ -36,15 +38,12 @@ class ManifestSource:
     """
 
     root: Path  #: the manifest, or a folder of Parquet files
-    caption_key: str | None = None  #: caption column
-    media_key: str | None = None  #: media column
-    allow_empty_captions: bool = False
-    max_bytes: int = MAX_BYTES  #: of one media file
+    options: SourceOptions = SourceOptions()
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "manifest", **asdict(self), "root": str(self.root.resolve())}
+        return {"kind": "manifest", "root": str(self.root.resolve()), **self.options.describe()}
 
-    def list(self) -> Iterator[Entry]:
+    def list(self, account: Account) -> Iterator[Entry]:
         """One entry per row. Raises PrepError for a table that cannot be read or lacks the columns asked for."""
         entry = None
         for path in walk(self.root, is_parquet) if self.root.is_dir() else (self.root.name,):
@@ -53,6 +52,8 @@ class ManifestSource:
             size = (self._folder() / path).stat().st_size
             for start in table.starts():
                 entry = Entry(path, start, size)
+                account.find()
+                account.add_sample()
                 yield entry
         if entry is None:
             raise PrepError(f"no rows in {self.root}")
@@ -78,30 +79,32 @@ class ManifestSource:
             return
         row = dict.fromkeys(columns, "")
         found = f"its columns: {', '.join(columns)}"
-        if pick(row, self.media_key, MEDIA_NAMES) is None:
-            raise PrepError(f"{path} has no media column {self.media_key or '(give --image-key)'}; {found}")
-        if pick(row, self.caption_key, CAPTION_NAMES) is None and not self.allow_empty_captions:
-            advice = "(give --caption-key, or --allow-empty-captions)"
-            raise PrepError(f"{path} has no caption column {self.caption_key or advice}; {found}")
+        media_key = self.options.media_key
+        if pick(row, media_key, MEDIA_NAMES) is None:
+            raise PrepError(f"{path} has no media column {media_key or '(give --image-key)'}; {found}")
+        keys = self.options.caption_weights
+        if not names_in(row, CAPTION_NAMES if not keys else ()) and not keys.keys() & row.keys():
+            advice = "(give --caption-key, --caption or --allow-empty-captions)"
+            if not self.options.has_fallback:
+                raise PrepError(f"{path} has no caption column {' '.join(keys) or advice}; {found}")
 
     def _load(self, row: Row, key: str, folder: Path, path: str) -> RawSample:
         if isinstance(row, SampleError):
             raise row
-        media_name = _media_column(row, self.media_key)
+        media_name = _media_column(row, self.options.media_key)
         if media_name is None:
             raise SampleError("read", "no media in the row (give --image-key)", f"its columns: {', '.join(row)}")
-        caption_name = pick(row, self.caption_key, CAPTION_NAMES)
-        caption = clean_caption(
-            None if caption_name is None else row[caption_name], allow_empty=self.allow_empty_captions
-        )
-        name, media = _media(row[media_name], key, folder, max_bytes=self.max_bytes)
-        rest = {column: value for column, value in row.items() if column not in (media_name, caption_name)}
+        options = self.options
+        name, media = _media(row[media_name], key, folder, max_bytes=options.max_bytes)
+        captions = find_captions(lambda suffix: None, row, options=options, key=key, media_name=name)
+        rest = {column: value for column, value in row.items() if column != media_name}
         return RawSample(
             key=printable(key),
             source=printable(path),
             media_name=printable(name),
             media=media,
-            caption=caption,
+            captions=captions.texts,
+            num_captions_left_out=captions.num_left_out,
             metadata=jsonable(rest),
         )
 

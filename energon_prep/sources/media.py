@@ -20,7 +20,6 @@ MEDIA_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
 
 URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")  #: at the start of what is no local path
 
-MAX_BYTES = 256 * 2**20  #: of one media file, unless told otherwise
 MAX_TEXT_BYTES = 16 * 2**20  #: of one caption file, one JSON file, one row of a manifest
 
 #: Every sample would fail: the machine is short of something, or a mount was lost.

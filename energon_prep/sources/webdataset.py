@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,16 +14,17 @@ from braceexpand import braceexpand
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import PendingSample, RawSample
+from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
-from energon_prep.sources.captions import caption_of_files, parse_object
+from energon_prep.sources.captions import find_captions, parse_object
 from energon_prep.sources.media import (
-    MAX_BYTES,
     MEDIA_SUFFIXES,
     check_media_size,
     check_text_size,
     faults_of,
     try_again,
 )
+from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.tar_headers import Damage, Member, scan_members
 from energon_prep.sources.walk import printable, walk
 
@@ -49,15 +50,12 @@ class WebDatasetSource:
     """
 
     root: Path  #: a tar, a folder of tars, or a brace pattern such as ``/data/{00000..00099}.tar``
-    caption_key: str | None = None  #: suffix of the caption members, or key in the JSON
-    media_key: str | None = None  #: suffix of the media members, such as "webp"
-    allow_empty_captions: bool = False
-    max_bytes: int = MAX_BYTES  #: of one media member
+    options: SourceOptions = SourceOptions()
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "webdataset", **asdict(self), "root": str(self.root.resolve())}
+        return {"kind": "webdataset", "root": str(self.root.resolve()), **self.options.describe()}
 
-    def list(self) -> Iterator[Entry]:
+    def list(self, account: Account) -> Iterator[Entry]:
         """One entry per sample and per damaged place. Raises PrepError for a tar that is missing or compressed."""
         entry = None
         for path in self._tar_paths():
@@ -65,6 +63,9 @@ class WebDatasetSource:
             size = _checked_size(file)
             for group in _groups(file, 0):
                 entry = Entry(path, group.start, size)
+                account.find(len(group.members) or 1)
+                account.add_companion(max(len(group.members) - 1, 0))
+                account.add_sample()
                 yield entry
         if entry is None:
             raise PrepError(f"no samples in {self.root}: looked into files named *.tar")
@@ -102,7 +103,7 @@ class WebDatasetSource:
         if group.damage is not None:
             where = f"{source}, byte {group.damage.start}: {group.damage.what}; fetch or pack this tar again"
             raise SampleError("read", "the tar is cut or damaged here; what follows in it is lost", where)
-        media = _media_member(group, self.media_key)
+        media = _media_member(group, self.options.media_key)
         json_member = group.members.get("json")
         metadata = {} if json_member is None else parse_object(_read_member(tar, json_member, stage="read"))
 
@@ -110,16 +111,15 @@ class WebDatasetSource:
             member = group.members.get(suffix.lower())
             return None if member is None else _read_member(tar, member, stage="caption")
 
-        caption = caption_of_files(
-            read_text, metadata, caption_key=self.caption_key, allow_empty=self.allow_empty_captions
-        )
-        content = _read_member(tar, media, stage="read", max_bytes=self.max_bytes)
+        captions = find_captions(read_text, metadata, options=self.options, key=group.key, media_name=media.name)
+        content = _read_member(tar, media, stage="read", max_bytes=self.options.max_bytes)
         return RawSample(
             key=group.key,
             source=source,
             media_name=Path(media.name).name,
             media=content,
-            caption=caption,
+            captions=captions.texts,
+            num_captions_left_out=captions.num_left_out,
             metadata=metadata,
         )
 

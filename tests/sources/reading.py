@@ -8,14 +8,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from energon_prep.engine.plan import join_entries
+from energon_prep.engine.plan_order import Listed
 from energon_prep.errors import SampleError
 from energon_prep.samples import RawSample
-from energon_prep.sources.base import Source
+from energon_prep.sources.account import Account
+from energon_prep.sources.base import Entry, Source
+
+
+def listed(source: Source) -> list[Entry]:
+    """The whole listing; checks that everything found is accounted for."""
+    account = Account()
+    entries = list(source.list(account))
+    account.check()
+    assert account.num_samples == len(entries)
+    return entries
 
 
 def load_all(source: Source, *, cut: int = 1000) -> list[RawSample | SampleError]:
     """Every sample or its fault, in order, read in shards of ``cut``; checks that read() joins with list()."""
-    entries = list(source.list())
+    entries = [Listed(*item) for item in enumerate(listed(source))]
     outcomes: list[RawSample | SampleError] = []
     for first in range(0, len(entries), cut):
         for piece in join_entries(entries[first : first + cut]):

@@ -23,7 +23,7 @@ def test_media_with_text_and_json_beside_them(tmp_path: Path) -> None:
     write(tmp_path / "cats" / "1.jpg", b"media")
     write(tmp_path / "cats" / "1.txt", "a cat\n")
     write(tmp_path / "cats" / "1.json", '{"caption": "from the json", "score": 6.5}')
-    assert list(FolderSource(root=tmp_path).list()) == [Entry("cats/1.jpg", 0, 5)]
+    assert listed(FolderSource(root=tmp_path)) == [Entry("cats/1.jpg", 0, 5)]
     assert load_all(FolderSource(root=tmp_path)) == [
         RawSample(
             key="cats/1",
@@ -69,7 +69,7 @@ def test_media_of_one_stem_are_two_samples_with_one_caption(tmp_path: Path) -> N
     assert isinstance(first, RawSample) and isinstance(second, RawSample)
     assert (first.key, first.media, first.caption) == ("a", b"jpg", "caption")
     assert (second.key, second.media, second.caption) == ("a", b"png", "caption")
-    assert only(FolderSource(root=tmp_path, media_key="png")).media == b"png"
+    assert only(FolderSource(root=tmp_path, options=SourceOptions(media_key="png"))).media == b"png"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_where_the_caption_is(tmp_path: Path, beside: dict[str, str], key: str |
     write(tmp_path / "1.jpg")
     for suffix, content in beside.items():
         write(tmp_path / f"1.{suffix}", content)
-    assert only(FolderSource(root=tmp_path, caption_key=key)).caption == caption
+    assert only(FolderSource(root=tmp_path, options=SourceOptions(caption_keys=(key,)))).caption == caption
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,14 @@ def test_faults_of_captions(tmp_path: Path, beside: dict[str, bytes], stage: str
 
 def test_empty_captions_where_they_are_allowed(tmp_path: Path) -> None:
     write(tmp_path / "1.jpg")
-    assert only(FolderSource(root=tmp_path, allow_empty_captions=True)).caption == ""
+    assert only(FolderSource(root=tmp_path, options=SourceOptions(allow_empty_captions=True))).caption == ""
 
 
 def test_faults_of_media(tmp_path: Path) -> None:
     for name, content in (("empty", b""), ("large", b"x" * 11), ("fine", b"x" * 10)):
         write(tmp_path / f"{name}.jpg", content)
         write(tmp_path / f"{name}.txt", "caption")
-    empty, fine, large = load_all(FolderSource(root=tmp_path, max_bytes=10))
+    empty, fine, large = load_all(FolderSource(root=tmp_path, options=SourceOptions(max_bytes=10)))
     assert isinstance(empty, SampleError) and (empty.stage, empty.reason) == ("read", "empty file")
     assert isinstance(fine, RawSample)
     assert isinstance(large, SampleError) and large.reason == "larger than limits.max_bytes"
@@ -155,7 +155,7 @@ def test_a_file_that_is_gone_since_the_listing_is_a_fault(tmp_path: Path) -> Non
     source = FolderSource(root=tmp_path)
     write(tmp_path / "1.txt", "caption")
     media = write(tmp_path / "1.jpg")
-    (piece,) = join_entries(source.list())
+    (piece,) = join_entries(map(Listed, count(), listed(source)))
     media.unlink()
     (pending,) = source.read(piece)
     with pytest.raises(SampleError, match="No such file"):
@@ -169,7 +169,7 @@ def test_the_order_does_not_depend_on_when_files_were_made(tmp_path: Path) -> No
         random.Random(seed).shuffle(names)
         for name in names:
             write(tmp_path / str(seed) / name)
-        orders.append([entry.path for entry in FolderSource(root=tmp_path / str(seed)).list()])
+        orders.append([entry.path for entry in listed(FolderSource(root=tmp_path / str(seed)))])
     assert orders[0] == orders[1] == orders[2] == sorted(names)
 
 
@@ -178,7 +178,9 @@ def test_samples_load_in_threads(tmp_path: Path) -> None:
         write(tmp_path / f"{i:03d}.jpg", f"media {i}")
         write(tmp_path / f"{i:03d}.txt", f"caption {i}")
     source = FolderSource(root=tmp_path)
-    pending = list(chain.from_iterable(source.read(piece) for piece in join_entries(source.list())))
+    pending = list(
+        chain.from_iterable(source.read(piece) for piece in join_entries(map(Listed, count(), listed(source))))
+    )
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda sample: sample.load(), pending))
     assert [(raw.media, raw.caption) for raw in loaded] == [(b"media %d" % i, f"caption {i}") for i in range(100)]
@@ -186,13 +188,13 @@ def test_samples_load_in_threads(tmp_path: Path) -> None:
 
 def test_the_output_of_an_earlier_run_within_the_folder_is_no_input(tmp_path: Path) -> None:
     write(tmp_path / "1.jpg")
-    before = list(FolderSource(root=tmp_path).list())
+    before = listed(FolderSource(root=tmp_path))
     write(tmp_path / "encoded" / ".energon-prep" / "run.json", "{}")
     write(tmp_path / "encoded" / "preview.jpg")
-    assert list(FolderSource(root=tmp_path).list()) == before
+    assert listed(FolderSource(root=tmp_path)) == before
 
 
 def test_an_empty_folder_stops_the_run(tmp_path: Path) -> None:
     write(tmp_path / "notes.md")
     with pytest.raises(PrepError, match=r"no images or videos in .*: looked for files named \.jpg"):
-        list(FolderSource(root=tmp_path).list())
+        listed(FolderSource(root=tmp_path))

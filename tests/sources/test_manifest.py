@@ -48,7 +48,7 @@ def test_rows_of_every_format(tmp_path: Path, suffix: str) -> None:
     manifest = write_rows(tmp_path / f"m{suffix}", rows)
     for cut in (1, 2, 3):
         outcomes = load_all(ManifestSource(root=manifest), cut=cut)
-        starts = [entry.start for entry in ManifestSource(root=manifest).list()]
+        starts = [entry.start for entry in listed(ManifestSource(root=manifest))]
         assert outcomes == [
             RawSample(
                 key=f"m:{starts[n]}",
@@ -60,7 +60,7 @@ def test_rows_of_every_format(tmp_path: Path, suffix: str) -> None:
             )
             for n in range(3)
         ]
-    assert {(entry.path, entry.size) for entry in ManifestSource(root=manifest).list()} == {
+    assert {(entry.path, entry.size) for entry in listed(ManifestSource(root=manifest))} == {
         (f"m{suffix}", manifest.stat().st_size)
     }
 
@@ -80,7 +80,8 @@ def test_as_many_samples_come_out_as_entries_went_in(
     rows = [{"path": "1.jpg", "caption": key, "id": key} for key in keys]
     write(folder / "1.jpg")
     outcomes = load_all(
-        ManifestSource(root=write_rows(folder / f"m{suffix}", rows), allow_empty_captions=True), cut=cut
+        ManifestSource(root=write_rows(folder / f"m{suffix}", rows), options=SourceOptions(allow_empty_captions=True)),
+        cut=cut,
     )
     assert [isinstance(outcome, RawSample) and outcome.key for outcome in outcomes] == keys
 
@@ -136,7 +137,7 @@ def test_faults_of_media_paths(tmp_path: Path, path: object, stage: str, reason:
     write(tmp_path / "in" / "img" / "1.jpg")
     write(tmp_path / "in" / "large.jpg", b"x" * 11)
     manifest = write_rows(tmp_path / "in" / "m.jsonl", [{"path": path, "caption": "cat"}])
-    error = fault(ManifestSource(root=manifest, max_bytes=10))
+    error = fault(ManifestSource(root=manifest, options=SourceOptions(max_bytes=10)))
     assert (error.stage, error.reason) == (stage, reason)
 
 
@@ -172,23 +173,25 @@ def test_columns_that_were_asked_for_are_taken_and_no_others(tmp_path: Path) -> 
     write(tmp_path / "2.jpg", "two")
     row = {"file_name": "1.jpg", "second": "2.jpg", "caption": "short", "long": "long caption"}
     manifest = write_rows(tmp_path / "m.jsonl", [row])
-    sample = only(ManifestSource(root=manifest, media_key="second", caption_key="long"))
+    sample = only(ManifestSource(root=manifest, options=SourceOptions(media_key="second", caption_keys=("long",))))
     assert (sample.media, sample.caption) == (b"two", "long caption")
     assert sample.metadata == {"file_name": "1.jpg", "caption": "short"}
-    assert fault(ManifestSource(root=manifest, caption_key="other")).reason == NO_CAPTION
-    assert fault(ManifestSource(root=manifest, media_key="other")).reason == NO_MEDIA
+    assert fault(ManifestSource(root=manifest, options=SourceOptions(caption_keys=("other",)))).reason == NO_CAPTION
+    assert fault(ManifestSource(root=manifest, options=SourceOptions(media_key="other"))).reason == NO_MEDIA
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_columns_that_a_table_lacks_stop_the_run_at_once(tmp_path: Path, suffix: str) -> None:
     manifest = write_rows(tmp_path / f"m{suffix}", [{"x": "1.jpg", "y": "cat"}])
     with pytest.raises(PrepError, match=r"no media column \(give --image-key\); its columns: x, y"):
-        list(ManifestSource(root=manifest).list())
+        listed(ManifestSource(root=manifest))
     with pytest.raises(PrepError, match=r"no media column other; its columns: x, y"):
-        list(ManifestSource(root=manifest, media_key="other").list())
+        listed(ManifestSource(root=manifest, options=SourceOptions(media_key="other")))
     with pytest.raises(PrepError, match=r"no caption column \(give --caption-key, or --allow-empty-captions\)"):
-        list(ManifestSource(root=manifest, media_key="x").list())
-    assert len(list(ManifestSource(root=manifest, media_key="x", allow_empty_captions=True).list())) == 1
+        listed(ManifestSource(root=manifest, options=SourceOptions(media_key="x")))
+    assert (
+        len(listed(ManifestSource(root=manifest, options=SourceOptions(media_key="x", allow_empty_captions=True)))) == 1
+    )
 
 
 def test_metadata_is_strict_json(tmp_path: Path) -> None:
@@ -226,13 +229,13 @@ def test_json_is_told_by_what_it_holds(tmp_path: Path, name: str, text: str, num
 @pytest.mark.parametrize("text", ['{\n "a": {"path": "1.jpg"}\n}', "", "caption"])
 def test_json_that_is_no_table_stops_the_run(tmp_path: Path, text: str) -> None:
     with pytest.raises(PrepError, match="neither a JSON list of objects nor JSON lines"):
-        list(ManifestSource(root=write(tmp_path / "m.json", text)).list())
+        listed(ManifestSource(root=write(tmp_path / "m.json", text)))
 
 
 @pytest.mark.parametrize(("name", "text"), [("m.jsonl", "\n"), ("m.json", "[]"), ("m.csv", "path,caption\n")])
 def test_a_manifest_without_rows_stops_the_run(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(PrepError, match="no rows in"):
-        list(ManifestSource(root=write(tmp_path / name, text)).list())
+        listed(ManifestSource(root=write(tmp_path / name, text)))
 
 
 def test_a_manifest_that_shrank_since_the_listing_stops_the_run(tmp_path: Path) -> None:
@@ -246,7 +249,7 @@ def test_samples_load_in_threads(tmp_path: Path) -> None:
         write(tmp_path / f"{n}.jpg", f"media {n}")
     manifest = write_rows(tmp_path / "m.csv", [{"path": f"{n}.jpg", "caption": f"c{n}"} for n in range(100)])
     source = ManifestSource(root=manifest)
-    first = next(source.list())
+    first = listed(source)[0]
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda sample: sample.load(), source.read(Piece("m.csv", first.start, 100))))
     assert [(raw.media, raw.caption) for raw in loaded] == [(b"media %d" % n, f"c{n}") for n in range(100)]
@@ -258,7 +261,7 @@ def test_listing_does_not_hold_the_rows(tmp_path: Path) -> None:
     line = json.dumps(row) + "\n"
     manifest.write_text(line * 200_000)
     tracemalloc.start()
-    num_rows = sum(1 for _ in ManifestSource(root=manifest).list())
+    num_rows = sum(1 for _ in listed(ManifestSource(root=manifest)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert num_rows == 200_000

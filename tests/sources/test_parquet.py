@@ -72,7 +72,7 @@ def test_bytes_in_a_binary_column_and_in_a_hugging_face_image(tmp_path: Path) ->
 def test_faults_of_bytes_columns(tmp_path: Path) -> None:
     columns = {"image": [b"", b"x" * 11, None, b"x"], "text": ["a", "b", "c", "d"]}
     path = write_parquet(tmp_path / "a.parquet", columns)
-    outcomes = load_all(ManifestSource(root=path, max_bytes=10), cut=3)
+    outcomes = load_all(ManifestSource(root=path, options=SourceOptions(max_bytes=10)), cut=3)
     reasons = [outcome.reason if isinstance(outcome, SampleError) else outcome.media for outcome in outcomes]
     assert reasons == ["empty file", "larger than limits.max_bytes", "no media in the row (give --image-key)", b"x"]
 
@@ -113,7 +113,7 @@ def test_a_damaged_row_group_spares_the_others(tmp_path: Path) -> None:
 
 def test_what_is_no_parquet_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(PrepError, match=r"cannot read the Parquet file .*a\.parquet"):
-        list(ManifestSource(root=write(tmp_path / "a.parquet", b"no parquet")).list())
+        listed(ManifestSource(root=write(tmp_path / "a.parquet", b"no parquet")))
 
 
 def test_without_pyarrow_the_remedy_is_named(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_without_pyarrow_the_remedy_is_named(tmp_path: Path) -> None:
 import sys; sys.modules["pyarrow"] = None
 from pathlib import Path
 from energon_prep.sources.detect import open_source
-list(open_source(sys.argv[1]).list())
+listed(open_source(sys.argv[1]))
 """
     path = write(tmp_path / "a.parquet", b"x")
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)

@@ -71,7 +71,7 @@ def test_listing_gives_the_offset_of_the_first_header_and_the_tars_size(tmp_path
     source = WebDatasetSource(root=tmp_path)
     with tarfile.open(tar) as reference:
         offsets = [member.offset for member in reference][::3]
-    assert [(e.path, e.start, e.size) for e in source.list()] == [("a.tar", o, tar.stat().st_size) for o in offsets]
+    assert [(e.path, e.start, e.size) for e in listed(source)] == [("a.tar", o, tar.stat().st_size) for o in offsets]
 
 
 def test_any_cut_into_shards_gives_the_same_samples(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_brace_patterns(tmp_path: Path, pattern: str, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     for root in (Path(pattern), tmp_path / pattern):
         assert keys_of(load_all(WebDatasetSource(root=root))) == ["00", "01", "02"]
-        assert {entry.path for entry in WebDatasetSource(root=root).list()} == {"00.tar", "01.tar", "02.tar"}
+        assert {entry.path for entry in listed(WebDatasetSource(root=root))} == {"00.tar", "01.tar", "02.tar"}
 
 
 def test_brace_patterns_over_folders_and_names_with_braces(tmp_path: Path) -> None:
@@ -125,19 +125,24 @@ def test_media_are_taken_in_a_fixed_order_or_as_asked(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", members)
     assert only(WebDatasetSource(root=tar)).media == b"jpg"
     for media_key in ("webp", "png", "PNG", ".png", "x1"):
-        assert only(WebDatasetSource(root=tar, media_key=media_key)).media == media_key.strip(".").lower().encode()
-    assert fault(WebDatasetSource(root=tar, media_key="mp4")).reason == "no media in the sample"
+        assert (
+            only(WebDatasetSource(root=tar, options=SourceOptions(media_key=media_key))).media
+            == media_key.strip(".").lower().encode()
+        )
+    assert fault(WebDatasetSource(root=tar, options=SourceOptions(media_key="mp4"))).reason == "no media in the sample"
 
 
 def test_captions_come_from_text_json_or_the_member_asked_for(tmp_path: Path) -> None:
     members = [("0.jpg", b"media"), ("0.json", b'{"caption": "json", "long": "long json"}')]
     tar = write_tar(tmp_path / "a.tar", members)
     assert only(WebDatasetSource(root=tar)).caption == "json"
-    assert only(WebDatasetSource(root=tar, caption_key="long")).caption == "long json"
+    assert only(WebDatasetSource(root=tar, options=SourceOptions(caption_keys=("long",)))).caption == "long json"
     tar = write_tar(tmp_path / "b.tar", [*members, ("0.txt", b"text"), ("0.long", b"long member")])
     assert only(WebDatasetSource(root=tar)).caption == "text"
-    assert only(WebDatasetSource(root=tar, caption_key="long")).caption == "long member"
-    assert fault(WebDatasetSource(root=tar, caption_key="other")).reason.startswith("no caption")
+    assert only(WebDatasetSource(root=tar, options=SourceOptions(caption_keys=("long",)))).caption == "long member"
+    assert fault(WebDatasetSource(root=tar, options=SourceOptions(caption_keys=("other",)))).reason.startswith(
+        "no caption"
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,14 +166,14 @@ def test_faults_of_one_sample_spare_the_next(
     tmp_path: Path, members: list[tuple[str, bytes]], stage: str, reason: str
 ) -> None:
     tar = write_tar(tmp_path / "a.tar", [*members, *samples("1")])
-    first, second = load_all(WebDatasetSource(root=tar, max_bytes=1000))
+    first, second = load_all(WebDatasetSource(root=tar, options=SourceOptions(max_bytes=1000)))
     assert isinstance(first, SampleError) and (first.stage, first.reason) == (stage, reason)
     assert isinstance(second, RawSample)
 
 
 def test_empty_captions_where_they_are_allowed(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [("0.jpg", b"x"), ("1.jpg", b"x"), ("1.txt", b" ")])
-    outcomes = load_all(WebDatasetSource(root=tar, allow_empty_captions=True))
+    outcomes = load_all(WebDatasetSource(root=tar, options=SourceOptions(allow_empty_captions=True)))
     assert [isinstance(outcome, RawSample) and outcome.caption for outcome in outcomes] == ["", ""]
 
 
@@ -198,7 +203,7 @@ def test_links_and_devices_are_never_followed(tmp_path: Path, name: str, stage: 
 def test_a_tar_cut_anywhere_accounts_for_every_sample_before_the_cut(tmp_path: Path) -> None:
     keys = ["0", "1", "2"]
     whole = write_tar(tmp_path / "whole.tar", samples(*keys), end_mark=False).read_bytes()
-    starts = [entry.start for entry in WebDatasetSource(root=tmp_path / "whole.tar").list()]
+    starts = [entry.start for entry in listed(WebDatasetSource(root=tmp_path / "whole.tar"))]
     for cut in range(0, len(whole) + 1, 128):
         outcomes = load_all(WebDatasetSource(root=write(tmp_path / "cut.tar", whole[:cut])), cut=2)
         num_whole = sum(end <= cut for end in [*starts[1:], len(whole)])
@@ -211,7 +216,7 @@ def test_a_tar_cut_within_a_member_has_its_place_as_one_reject(tmp_path: Path, c
     whole = write_tar(tmp_path / "whole.tar", samples("0", "1")).read_bytes()
     source = WebDatasetSource(root=write(tmp_path / "cut.tar", whole[:cut]))
     last = load_all(source)[-1]
-    assert [entry.start for entry in source.list()] == [0, place][: 1 if place == 0 else 2]
+    assert [entry.start for entry in listed(source)] == [0, place][: 1 if place == 0 else 2]
     assert isinstance(last, SampleError)
     assert (last.stage, last.reason) == ("read", LOST)
     assert last.detail.startswith("cut.tar, byte ") and "again" in last.detail
@@ -250,16 +255,16 @@ def test_compressed_tars_are_refused_with_the_remedy(tmp_path: Path, name: str) 
         tar.addfile(tarfile.TarInfo("0.jpg"))
     for root in (tmp_path, tmp_path / name):
         with pytest.raises(PrepError, match=f"{name} is compressed.*gunzip"):
-            list(WebDatasetSource(root=root).list())
+            listed(WebDatasetSource(root=root))
 
 
 def test_nothing_to_read_stops_the_run(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", [])
     for root in (tmp_path, tmp_path / "a.tar"):
         with pytest.raises(PrepError, match="no samples in"):
-            list(WebDatasetSource(root=root).list())
+            listed(WebDatasetSource(root=root))
     with pytest.raises(PrepError, match=r"cannot read .*gone\.tar"):
-        list(WebDatasetSource(root=tmp_path / "gone.tar").list())
+        listed(WebDatasetSource(root=tmp_path / "gone.tar"))
 
 
 def test_a_tar_that_shrank_since_the_listing_stops_the_run(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 What is said over a worker's pipe, both ways, is a tuple that begins with a word:
 
     to the worker      prepare SIZES     begin SIZES STORAGE     shard SHARD|None
-    from the worker    loaded ENCODERS   ready READY   next   written TRUNCATED   rejected REJECT   published ENTRY
+    from the worker    loaded ENCODERS   ready READY   next   written NOTES   rejected REJECT   published ENTRY
                        ended PROFILE     failed MESSAGE
 """
 
@@ -15,7 +15,7 @@ import multiprocessing
 import signal
 import threading
 import traceback
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
@@ -77,7 +77,7 @@ class ProcessExecutor:
                     if word == "next":
                         worker.send("shard", next(rest, None))
                     elif word == "written":
-                        tally.add_written(truncated=values[0])
+                        tally.add_written(values[0])
                     elif word == "rejected":
                         tally.add_reject(values[0])
                     elif word == "published":
@@ -193,8 +193,8 @@ class _Voice:
                 return
             yield shard
 
-    def add_written(self, *, truncated: bool) -> None:
-        self.say("written", truncated)
+    def add_written(self, notes: Mapping[str, int]) -> None:
+        self.say("written", notes)
 
     def add_reject(self, reject: Reject) -> None:
         self.say("rejected", reject)

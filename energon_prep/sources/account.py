@@ -1,0 +1,67 @@
+"""What became of everything that a source was found to hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from energon_prep.errors import PrepError
+
+
+@dataclass
+class Account:
+    """The files of a folder, the members of tars, the rows of a table: found = samples + companions + passed over.
+
+    A row and the file that it names are one thing found. ``find`` is called where things are met, the others where
+    they are sorted, so that ``check`` shows whatever falls between.
+    """
+
+    num_found: int = 0
+    num_samples: int = 0
+    num_companions: int = 0  #: captions, metadata and further parts that belong to a sample; tables
+    #: What is no sample and belongs to none, by kind: ".heic (pip install 'energon-prep[heif]')", ".txt without media"
+    passed_over: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)  #: by kind, the first one met
+    damaged: dict[str, str] = field(default_factory=dict)  #: tars that end early -> what is known of it
+    told: list[str] = field(default_factory=list)  #: what else the user should know, a sentence each
+
+    def find(self, number: int = 1) -> None:
+        self.num_found += number
+
+    def add_sample(self) -> None:
+        self.num_samples += 1
+
+    def add_companion(self, number: int = 1) -> None:
+        self.num_companions += number
+
+    def pass_over(self, kind: str, example: str, number: int = 1) -> None:
+        """``example``: its path, of which the first of each kind is shown."""
+        self.passed_over[kind] += number
+        self.examples.setdefault(kind, example)
+
+    def tell(self, sentence: str) -> None:
+        if sentence not in self.told:
+            self.told.append(sentence)
+
+    def check(self) -> None:
+        """Raise PrepError if something was found and not sorted: a fault of this program."""
+        sorted_ = self.num_samples + self.num_companions + self.passed_over.total()
+        if self.num_found != sorted_:
+            raise PrepError(
+                f"{self.num_found} things were found in the source, and {self.num_samples} samples, "
+                f"{self.num_companions} companions and {self.passed_over.total()} passed over make "
+                f"{sorted_}. Please report this"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able, for run.json and reports."""
+        return {
+            "found": self.num_found,
+            "samples": self.num_samples,
+            "companions": self.num_companions,
+            "passed_over": dict(self.passed_over.most_common()),
+            "examples": self.examples,
+            "damaged": self.damaged,
+            "told": self.told,
+        }

@@ -1,0 +1,91 @@
+"""How a source is read: which columns and files, which captions, and what may be left out."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from energon_prep.errors import PrepError
+
+CaptionChoice = Literal["first", "longest", "all", "join", "draw"]
+
+MAX_BYTES = 256 * 2**20  #: of one media file that is read into memory, unless told otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Choices of the user that decide what is read; all of them are part of a run's identity.
+
+    Raises PrepError for a value that can mean nothing.
+    """
+
+    #: Columns, JSON keys or suffixes of caption files, each perhaps with a weight ("long:0.7"), in order of preference.
+    caption_keys: tuple[str, ...] = ()
+    media_key: str | None = None  #: column, member suffix ("input.jpg") or file suffix of the media
+    captions: CaptionChoice = "first"  #: what becomes of several captions; "all": a sample for each
+    caption_lines: bool = False  #: every line of a text file is a caption of its own
+    caption_encoding: str = "utf-8"  #: of text files and tables
+    caption_text: str | None = None  #: for samples that have no caption
+    caption_from_name: bool = False  #: the file's name for samples that have none: "red_car-01.jpg" -> "red car 01"
+    captions_dir: str | None = None  #: a folder with the media's tree of caption files, relative to the source
+    allow_empty_captions: bool = False
+    media_root: str | None = None  #: what the relative paths of a manifest start from; None: its own folder
+    include: tuple[str, ...] = ()  #: patterns of paths, relative to the source; only these are taken
+    exclude: tuple[str, ...] = ()
+    follow_links: bool = False  #: also out of the source
+    folder_repeats: bool = False  #: folders named "10_cats" are taken ten times, as kohya's trainers do
+    allow_damaged: bool = False  #: tars that end early are told and not an error
+    seed: int = 0  #: of captions that are drawn
+    max_bytes: int = MAX_BYTES  #: of one media file that is read into memory
+
+    def __post_init__(self) -> None:
+        if self.captions not in get_args(CaptionChoice):
+            raise PrepError(f"--captions {self.captions!r}: give one of {', '.join(get_args(CaptionChoice))}")
+        try:
+            codecs.lookup(self.caption_encoding)
+        except LookupError as error:
+            raise PrepError(
+                f"--caption-encoding {self.caption_encoding!r} is no encoding that Python knows: "
+                "give one such as utf-8, cp1252, gb18030 or shift_jis"
+            ) from error
+
+    @property
+    def caption_weights(self) -> dict[str, float]:
+        """The caption keys without their weights -> the weights."""
+        return dict(_weighted(key) for key in self.caption_keys)
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether a sample without a caption of its own is encoded all the same."""
+        named = self.caption_text is not None or self.caption_from_name
+        return named or self.allow_empty_captions
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able; ``parse`` reads it back."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @staticmethod
+    def parse(description: Mapping[str, Any]) -> SourceOptions:
+        """Raises PrepError for what ``describe`` does not give."""
+        if description.keys() != {field.name for field in fields(SourceOptions)}:
+            raise PrepError(f"not the options of a source that this version knows: {description}")
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in description.items()
+        }
+        return SourceOptions(**values)
+
+
+def _weighted(key: str) -> tuple[str, float]:
+    """``"long:0.7"`` -> ``("long", 0.7)``; a key without a number behind its last colon weighs 1."""
+    name, colon, weight = key.rpartition(":")
+    try:
+        number = float(weight) if colon and name else None
+    except ValueError:
+        number = None
+    if number is None:
+        return key, 1.0
+    if not 0 < number < float("inf"):
+        raise PrepError(f"--caption-key {key!r}: the weight must be above 0")
+    return name, number
