@@ -11,7 +11,7 @@ from pathlib import Path
 
 from energon_prep.engine.encoding import add_texts, encode_pixels
 from energon_prep.engine.job import num_cpus
-from energon_prep.engine.plan import make_plan
+from energon_prep.engine.plan import Cut, make_plan
 from energon_prep.engine.reading import decode_one, number_samples
 from energon_prep.engine.stations import Stations
 from energon_prep.engine.tally import Tally
@@ -26,7 +26,7 @@ Window = list[tuple[int, PendingSample]]
 
 def make_windows(stations: Stations, num: int) -> list[Window]:
     """The first ``num`` samples in the windows that an encode works in."""
-    shard = next(make_plan(stations.source, samples_per_shard=num))
+    shard = next(make_plan(stations.source, Cut(samples_per_shard=num)))
     samples = list(number_samples(shard, stations.source))
     return [samples[start : start + stations.window] for start in range(0, len(samples), stations.window)]
 

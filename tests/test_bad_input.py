@@ -18,6 +18,9 @@ from PIL import Image
 import energon_prep
 from energon_prep.engine.run import EncodeReport
 from energon_prep.errors import PrepError
+from energon_prep.samples import CAPTION_CUT
+from energon_prep.sources.captions import CAPTION_ADVICE
+from energon_prep.sources.options import SourceOptions
 from tests.runs import SMALL, prep
 
 CHANGES = {"resize.resolution": 64, "samples_per_shard": 10}
@@ -57,8 +60,8 @@ BAD = {
     "text": (b"this is no image at all", b"a caption", "decode: not an image Pillow can read"),
     "bomb": (png_header(40000, 40000), b"a caption", "decode: more pixels than limits.max_pixels"),
     "latin1": (jpeg(), "caf\u00e9".encode("latin-1"), "caption: not UTF-8"),
-    "blank": (jpeg(), b" \n", "caption: empty caption (give --caption-key, or --allow-empty-captions)"),
-    "silent": (jpeg(), None, "caption: no caption (give --caption-key, or --allow-empty-captions)"),
+    "blank": (jpeg(), b" \n", f"caption: empty caption {CAPTION_ADVICE}"),
+    "silent": (jpeg(), None, f"caption: no caption {CAPTION_ADVICE}"),
     "small": (jpeg((30, 20)), b"a caption", "filter: shorter side below resize.min_size"),
 }
 GOOD = ["good", "v1.5_a", "v1.5_b", "with space", "\u00fcml\u00e4ut", "deep/er/name", "a..dots", "long"]
@@ -86,7 +89,7 @@ def test_every_bad_sample_is_a_reject_with_its_reason(mixed: Path, tmp_path: Pat
     for name, (_, _, reason) in BAD.items():
         assert found[name].startswith(reason), found[name]
     assert report.num_samples == len(BAD) + len(GOOD) == report.num_written + report.num_rejected
-    assert report.num_truncated == 1
+    assert report.notes == {CAPTION_CUT: 1}
     keys = set()
     for path in tmp_path.glob("*.tar"):
         with tarfile.open(path) as tar:
@@ -99,7 +102,7 @@ def test_every_bad_sample_is_a_reject_with_its_reason(mixed: Path, tmp_path: Pat
 def test_the_report_adds_up_for_people_and_machines(mixed: Path, tmp_path: Path) -> None:
     told = prep("encode", mixed, tmp_path / "a", *SMALL, "--min-size", 32).stdout
     assert "16 samples in = 8 written + 8 rejected" in told
-    assert "1 x caption: no caption (give --caption-key, or --allow-empty-captions)" in told
+    assert f"1 x caption: no caption {CAPTION_ADVICE}" in told
     report = json.loads(prep("encode", mixed, tmp_path / "b", *SMALL, "--min-size", 32, "--json").stdout)
     assert report["num_rejected"] == sum(report["rejects"].values()) == 8
     run = json.loads((tmp_path / "b/.energon-prep/run.json").read_text())
@@ -128,7 +131,7 @@ def test_a_folder_without_captions(tmp_path: Path) -> None:
     with pytest.raises(PrepError, match=r"no sample was written.*--allow-empty-captions"):
         encode(tmp_path / "src", tmp_path / "dst")
     (tmp_path / "src/a.json").write_text('{"legend": "a gradient"}')
-    report = encode(tmp_path / "src", tmp_path / "dst2", caption_key="legend")
+    report = encode(tmp_path / "src", tmp_path / "dst2", options=SourceOptions(caption_keys=("legend",)))
     assert report.num_written == 1
     (tmp_path / "src/a.json").unlink()
     report = encode(tmp_path / "src", tmp_path / "dst3", changes={"allow_empty_captions": True})

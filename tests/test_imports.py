@@ -13,13 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("energon_prep", "cookers", "task_encoders")
 
-RECORDS = {"errors", "samples", "storage"}
+RECORDS = {"errors", "samples", "splits", "storage"}
 STATIONS = {"sources", "decode", "encoders", "targets", "shards", "recipes"}
 
 #: What each part of energon_prep, and each of the other two packages, may import of all these, besides itself.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "samples": {"errors"},
+    "splits": {"errors"},
     "storage": {"errors"},
     "sources": RECORDS,
     "decode": RECORDS | {"recipes"},  # the sections of a recipe that they are made of

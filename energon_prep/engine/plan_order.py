@@ -34,21 +34,19 @@ def in_parts(
     ``shuffle`` each part then has the listing's order again.
     """
     listed: Iterator[Listed] = (Listed(place, entry) for place, entry in enumerate(entries))
-    shares = None if split is None or sum(1 for share in split if share) < 2 else split
+    asking = {name: share for name, share in zip(SPLITS, split or (), strict=False) if share} or {"": 1.0}
     if shuffle is None:
         listed = itertools.islice(listed, limit)
-        if shares is None:
-            yield "" if split is None else SPLITS[split.index(max(split))], listed
+        if len(asking) == 1:
+            yield from ((name, listed) for name in asking)
             return
     with tempfile.TemporaryFile() as file:
         spool = _Spool(file, listed, seed=shuffle or 0)
         order = np.argsort(np.frombuffer(spool.hashes, np.uint64), kind="stable")[:limit]
-        counts = [len(order)] if shares is None else apportion(len(order), shares)
-        names = ("",) if shares is None else SPLITS
-        if shares is not None and len(order) < sum(1 for share in shares if share):
-            raise PrepError(f"{len(order)} samples are too few for a split of {len(shares)} shares: give --split 1,0,0")
+        if len(order) < len(asking):
+            raise PrepError(f"{len(order)} samples are too few for a split of {len(asking)} shares: give --split 1,0,0")
         start = 0
-        for name, count in zip(names, counts, strict=True):
+        for name, count in zip(asking, apportion(len(order), [*asking.values()]), strict=True):
             places = order[start : start + count]
             start += count
             yield name, spool.read(places if shuffle is not None else np.sort(places))

@@ -26,7 +26,7 @@ _WEIGHT_NAMES = ("weight", "score", "probability")
 _MAX_DEPTH = 64
 _SURROGATE = re.compile("[\ud800-\udfff]")  # left where JSON text was cut within an emoji; UTF-8 cannot hold it
 _WORD_BREAKS = re.compile(r"[\s_-]+")
-_ADVICE = "(give --caption-key, --caption or --allow-empty-captions)"
+CAPTION_ADVICE = "(give --caption-key, --caption or --allow-empty-captions)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +59,19 @@ def find_captions(
     Raises SampleError if there is none.
     """
     weights = options.caption_weights
-    candidates: list[_Candidate] = []
     if weights:
-        for name, weight in weights.items():
-            found = _in_file(read_text, name, options) or list(_candidates(metadata.get(name)))
-            candidates += [_Candidate(item.text, item.weight * weight) for item in found]
-    else:
         places = [
-            *(_in_file(read_text, suffix, options) for suffix in CAPTION_SUFFIXES),
-            *(list(_candidates(metadata[name])) for name in names_in(metadata, CAPTION_NAMES)),
+            [_Candidate(item.text, item.weight * weight) for item in found]
+            for name, weight in weights.items()
+            for found in (_in_file(read_text, name, options), _in_entry(metadata, name))
+            if found is not None
         ]
-        candidates = next((found for found in places if found), [])
+        candidates = [item for found in places for item in found]
+    else:
+        files = [_in_file(read_text, suffix, options) for suffix in CAPTION_SUFFIXES]
+        entries = [_in_entry(metadata, name) for name in names_in(metadata, CAPTION_NAMES)]
+        places = [found for found in (*files, *entries) if found is not None]
+        candidates = next(filter(None, places), [])
     if candidates:
         return _choose(candidates, options, key)
     if options.caption_text is not None:
@@ -81,7 +83,7 @@ def find_captions(
     tried = [*weights] or [*(f".{suffix}" for suffix in CAPTION_SUFFIXES), *CAPTION_NAMES]
     raise SampleError(
         "caption",
-        f"no caption {_ADVICE}",
+        f"{'empty' if places else 'no'} caption {CAPTION_ADVICE}",
         f"looked for {' '.join(tried)}; there are {' '.join(metadata) or 'no columns or JSON keys'}",
     )
 
@@ -109,13 +111,17 @@ def clean_caption(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def _in_file(read_text: Callable[[str], bytes | None], suffix: str, options: SourceOptions) -> list[_Candidate]:
+def _in_file(read_text: Callable[[str], bytes | None], suffix: str, options: SourceOptions) -> list[_Candidate] | None:
     data = read_text(suffix)
     if data is None:
-        return []
+        return None
     text = decode_text(data, encoding=options.caption_encoding)
-    lines = text.splitlines() if options.caption_lines else [text]
-    return list(_candidates(lines))
+    return list(_candidates(text.splitlines() if options.caption_lines else text))
+
+
+def _in_entry(metadata: Mapping[str, Any], name: str) -> list[_Candidate] | None:
+    value = metadata.get(name)
+    return None if value is None else list(_candidates(value))
 
 
 def _candidates(value: object) -> Iterator[_Candidate]:

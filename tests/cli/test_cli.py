@@ -69,7 +69,7 @@ def test_dry_run_writes_nothing(raw: Path, tmp_path: Path) -> None:
     shown = prep("encode", raw, tmp_path / "dst", "--dry-run", "--samples-per-shard", 16).stdout
     assert "plan     40 samples in 3 shards" in shown
     plan = json.loads(prep("encode", raw, tmp_path / "dst", "--dry-run", "--json", "--limit", 5).stdout)
-    assert plan["plan"] == {"num_shards": 1, "num_samples": 5}
+    assert plan["plan"] == {"num_shards": 1, "num_samples": 5, "split": {}}
     assert not (tmp_path / "dst").exists()
 
 

@@ -13,7 +13,7 @@ import torch
 
 from cookers.safe import load_json, load_pickle, load_pth
 from energon_prep.engine.batch_sizes import BatchSizes
-from energon_prep.engine.plan import make_plan
+from energon_prep.engine.plan import Cut, make_plan
 from energon_prep.engine.reading import Ahead, Clips, decode_ahead, number_samples
 from energon_prep.engine.stations import Stations
 from energon_prep.engine.stream import encode_shards
@@ -59,7 +59,7 @@ def stations(source: Numbers, *, window: int = 8, **changes: Any) -> Stations:
 def run(
     dest: Path, line: Stations, *, workers: int = 1, size: int = 20, in_turn: bool = False
 ) -> tuple[list[LedgerEntry], Tally]:
-    shards = list(make_plan(line.source, samples_per_shard=size))
+    shards = list(make_plan(line.source, Cut(samples_per_shard=size)))
     tally = Tally(num_planned=sum(shard.num_samples for shard in shards))
     with ThreadPoolExecutor(workers) as pool:
         ahead = Ahead(least=4, most=4, in_turn=in_turn)
@@ -157,7 +157,7 @@ def test_an_unexpected_error_stops_the_shard_and_publishes_nothing(tmp_path: Pat
 @pytest.mark.parametrize(("bytes_each", "expected"), [(0, 30), (2**26, 16), (2**29, 10)])
 def test_decoding_runs_ahead_but_not_away(bytes_each: int, expected: int) -> None:
     source = Numbers(100)
-    (shard,) = make_plan(source, samples_per_shard=100)
+    (shard,) = make_plan(source, Cut(samples_per_shard=100))
     started: list[int] = []
     frame = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (1, bytes_each, 1, 1), (0, 0, 0, 0))
 
@@ -177,7 +177,7 @@ def test_decoding_runs_ahead_but_not_away(bytes_each: int, expected: int) -> Non
 
 def test_decoding_and_models_take_turns_on_the_same_processors(tmp_path: Path) -> None:
     source = Numbers(100, broken=frozenset({3}))
-    (shard,) = make_plan(source, samples_per_shard=100)
+    (shard,) = make_plan(source, Cut(samples_per_shard=100))
     started: list[int] = []
 
     def counting(serial: int, sample: PendingSample) -> Clips:

@@ -32,7 +32,7 @@ def test_a_number_stops_at_once() -> None:
 
 def test_a_percentage_is_judged_of_many_or_at_the_end() -> None:
     tally = Tally(num_planned=2, limit=RejectLimit(percent=10))
-    tally.add_written(truncated=False)
+    tally.add_written({})
     tally.add_reject(_reject())
     with pytest.raises(PrepError, match="stopped after 1 rejects in 2 samples"):
         tally.finish()
@@ -42,9 +42,9 @@ def test_filtered_samples_are_no_fault() -> None:
     tally = Tally(num_planned=3, limit=RejectLimit(count=0))
     tally.add_reject(_reject("filter"))
     tally.add_reject(_reject("filter"))
-    tally.add_written(truncated=True)
+    tally.add_written({"cut": 1})
     tally.finish()
-    assert (tally.num_done, tally.num_rejected, tally.num_truncated) == (3, 2, 1)
+    assert (tally.num_done, tally.num_rejected, tally.notes) == (3, 2, {"cut": 1})
 
 
 def test_a_run_without_any_success_stops_by_itself() -> None:

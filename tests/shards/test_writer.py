@@ -21,13 +21,13 @@ def _reject(serial: int) -> Reject:
 def test_a_finished_shard_has_tar_rejects_and_ledger_entry(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     with ShardWriter(storage, index=3, num_planned=3) as writer:
-        writer.write(30, [(None, {"json": b"{}"})], truncated=True)
+        writer.write(30, [(None, {"json": b"{}"})], notes={"cut": 1})
         writer.reject(_reject(31))
         writer.write(32, [(None, {"json": b"{}"})])
         entry = writer.finish()
     assert read_ledger(tmp_path) == [entry]
     assert finished(storage) == {3: entry}
-    assert (entry.shard, entry.num_written, entry.num_rejected, entry.num_truncated) == ("shard_000003.tar", 2, 1, 1)
+    assert (entry.shard, entry.num_written, entry.num_rejected, entry.notes) == ("shard_000003.tar", 2, 1, {"cut": 1})
     assert entry.rejects == {"decode: truncated": 1}
     lines = (tmp_path / ".energon-prep/rejects/shard_000003.jsonl").read_text().splitlines()
     assert json.loads(lines[0]) == {
