@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("energon_prep", "cookers", "task_encoders")
 
-RECORDS = {"errors", "samples", "storage"}
+RECORDS = {"errors", "samples", "storage", "formats"}
 STATIONS = {"sources", "decode", "encoders", "targets", "shards", "recipes"}
 
 #: What each part of energon_prep, and each of the other two packages, may import of all these, besides itself.
@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "samples": {"errors"},
     "storage": {"errors"},
+    "formats": set(),
     "sources": RECORDS,
     "decode": RECORDS | {"recipes"},  # the sections of a recipe that they are made of
     "encoders": RECORDS | {"recipes"},

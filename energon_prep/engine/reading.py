@@ -92,13 +92,11 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
             raw = sample.load()
         with stations.profile.station("decode"):
             clips = stations.decode(raw)
+        carried = _carried(raw, stations.carry)
     except SampleError as error:
         return to_reject(error, serial=serial, key=sample.key, source=sample.source)
     several = len(clips) > 1
-    return [
-        _decoded(serial, raw, clip, number if several else None, _carried(raw, stations.carry))
-        for number, clip in enumerate(clips)
-    ]
+    return [_decoded(serial, raw, clip, number if several else None, carried) for number, clip in enumerate(clips)]
 
 
 def to_reject(error: SampleError, *, serial: int, key: str, source: str) -> Reject:
@@ -134,7 +132,7 @@ def _carried(raw: RawSample, carry: Sequence[str]) -> dict[str, bytes]:
     """The originals that are kept, by part name: "jpg", "txt"."""
     kept = {}
     if "media" in carry:
-        kept[raw.media_name.rpartition(".")[2].lower() or "media"] = raw.media
+        kept[raw.media_name.rpartition(".")[2].lower() or "media"] = raw.media.read()
     if "caption" in carry:
         kept["txt"] = raw.caption.encode()
     return kept

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
+from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import caption_of_files, parse_object
-from energon_prep.sources.media import MAX_BYTES, MEDIA_SUFFIXES, read_media, read_text_file
+from energon_prep.sources.media import MAX_BYTES, read_media, read_text_file
 from energon_prep.sources.walk import printable, suffix_of, walk
 
 

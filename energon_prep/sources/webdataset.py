@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from braceexpand import braceexpand
 
 from energon_prep.errors import PrepError, SampleError
-from energon_prep.samples import PendingSample, RawSample
+from energon_prep.formats import MEDIA_SUFFIXES
+from energon_prep.samples import Media, PendingSample, RawSample
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import caption_of_files, parse_object
 from energon_prep.sources.media import (
     MAX_BYTES,
-    MEDIA_SUFFIXES,
     check_media_size,
     check_text_size,
     faults_of,
@@ -118,7 +118,7 @@ class WebDatasetSource:
             key=group.key,
             source=source,
             media_name=Path(media.name).name,
-            media=content,
+            media=Media.of(content),
             caption=caption,
             metadata=metadata,
         )
