@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import PrepError, SampleError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,13 +20,42 @@ CAPTION_LEFT_OUT = "caption left out (--captions)"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Media:
+    """The bytes of one image or video: in memory, or where they lie, to be read as far as needed."""
+
+    size: int  #: bytes
+    #: A file of its own for each call, seekable, at its first byte. Opening and reading raise
+    #: SampleError or PrepError where the source is at fault.
+    open: Callable[[], BinaryIO]
+    max_bytes: int  #: that ``read`` may bring into memory
+
+    @staticmethod
+    def of(content: bytes) -> Media:
+        """Bytes that are in memory already."""
+        return Media(size=len(content), open=partial(io.BytesIO, content), max_bytes=len(content))
+
+    def head(self, num_bytes: int) -> bytes:
+        """The first bytes, fewer if there are no more."""
+        with self.open() as file:
+            return file.read(num_bytes)
+
+    def read(self) -> bytes:
+        """All bytes. Raises SampleError if there are more than ``max_bytes``."""
+        if self.size > self.max_bytes:
+            detail = f"{self.size} bytes, the limit is {self.max_bytes}"
+            raise SampleError("read", "larger than limits.max_bytes", detail)
+        with self.open() as file:
+            return file.read(self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RawSample:
     """One image or video as it came, with its caption and metadata."""
 
     key: str  #: the source's own name for the sample, as found
     source: str  #: the media file, relative to the source: "cats/0001.jpg"; the tar or table that holds the media
     media_name: str  #: file name with suffix, which tells what the bytes claim to be
-    media: bytes
+    media: Media
     captions: tuple[str, ...]  #: one; several if each is to become a sample
     num_captions_left_out: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)  #: JSON-able; whatever else the source knew

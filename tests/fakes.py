@@ -11,7 +11,7 @@ import torch
 
 from energon_prep.errors import SampleError
 from energon_prep.recipes.model import Text
-from energon_prep.samples import Frames, PendingSample, RawSample, TextEmbedding
+from energon_prep.samples import Frames, Media, PendingSample, RawSample, TextEmbedding
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 
@@ -105,13 +105,17 @@ class Numbers:
         if i in self._broken:
             raise SampleError("read", "broken", f"number {i}")
         return RawSample(
-            key=str(i), source="numbers", media_name=f"{i}.png", media=b"%d" % i, captions=("word " * (i % 7),)
+            key=str(i),
+            source="numbers",
+            media_name=f"{i}.png",
+            media=Media.of(b"%d" % i),
+            captions=("word " * (i % 7),),
         )
 
 
 def decode_number(raw: RawSample) -> list[dict[str, Frames]]:
     """One clip, one frame of one of three shapes, all pixels the sample's number modulo 251."""
-    number = int(raw.media)
+    number = int(raw.media.read())
     height, width = [(64, 64), (48, 80), (80, 48)][number % 3]
     pixels = np.full((1, height, width, 3), number % 251, dtype=np.uint8)
     return [{"64": Frames(pixels=pixels, original_height=height, original_width=width, crop=(0, 0, height, width))}]

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from energon_prep.decode.color import opaque, to_srgb
-from energon_prep.decode.container import Kind, find_fault
+from energon_prep.decode.container import find_fault
 from energon_prep.decode.footage import DamagedError, Picture, Timeline
 from energon_prep.decode.frame_select import Shot
 from energon_prep.decode.geometry import Size
@@ -19,6 +19,8 @@ from energon_prep.decode.image import exif_orientation, load_image, open_image, 
 from energon_prep.decode.orientation import across
 from energon_prep.decode.resample import Pixels
 from energon_prep.errors import SampleError
+from energon_prep.formats import Kind
+from energon_prep.samples import Media
 
 # Browsers show frames that claim 10 ms or less, which GIF makers write for "as fast as you can", for 100 ms.
 _SHORTEST_MS, _USUAL_MS = 10, 100
@@ -38,14 +40,14 @@ class Animation:
     duration = None
     slack = Fraction(0)
 
-    def __init__(self, data: bytes, kind: Kind, *, max_pixels: int, max_seconds: float) -> None:
-        self._data = data
+    def __init__(self, media: Media, kind: Kind, *, max_pixels: int, max_seconds: float) -> None:
+        self._data = media.read()
         self._max_pixels = max_pixels
         self._max_seconds = max_seconds
-        fault = find_fault(data, kind)  # which Pillow takes for the end
+        fault = find_fault(media, kind)  # which Pillow takes for the end
         if fault is not None:
             raise DamagedError(fault)
-        image = open_image(data, max_pixels)
+        image = open_image(self._data, max_pixels)
         load_image(image)
         self.stored: Size = (image.height, image.width)
         self.orientation = exif_orientation(image)

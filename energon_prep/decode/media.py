@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from energon_prep.decode.animation import is_animated
-from energon_prep.decode.container import ANIMATIONS, VIDEOS, kind_of
 from energon_prep.decode.image import decode_image
 from energon_prep.decode.video import decode_video
 from energon_prep.errors import SampleError
+from energon_prep.formats import FORMATS, HEAD_BYTES, is_video, kind_of, kind_of_suffix
 from energon_prep.samples import Frames, RawSample
 
 if TYPE_CHECKING:
     from energon_prep.recipes.model import Frames as FramesSection
     from energon_prep.recipes.model import Limits, Resize
-
-VIDEO_SUFFIXES = frozenset({"mp4", "mov", "webm", "mkv", "avi", "m4v"})
 
 
 def resolutions(resize: Resize) -> dict[str, Resize]:
@@ -42,11 +41,12 @@ def decode_media(
     Heights and widths become multiples of ``multiple``. ``frame_step``: a clip has 1 + n * step frames; None for
     encoders that take images only. Raises SampleError for what cannot be decoded or exceeds ``limits``.
     """
-    kind = kind_of(raw.media)
-    is_video = kind in VIDEOS
-    if kind in ANIMATIONS and frames.num_frames > 1 and frame_step is not None:
-        is_video = is_animated(raw.media, max_pixels=limits.max_pixels)
-    if is_video:
+    head = raw.media.head(HEAD_BYTES)
+    kind = kind_of(head)
+    moves = is_video(kind)
+    if kind in FORMATS and FORMATS[kind].animated and frames.num_frames > 1 and frame_step is not None:
+        moves = is_animated(raw.media.read(), max_pixels=limits.max_pixels)
+    if moves:
         return decode_video(
             raw.media,
             kind,
@@ -57,11 +57,15 @@ def decode_media(
             limits=limits,
             metadata=raw.metadata,
         )
-    if kind == "unknown" and raw.media and raw.media_name.rpartition(".")[2].lower() in VIDEO_SUFFIXES:
-        raise SampleError("decode", "not MP4, MOV, WebM, Matroska or AVI", f"starts with {raw.media[:24]!r}")
+    claimed = kind_of_suffix(PurePath(raw.media_name).suffix)
+    if kind == "unknown" and head and is_video(claimed):
+        raise SampleError(
+            "decode", f"not {FORMATS[claimed].title}, nor another video that is read", f"starts with {head[:24]!r}"
+        )
+    data = raw.media.read()
     return [
         {
-            name: decode_image(raw.media, resize=resize, multiple=multiple, max_pixels=limits.max_pixels)
+            name: decode_image(data, resize=resize, multiple=multiple, max_pixels=limits.max_pixels)
             for name, resize in resizes.items()
         }
     ]

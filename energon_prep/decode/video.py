@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from energon_prep.decode.animation import Animation
-from energon_prep.decode.container import VIDEOS, Kind
 from energon_prep.decode.cut import Cut, plan_cut
 from energon_prep.decode.footage import DamagedError, Footage, Picture
 from energon_prep.decode.frame_select import Shot, cut_clips, fit_to_rule
@@ -21,7 +20,8 @@ from energon_prep.decode.resample import Pixels, resize_pixels
 from energon_prep.decode.selection import WHOLE, select
 from energon_prep.decode.video_file import VideoFile
 from energon_prep.errors import SampleError
-from energon_prep.samples import Frames
+from energon_prep.formats import Kind, is_video
+from energon_prep.samples import Frames, Media
 
 if TYPE_CHECKING:
     from energon_prep.recipes.model import Frames as FramesSection
@@ -46,7 +46,7 @@ class _Still:
 
 
 def decode_video(
-    data: bytes,
+    media: Media,
     kind: Kind,
     *,
     resizes: Mapping[str, Resize],
@@ -67,7 +67,7 @@ def decode_video(
     step = _step(frames.mode, frame_step)
     taken: list[Fraction] = []  # times of the frames in hand
     try:
-        with _open(data, kind, limits) as footage:
+        with _open(media, kind, limits) as footage:
             views = _plan_views(footage, resizes, multiple)
             selection = select(footage, frames, step=step, metadata=metadata)
             stills = _stills(selection.shots, footage, views, taken)
@@ -85,9 +85,9 @@ def _step(mode: str, frame_step: int | None) -> int:
     return frame_step or 1
 
 
-def _open(data: bytes, kind: Kind, limits: Limits) -> VideoFile | Animation:
-    opened = VideoFile if kind in VIDEOS else Animation
-    return opened(data, kind, max_pixels=limits.max_pixels, max_seconds=limits.max_seconds)
+def _open(media: Media, kind: Kind, limits: Limits) -> VideoFile | Animation:
+    opened = VideoFile if is_video(kind) else Animation
+    return opened(media, kind, max_pixels=limits.max_pixels, max_seconds=limits.max_seconds)
 
 
 def _plan_views(footage: Footage, resizes: Mapping[str, Resize], multiple: int) -> dict[str, _View]:

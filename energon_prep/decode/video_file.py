@@ -12,7 +12,6 @@ from typing import Any
 
 from av.video.reformatter import VideoReformatter
 
-from energon_prep.decode.container import Kind
 from energon_prep.decode.footage import DamagedError, Picture, Timeline
 from energon_prep.decode.frame_color import orientation_of, refuse_hdr, to_rgb
 from energon_prep.decode.frame_select import Shot
@@ -20,6 +19,8 @@ from energon_prep.decode.geometry import Size
 from energon_prep.decode.orientation import across
 from energon_prep.decode.video_stream import VideoStream
 from energon_prep.errors import SampleError
+from energon_prep.formats import Kind
+from energon_prep.samples import Media
 
 _FRAME_SECONDS = Fraction(1, 25)  # of a frame of which the file tells neither duration nor rate
 
@@ -40,14 +41,14 @@ class VideoFile:
     Raises SampleError for what is no video, exceeds the limits or is HDR, DamagedError for what is broken.
     """
 
-    def __init__(self, data: bytes, kind: Kind, *, max_pixels: int, max_seconds: float) -> None:
-        self._data = data
+    def __init__(self, media: Media, kind: Kind, *, max_pixels: int, max_seconds: float) -> None:
+        self._media = media
         self._kind = kind
         self._max_pixels = max_pixels
         self._max_seconds = max_seconds
         self._first_frames: Iterator[Any] | None = None  # from the start on, while no one has taken them
         self._reformatter = VideoReformatter()
-        self._stream = VideoStream(data, kind, max_pixels=max_pixels)
+        self._stream = VideoStream(media, kind, max_pixels=max_pixels)
         self.rate = self._stream.rate
         self.duration = self._stream.duration
         self.slack = Fraction(0)
@@ -112,7 +113,7 @@ class VideoFile:
 
     def _restart(self) -> None:
         self._stream.close()
-        self._stream = VideoStream(self._data, self._kind, max_pixels=self._max_pixels)
+        self._stream = VideoStream(self._media, self._kind, max_pixels=self._max_pixels)
         self._first_frames = None
 
     def _timings(self) -> list[_Timing]:

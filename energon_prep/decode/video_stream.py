@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import io
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,11 @@ from typing import Any
 
 import av
 
-from energon_prep.decode.container import Kind, find_fault
+from energon_prep.decode.container import find_fault
 from energon_prep.decode.footage import DamagedError
 from energon_prep.errors import SampleError
+from energon_prep.formats import Kind
+from energon_prep.samples import Media
 
 # The one demuxer that sees the bytes. FFmpeg's own guess might be a playlist, which opens other files and addresses.
 _FORMATS = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
@@ -32,11 +33,13 @@ class VideoStream:
     frames that the decoder flags or does not give, and a container that is cut or has holes.
     """
 
-    def __init__(self, data: bytes, kind: Kind, *, max_pixels: int) -> None:
-        self._data = data
+    def __init__(self, media: Media, kind: Kind, *, max_pixels: int) -> None:
+        self._media = media
         self._kind = kind
-        self._last_byte = 0  # the farthest place that a packet came from
-        self._container = _open_container(data, kind)
+        self._first_byte: int | None = None  # of the packets that were read, and the place of the last
+        self._last_byte = 0
+        self._file = media.open()
+        self._container = self._open_container()
         self._stream = self._container.streams.best("video")  # the default one, the largest
         if self._stream is None or int(self._stream.disposition) & _ATTACHED_PICTURE:
             raise self.refusal("no video stream")
@@ -54,9 +57,11 @@ class VideoStream:
 
     def close(self) -> None:
         self._container.close()
+        self._file.close()
 
     def seek(self, pts: int) -> None:
         """To a keyframe at or before ``pts``, in ticks; where exactly is up to the container."""
+        self._first_byte = None
         with _ffmpeg_faults():
             self._container.seek(pts, stream=self._stream, backward=True)
 
@@ -75,7 +80,9 @@ class VideoStream:
                 raise DamagedError(f"packet {number} is cut")
             if packet.size == 0 and packet.dts is None:
                 self._check(None)
-            self._last_byte = max(self._last_byte, packet.pos or 0)
+            if packet.pos is not None:
+                self._first_byte = packet.pos if self._first_byte is None else min(self._first_byte, packet.pos)
+                self._last_byte = max(self._last_byte, packet.pos)
             yield packet
 
     def frames(self) -> Iterator[Any]:
@@ -107,16 +114,23 @@ class VideoStream:
 
     def refusal(self, reason: str) -> Exception:
         """A SampleError with this reason, or a DamagedError where that is what it comes from."""
-        return _refusal(self._data, self._kind, reason)
+        return _refusal(self._media, self._kind, reason)
 
     def check_so_far(self) -> None:
         """Raise DamagedError if parts of the container were lost before the packets that were read."""
         self._check(self._last_byte)
 
     def _check(self, end: int | None) -> None:
-        fault = find_fault(self._data, self._kind, end=end)
+        fault = find_fault(self._media, self._kind, start=self._first_byte or 0, end=end)
         if fault is not None:
             raise DamagedError(fault)
+
+    def _open_container(self) -> Any:
+        try:
+            return av.open(self._file, format=_FORMATS[self._kind], metadata_errors="replace")
+        except av.FFmpegError as error:
+            detail = f"{type(error).__name__}: {error.strerror}"
+            raise _refusal(self._media, self._kind, "not a video FFmpeg can read", detail) from error
 
     def _declared_duration(self) -> Fraction | None:
         if self._stream.duration is not None:
@@ -132,15 +146,7 @@ def _ffmpeg_faults() -> Iterator[None]:
         raise DamagedError(f"{type(error).__name__}: {error.strerror}") from error
 
 
-def _open_container(data: bytes, kind: Kind) -> Any:
-    try:
-        return av.open(io.BytesIO(data), format=_FORMATS[kind], metadata_errors="replace")
-    except av.FFmpegError as error:
-        detail = f"{type(error).__name__}: {error.strerror}"
-        raise _refusal(data, kind, "not a video FFmpeg can read", detail) from error
-
-
-def _refusal(data: bytes, kind: Kind, reason: str, detail: str = "") -> Exception:
+def _refusal(media: Media, kind: Kind, reason: str, detail: str = "") -> Exception:
     """The reason, unless it follows from damage to the container."""
-    fault = find_fault(data, kind)
+    fault = find_fault(media, kind)
     return SampleError("decode", reason, detail) if fault is None else DamagedError(fault)

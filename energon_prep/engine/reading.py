@@ -101,6 +101,7 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
             raw = sample.load()
         with stations.profile.station("decode"):
             clips = stations.decode(raw)
+        carried = _carried(raw, stations.carry)
     except SampleError as error:
         return to_reject(error, serial=serial, key=sample.key, source=sample.source)
     pictures = [(picture, caption) for picture in range(len(clips)) for caption in raw.captions]
@@ -113,7 +114,7 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
             clips[picture],
             picture,
             number if several else None,
-            _carried(raw, caption, stations.carry),
+            {**carried, **_carried_caption(caption, stations.carry)},
         )
         for number, (picture, caption) in enumerate(pictures)
     ]
@@ -156,11 +157,12 @@ def _decoded(
     return DecodedSample(info=info, pixels={name: view.pixels for name, view in clip.items()})
 
 
-def _carried(raw: RawSample, caption: str, carry: Sequence[str]) -> dict[str, bytes]:
-    """The originals that are kept, by part name: "jpg", "txt"."""
-    kept = {}
-    if "media" in carry:
-        kept[raw.media_name.rpartition(".")[2].lower() or "media"] = raw.media
-    if "caption" in carry:
-        kept["txt"] = caption.encode()
-    return kept
+def _carried(raw: RawSample, carry: Sequence[str]) -> dict[str, bytes]:
+    """The original media, if it is kept, by part name: "jpg". Raises SampleError."""
+    if "media" not in carry:
+        return {}
+    return {raw.media_name.rpartition(".")[2].lower() or "media": raw.media.read()}
+
+
+def _carried_caption(caption: str, carry: Sequence[str]) -> dict[str, bytes]:
+    return {"txt": caption.encode()} if "caption" in carry else {}

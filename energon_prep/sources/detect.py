@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from energon_prep.errors import PrepError
+from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.sources.folder import FolderSource
 from energon_prep.sources.manifest import MANIFEST_SUFFIXES, ManifestSource, is_parquet
-from energon_prep.sources.media import MEDIA_SUFFIXES, URL
+from energon_prep.sources.media import URL
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.walk import suffix_of, walk
 from energon_prep.sources.webdataset import WebDatasetSource, expand_braces, is_brace_pattern, is_tar

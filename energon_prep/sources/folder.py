@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
+from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import find_captions, parse_object
-from energon_prep.sources.media import MEDIA_SUFFIXES, read_media, read_text_file
+from energon_prep.sources.media import read_media, read_text_file
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.walk import printable, suffix_of, walk
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
-from energon_prep.samples import PendingSample, RawSample
+from energon_prep.samples import Media, PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import CAPTION_NAMES, find_captions, jsonable, names_in, pick
@@ -162,14 +162,14 @@ def _bytes_in(value: object) -> bytes | memoryview | None:
     return value if isinstance(value, (bytes, memoryview)) else None
 
 
-def _media(value: object, key: str, folder: Path, *, max_bytes: int) -> tuple[str, bytes]:
+def _media(value: object, key: str, folder: Path, *, max_bytes: int) -> tuple[str, Media]:
     """Name and bytes of the media in a column: bytes, a path, or Hugging Face's {bytes, path}."""
     path = value.get("path") if isinstance(value, dict) else value
     content = _bytes_in(value)
     if content is not None:
         check_media_size(len(content), max_bytes)
         media = bytes(content)
-        return (path if isinstance(path, str) and path else key + sniffed_suffix(media)), media
+        return (path if isinstance(path, str) and path else key + sniffed_suffix(media)), Media.of(media)
     if path is None or path == "":
         raise SampleError("read", "no media in the row (give --image-key)", "the media column is empty")
     if not isinstance(path, str):

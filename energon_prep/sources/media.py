@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
 import re
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from energon_prep.errors import PrepError, SampleError
+from energon_prep.formats import HEAD_BYTES, is_video, kind_of, suffix_for
+from energon_prep.samples import Media
+from energon_prep.sources.shared_reads import open_shared
 from energon_prep.sources.walk import printable
 
-#: Suffixes of images and videos; of a sample with several media, the first here is taken.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v")
-MEDIA_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+T = TypeVar("T")
 
 URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")  #: at the start of what is no local path
 
@@ -28,21 +32,14 @@ _MACHINE_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno
 _PASSING_FAULTS = {errno.EIO, errno.ETIMEDOUT, errno.EAGAIN}
 _PAUSES = (0.05, 0.2, 1.0)
 
-_MAGIC = (
-    (b"\xff\xd8\xff", ".jpg"),
-    (b"\x89PNG\r\n\x1a\n", ".png"),
-    (b"GIF8", ".gif"),
-    (b"BM", ".bmp"),
-    (b"II*\0", ".tif"),
-    (b"MM\0*", ".tif"),
-    (b"\x1aE\xdf\xa3", ".mkv"),
-)
 
+def read_media(path: Path, *, max_bytes: int) -> Media:
+    """A media file: an image's bytes; a video's are left in the file, to be read as far as needed.
 
-def read_media(path: Path, *, max_bytes: int) -> bytes:
-    """The bytes of a media file. Raises SampleError if it cannot be read, is empty or larger than ``max_bytes``."""
+    Raises SampleError if it cannot be read, is empty, or is no video and larger than ``max_bytes``.
+    """
     with faults_of(path, stage="read"):
-        return _read(path, stage="read", check=lambda size: check_media_size(size, max_bytes))
+        return try_again(lambda: _read_media_once(path, max_bytes))
 
 
 def read_text_file(path: Path, *, stage: str) -> bytes | None:
@@ -72,11 +69,7 @@ def check_text_size(size: int, *, stage: str) -> None:
 
 def sniffed_suffix(media: bytes) -> str:
     """The suffix that media without a name would have, from their first bytes; "" if they are none we know."""
-    if media[4:8] == b"ftyp":
-        return {b"avif": ".avif", b"avis": ".avif", b"qt  ": ".mov"}.get(media[8:12], ".mp4")
-    if media[:4] == b"RIFF":
-        return {b"WEBP": ".webp", b"AVI ": ".avi"}.get(media[8:12], "")
-    return next((suffix for magic, suffix in _MAGIC if media.startswith(magic)), "")
+    return suffix_for(kind_of(media[:HEAD_BYTES]))
 
 
 @contextmanager
@@ -93,7 +86,7 @@ def faults_of(path: Path, *, stage: str) -> Iterator[None]:
         raise SampleError(stage, f"cannot be read: {error.strerror}", printable(str(path))) from error
 
 
-def try_again(read: Callable[[], bytes]) -> bytes:
+def try_again(read: Callable[[], T]) -> T:
     """What ``read`` returns, after some tries where its failure may pass. Raises OSError of the last one."""
     for pause in _PAUSES:
         try:
@@ -111,9 +104,32 @@ def _read(path: Path, *, stage: str, check: Callable[[int], None]) -> bytes:
 
 
 def _read_once(path: Path, *, stage: str, check: Callable[[int], None]) -> bytes:
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode):  # a pipe would block, a device might never end
-        raise SampleError(stage, "not a regular file", printable(str(path)))
+    info = _regular(path, stage=stage)
     check(info.st_size)
     with path.open("rb") as file:
         return file.read(info.st_size)
+
+
+def _read_media_once(path: Path, max_bytes: int) -> Media:
+    size = _regular(path, stage="read").st_size
+    with path.open("rb", buffering=0) as file:  # of a video no more than the head
+        head = file.read(HEAD_BYTES)
+        if not is_video(kind_of(head)):
+            check_media_size(size, max_bytes)
+            return Media.of(head + io.BufferedReader(file).read(size - len(head)))
+    return Media(size=size, open=partial(_open_video, path), max_bytes=max_bytes)
+
+
+def _open_video(path: Path) -> BinaryIO:
+    def guarded(read: Callable[[], T]) -> T:
+        with faults_of(path, stage="read"):
+            return try_again(read)
+
+    return open_shared(path, guarded)
+
+
+def _regular(path: Path, *, stage: str) -> os.stat_result:
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):  # a pipe would block, a device might never end
+        raise SampleError(stage, "not a regular file", printable(str(path)))
+    return info

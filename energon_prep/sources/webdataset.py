@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from braceexpand import braceexpand
 
 from energon_prep.errors import PrepError, SampleError
-from energon_prep.samples import PendingSample, RawSample
+from energon_prep.formats import MEDIA_SUFFIXES
+from energon_prep.samples import Media, PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import find_captions, parse_object
 from energon_prep.sources.media import (
-    MEDIA_SUFFIXES,
     check_media_size,
     check_text_size,
     faults_of,
@@ -117,7 +117,7 @@ class WebDatasetSource:
             key=group.key,
             source=source,
             media_name=Path(media.name).name,
-            media=content,
+            media=Media.of(content),
             captions=captions.texts,
             num_captions_left_out=captions.num_left_out,
             metadata=metadata,

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image, features
 
 from energon_prep.decode.animation import Animation, is_animated
-from energon_prep.decode.container import kind_of
 from energon_prep.errors import SampleError
+from energon_prep.formats import kind_of
 from energon_prep.recipes.model import Limits
+from energon_prep.samples import Media
 from tests.decode.files import decoded, smooth, written
 from tests.decode.videos import clips, numbers, rejected
 from tests.media_files import make_animation, numbered, numbers_of
@@ -91,7 +92,7 @@ def test_which_images_are_animated():
 
 def test_the_timeline_is_that_of_the_shots():
     data = FILES["GIF"]
-    with Animation(data, kind_of(data), max_pixels=10**6, max_seconds=10) as footage:
+    with Animation(Media.of(data), kind_of(data), max_pixels=10**6, max_seconds=10) as footage:
         timeline = footage.timeline()
         shots = list(footage.shots())
     assert list(timeline.times) == [shot.time for shot in shots]

@@ -7,7 +7,7 @@ import pytest
 from energon_prep.decode.media import decode_media, resolutions
 from energon_prep.errors import SampleError
 from energon_prep.recipes.model import Frames, Limits, Resize
-from energon_prep.samples import RawSample
+from energon_prep.samples import Media, RawSample
 from tests.decode.files import smooth, written
 from tests.media_files import make_animation, make_video, numbers_of
 
@@ -16,7 +16,9 @@ JPEG = written(smooth(64, 128), "JPEG")
 
 
 def media(data: bytes, name: str, *, step: int | None = 4, resize: dict[str, Any] | None = None, **frames: Any) -> Any:
-    raw = RawSample(key="k", source="s", media_name=name, media=data, caption="", metadata=frames.pop("metadata", {}))
+    raw = RawSample(
+        key="k", source="s", media_name=name, media=Media.of(data), captions=("",), metadata=frames.pop("metadata", {})
+    )
     return decode_media(
         raw,
         resizes=resolutions(Resize.model_validate({"mode": "crop", "resolution": 32, **(resize or {})})),
@@ -78,8 +80,8 @@ def test_an_encoder_of_images_takes_videos_as_images():
 @pytest.mark.parametrize(
     ("data", "name", "reason"),
     [
-        (b"not a video at all", "a.mp4", "not MP4, MOV, WebM, Matroska or AVI"),
-        (b"\x47" + bytes(1000), "a.MKV", "not MP4, MOV, WebM, Matroska or AVI"),
+        (b"not a video at all", "a.mp4", "not MP4 or MOV, nor another video that is read"),
+        (b"\x47" + bytes(1000), "a.MKV", "not WebM or Matroska, nor another video that is read"),
         (b"not an image at all", "a.jpg", "not an image Pillow can read"),
         (b"", "a.mp4", "empty file"),
         (VIDEO[:2000], "a.mp4", "damaged video"),

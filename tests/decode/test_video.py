@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from energon_prep.decode import video_file
-from energon_prep.decode.container import kind_of
 from energon_prep.decode.video_file import VideoFile
+from energon_prep.formats import kind_of
 from energon_prep.recipes.model import Limits
+from energon_prep.samples import Media
 from tests.decode.videos import clips, numbers, rejected
 from tests.media_files import FORMATS, make_video, number_of, numbered, numbers_of
 
@@ -223,7 +224,7 @@ def hour(request) -> bytes:
 
 def test_an_hour(hour):
     """What is decoded is what is asked for, and what is held is what is kept."""
-    opened = VideoFile(hour, kind_of(hour), max_pixels=10**6, max_seconds=10**5)
+    opened = VideoFile(Media.of(hour), kind_of(hour), max_pixels=10**6, max_seconds=10**5)
     assert opened.duration == HOUR
     tracemalloc.start()
     start = time.perf_counter()

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from energon_prep.decode.container import kind_of
 from energon_prep.decode.video import decode_video
 from energon_prep.errors import SampleError
+from energon_prep.formats import HEAD_BYTES, kind_of
 from energon_prep.recipes.model import Frames as FramesSection
 from energon_prep.recipes.model import Limits, Resize
-from energon_prep.samples import Frames
+from energon_prep.samples import Frames, Media
 from tests.media_files import numbers_of
 
 
 def clips(
-    data: bytes,
+    data: bytes | Media,
     mode: str = "head",
     num: int = 1000,
     *,
@@ -30,9 +30,10 @@ def clips(
 ) -> list[Frames]:
     """The clips of a video at one resolution; as it is, unless ``resize`` says otherwise."""
     section = FramesSection.model_validate({"mode": mode, "num_frames": num, "fps": fps, "max_clips": max_clips})
+    media = data if isinstance(data, Media) else Media.of(data)
     decoded = decode_video(
-        data,
-        kind_of(data),
+        media,
+        kind_of(media.head(HEAD_BYTES)),
         resizes={"main": Resize.model_validate({"mode": "none", **(resize or {})})},
         multiple=multiple,
         frames=section,

@@ -95,7 +95,7 @@ def test_every_sample_arrives_with_its_own_latent_and_text(tmp_path: Path) -> No
 @pytest.mark.parametrize("workers", [2, 5])
 def test_bytes_do_not_depend_on_the_workers(tmp_path: Path, workers: int) -> None:
     def slow_at_random(raw: RawSample) -> Any:
-        time.sleep(0.001 * (hash(raw.media + bytes([workers])) % 4))
+        time.sleep(0.001 * (hash(raw.media.read() + bytes([workers])) % 4))
         return decode_number(raw)
 
     one, _ = run(tmp_path / "one", stations(Numbers(50)))
@@ -209,7 +209,7 @@ def test_tars_are_plain(tmp_path: Path) -> None:
 
 def test_a_video_of_several_clips_is_one_sample_in_and_several_out(tmp_path: Path) -> None:
     def clips(raw: RawSample) -> list[dict[str, Frames]]:
-        return decode_number(raw) * (1 + int(raw.media) % 3)
+        return decode_number(raw) * (1 + int(raw.media.read()) % 3)
 
     (entry,), tally = run(tmp_path, stations(Numbers(9), decode=clips))
     assert (entry.num_planned, entry.num_written, entry.num_samples) == (9, 9, 18)
@@ -234,7 +234,7 @@ def test_decoding_goes_on_beyond_the_end_of_a_shard(tmp_path: Path) -> None:
     at_first_shard: list[int] = []
 
     def noting(raw: RawSample) -> Any:
-        decoded.append(int(raw.media))
+        decoded.append(int(raw.media.read()))
         return decode_number(raw)
 
     class Noting(HashText):

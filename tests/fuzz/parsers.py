@@ -23,7 +23,7 @@ from energon_prep.indexing.scan import scan_tar
 from energon_prep.indexing.vouched import read_target
 from energon_prep.recipes.load import load_recipe
 from energon_prep.recipes.model import Recipe
-from energon_prep.samples import RawSample
+from energon_prep.samples import Media, RawSample
 from energon_prep.shards.ledger import finished, read_ledger
 from energon_prep.shards.rows import ShardRows
 from energon_prep.sources.captions import clean_caption, parse_object
@@ -57,7 +57,7 @@ def _recipe() -> Recipe:
 def _media(suffix: str) -> Feed:
     def feed(data: bytes, _: Path) -> None:
         recipe = _recipe()
-        raw = RawSample(key="k", source="s", media_name=f"k.{suffix}", media=data, caption="c")
+        raw = RawSample(key="k", source="s", media_name=f"k.{suffix}", media=Media.of(data), captions=("c",))
         decode_media(
             raw,
             resizes={"32": recipe.resize},

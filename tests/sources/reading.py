@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import tarfile
 from collections.abc import Iterable
@@ -36,7 +37,7 @@ def load_all(source: Source, *, cut: int = 1000) -> list[RawSample | SampleError
                 try:
                     raw = sample.load()
                     assert (raw.key, raw.source) == (sample.key, sample.source)
-                    outcomes.append(raw)
+                    outcomes.append(dataclasses.replace(raw, media=raw.media.read()))  # which compares
                 except SampleError as error:
                     outcomes.append(error)
     assert len(outcomes) == len(entries)

@@ -12,10 +12,10 @@ import pytest
 
 from energon_prep.engine.plan import join_entries
 from energon_prep.errors import PrepError, SampleError
+from energon_prep.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from energon_prep.samples import RawSample
 from energon_prep.sources.base import Entry
 from energon_prep.sources.folder import FolderSource
-from energon_prep.sources.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from tests.sources.reading import fault, load_all, only, write
 
 
@@ -183,7 +183,9 @@ def test_samples_load_in_threads(tmp_path: Path) -> None:
     )
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda sample: sample.load(), pending))
-    assert [(raw.media, raw.caption) for raw in loaded] == [(b"media %d" % i, f"caption {i}") for i in range(100)]
+    assert [(raw.media.read(), raw.caption) for raw in loaded] == [
+        (b"media %d" % i, f"caption {i}") for i in range(100)
+    ]
 
 
 def test_the_output_of_an_earlier_run_within_the_folder_is_no_input(tmp_path: Path) -> None:

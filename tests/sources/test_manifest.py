@@ -252,7 +252,7 @@ def test_samples_load_in_threads(tmp_path: Path) -> None:
     first = listed(source)[0]
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda sample: sample.load(), source.read(Piece("m.csv", first.start, 100))))
-    assert [(raw.media, raw.caption) for raw in loaded] == [(b"media %d" % n, f"c{n}") for n in range(100)]
+    assert [(raw.media.read(), raw.caption) for raw in loaded] == [(b"media %d" % n, f"c{n}") for n in range(100)]
 
 
 def test_listing_does_not_hold_the_rows(tmp_path: Path) -> None:

@@ -20,7 +20,22 @@ from tests.sources.reading import write
 
 
 def test_reads_what_is_within_the_limit(tmp_path: Path) -> None:
-    assert read_media(write(tmp_path / "a.jpg", b"12345"), max_bytes=5) == b"12345"
+    assert read_media(write(tmp_path / "a.jpg", b"12345"), max_bytes=5).read() == b"12345"
+
+
+def test_a_video_stays_in_its_file_and_is_not_limited(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", b"\0\0\0\x08free" + bytes(50_000))
+    media = read_media(path, max_bytes=100)
+    with media.open() as one, media.open() as other:
+        assert (one.seek(-3, os.SEEK_END), one.read()) == (50_005, bytes(3))
+        assert (other.read(8), media.size) == (b"\0\0\0\x08free", 50_008)
+    with pytest.raises(SampleError, match=r"larger than limits\.max_bytes \(50008 bytes, the limit is 100\)"):
+        media.read()
+    path.write_bytes(b"\0\0\0\x08moov")
+    assert media.head(100) == b"\0\0\0\x08moov"  # not what was read of the old file
+    path.unlink()
+    with pytest.raises(SampleError, match="read: cannot be read: No such file"):
+        media.open()
 
 
 def test_the_size_is_judged_before_reading(tmp_path: Path) -> None:
