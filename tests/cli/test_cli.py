@@ -12,7 +12,9 @@ import yaml
 from click.testing import CliRunner
 
 from energon_prep.cli import main
-from tests.runs import command, prep
+from energon_prep.engine.plan import Cut, make_plan
+from energon_prep.sources.detect import open_source
+from tests.runs import SMALL, command, prep
 
 HEAVY = ("torch", "transformers", "diffusers", "megatron", "av", "PIL", "numpy", "pydantic", "rich", "yaml")
 
@@ -71,6 +73,35 @@ def test_dry_run_writes_nothing(raw: Path, tmp_path: Path) -> None:
     plan = json.loads(prep("encode", raw, tmp_path / "dst", "--dry-run", "--json", "--limit", 5).stdout)
     assert plan["plan"] == {"num_shards": 1, "num_samples": 5, "split": {}}
     assert not (tmp_path / "dst").exists()
+
+
+def test_a_split_is_cut_before_encoding_and_named_by_the_index(raw: Path, tmp_path: Path) -> None:
+    few = (*SMALL, "--limit", 24, "--split", "8,1,1")
+    shown = prep("encode", raw, tmp_path, *few, "--dry-run").stdout
+    assert "plan     24 samples in 4 shards" in shown
+    assert "split    train 19 (79.2%), val 3 (12.5%), test 2 (8.3%)" in shown
+    told = prep("encode", raw, tmp_path, *few).stdout
+    assert "train 2 shards / 19 samples, val 1 shard / 3 samples, test 1 shard / 2 samples" in told
+    again = prep("index", tmp_path, "--split", "0.8,0.1,0.1").stdout
+    assert "train 2 shards / 19 samples, val 1 shard / 3 samples, test 1 shard / 2 samples" in again
+    refused = prep("encode", raw, tmp_path, *SMALL, "--limit", 24, code=1).stderr
+    assert "cut.split" in refused
+
+
+def test_of_many_folders_every_split_has_some_of_nearly_all(tmp_path: Path) -> None:
+    folders = {f"{i % 50:02d}" for i in range(5000)}
+    for name in folders:
+        (tmp_path / "raw" / name).mkdir(parents=True)
+    for i in range(5000):
+        (tmp_path / "raw" / f"{i % 50:02d}" / f"{i}.jpg").touch()
+    cut = Cut(samples_per_shard=1000, shuffle=1, split=(8, 1, 1))
+    found: dict[str, set[str]] = {"train": set(), "val": set(), "test": set()}
+    sizes = dict.fromkeys(found, 0)
+    for shard in make_plan(open_source(tmp_path / "raw"), cut):
+        found[shard.split] |= {piece.path.partition("/")[0] for piece in shard.pieces}
+        sizes[shard.split] += shard.num_samples
+    assert all(len(names) >= 45 for names in found.values())
+    assert sizes == {"train": 4000, "val": 500, "test": 500}
 
 
 def test_several_resolutions_and_originals(raw: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import tarfile
 import time
@@ -19,7 +20,7 @@ from energon_prep.engine.stations import Stations
 from energon_prep.engine.stream import encode_shards
 from energon_prep.engine.tally import Tally
 from energon_prep.recipes.load import load_recipe
-from energon_prep.samples import DecodedSample, Frames, PendingSample, RawSample, Reject, SampleInfo
+from energon_prep.samples import CAPTION_LEFT_OUT, DecodedSample, Frames, PendingSample, RawSample, Reject, SampleInfo
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import LocalStorage
 from energon_prep.targets import get_target
@@ -260,3 +261,26 @@ def test_an_error_in_the_writing_thread_stops_the_run_and_publishes_nothing_more
         run(tmp_path, stations(Numbers(60), target=Unwritable()))
     assert not (tmp_path / "shard_000001.tar").exists()
     assert not list((tmp_path / ".energon-prep/tmp").glob("*"))
+
+
+class ManyCaptions(Numbers):
+    """Every sample has three captions."""
+
+    def _load(self, i: int) -> RawSample:
+        captions = tuple(f"{'word ' * n}of {i}" for n in range(3))
+        return dataclasses.replace(super()._load(i), captions=captions, num_captions_left_out=2)
+
+
+def test_every_caption_makes_a_sample_and_pixels_are_encoded_once(tmp_path: Path) -> None:
+    line = stations(ManyCaptions(10))
+    (entry,), tally = run(tmp_path, line)
+    assert (entry.num_written, entry.num_samples) == (10, 30)
+    assert sum(shape[0] for shape in line.visual.batches) == 10  # type: ignore[attr-defined]
+    assert entry.notes[CAPTION_LEFT_OUT] == tally.notes[CAPTION_LEFT_OUT] == 20
+    parts = members(tmp_path / entry.shard)
+    for number in range(10):
+        of_one = [f"samples/sample_{number:09d}_{clip:04d}" for clip in range(3)]
+        assert len({parts[f"{key}.pth"] for key in of_one}) == 1
+        captions = [load_json(parts[f"{key}.json"])["caption"] for key in of_one]
+        assert captions == [f"of {number}", f"word of {number}", f"word word of {number}"]
+        assert len({parts[f"{key}.pickle"] for key in of_one}) == 3
