@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench faults fuzz format clean
+.PHONY: demo test check bench compat faults fuzz format clean
 
 demo: $(INSTALLED)
 	$(BIN)/energon-prep demo demo-data
@@ -16,6 +16,15 @@ test: check
 # Under 10 minutes on 2 quiet cores: docs/performance.md.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.throughput
+
+# The task encoders on the Energon of each trainer (docs/trainers.md): a virtual environment of 1 GB for each version.
+compat: $(INSTALLED) $(patsubst tests/compat/energon-%.txt,.compat/%/.installed,$(wildcard tests/compat/energon-*.txt))
+	$(BIN)/python -m tests.compat .compat
+
+.compat/%/.installed: tests/compat/energon-%.txt
+	$(PYTHON) -m venv .compat/$*
+	.compat/$*/bin/python -m pip install --quiet torch==2.13.0 --requirement $<
+	touch $@
 
 # Kills, full disks, broken reads: hundreds of times (docs/resilience.md); a few of each are in `make test`.
 faults: $(INSTALLED)
@@ -42,4 +51,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .compat demo-data .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -48,7 +48,7 @@ def make_cooker(layout: Layout, has_subflavors: dict[str, Any] | None = None) ->
     def cook(sample: dict[str, Any]) -> LatentSample:
         return _cook(sample, layout)
 
-    return Cooker(cook, has_subflavors)
+    return Cooker(cook, has_subflavors=has_subflavors)  # by name: its place differs by version
 
 
 @stateless  # type: ignore[untyped-decorator]

@@ -38,7 +38,7 @@ def primus_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> l
         text = read_part(sample, "prompt_embeds.pth", load_pth, as_text).text
         return _sample(sample, latent, logvar, text, read_part(sample, "pooled_prompt_embeds.pth", load_pth, as_pooled))
 
-    return [Cooker(cook, {"target": "primus-flux"}), Cooker(cook, {"encoding": "preencoded"})]
+    return _selected_by(cook, {"target": "primus-flux"}, {"encoding": "preencoded"})
 
 
 def mlperf_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> list[Cooker]:
@@ -55,7 +55,7 @@ def mlperf_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> l
         text = read_part(sample, "t5.bytes", load_bfloat16, as_text).text
         return _sample(sample, latent, logvar, text, read_part(sample, "clip.bytes", load_bfloat16, as_pooled))
 
-    return [Cooker(cook, {"target": "mlperf-flux"}), Cooker(cook, {"encoding": "preencoded_numpy"})]
+    return _selected_by(cook, {"target": "mlperf-flux"}, {"encoding": "preencoded_numpy"})
 
 
 def load_bfloat16(data: bytes) -> torch.Tensor:
@@ -73,6 +73,10 @@ def unpack_text(value: Any) -> Any:
         return value
     names = {"t5": "prompt_embeds", "clip": "pooled_prompt_embeds"}
     return {names[name]: load_bfloat16(data) for name, data in value.items() if name in names}
+
+
+def _selected_by(cook: Callable[[dict[str, Any]], LatentSample], *subflavors: dict[str, str]) -> list[Cooker]:
+    return [Cooker(cook, has_subflavors=selection) for selection in subflavors]
 
 
 def _moments(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from megatron.energon import Sample, edataclass
+from megatron.energon import Sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class TextEmbeddings:
     encoders: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
 
 
-@edataclass
+@dataclass(kw_only=True, slots=True)  # Energon 7's edataclass, which 5 and 6 do not have
 class LatentSample(Sample):  # type: ignore[misc]
     """One precomputed sample, in the dtypes in which it is stored."""
 

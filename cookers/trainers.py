@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megatron.energon import Cooker
+from megatron.energon.errors import FatalSampleError
 
 from cookers.cook import Layout, latent_cooker, make_cooker
 from cookers.flux import mlperf_cookers, primus_cookers
@@ -27,11 +28,14 @@ class ForeignCooker(Cooker):  # type: ignore[misc]
     reads: tuple[str, ...] = ()
 
     def is_match(self, subflavors: dict[str, Any]) -> bool:
-        """Raise ValueError for a target that is not read here; Energon calls this before the first sample."""
-        target = subflavors.get("target")
+        """Raise FatalSampleError for a target that is not read here.
+
+        Energon 7 calls this with the subflavors, before the first sample; 5 and 6 with each sample.
+        """
+        target = (subflavors.get("__subflavors__", subflavors) or {}).get("target")
         if target is None:
             return True
-        raise ValueError(
+        raise FatalSampleError(
             f"the dataset says target: {target!r} in the subflavors of its dataset.yaml, and this task encoder reads "
             f"{', '.join(self.reads)}; take the task encoder of that target, or pass cookers of your own"
         )

@@ -68,7 +68,8 @@ def load_empty_caption(source: EmptyCaption | None) -> TextEmbeddings:
     if not path.name.endswith(".pickle"):
         path = path / EMPTY_CAPTION
     try:
-        return as_text(unpack_text(load_pickle(path.read_bytes())))
+        with path.open("rb") as file:
+            return as_text(unpack_text(load_pickle(file.read())))
     except FileNotFoundError as error:
         raise ValueError(f"no embedding of the empty caption at {path}: pass the folder of the dataset") from error
     except DecodeError as error:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from megatron.energon import Cooker, Sample, SkipSample, TaskEncoder, edataclass, stateless
+from megatron.energon import Cooker, Sample, SkipSample, stateless
 
 from cookers import LatentSample, trainer_cookers
 from task_encoders import parallel
+from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import ALL, Filters
@@ -24,7 +26,7 @@ MAX_TOKENS = 512
 MULTIPLE = 64  #: video and text are padded to multiples of this
 
 
-@edataclass
+@dataclass(kw_only=True, slots=True)
 class DiTSample(Sample):  # type: ignore[misc]
     """n samples, one after the other; one, until they are packed. Lengths and shapes are int32."""
 
@@ -42,7 +44,7 @@ class DiTSample(Sample):  # type: ignore[misc]
     packed: bool = False
 
 
-class DiTTaskEncoder(TaskEncoder):  # type: ignore[misc]
+class DiTTaskEncoder(BytesTaskEncoder):
     """Packs clips and images into sequences of at most ``seq_length`` tokens, or stacks those of one length.
 
     What a training script writes::
@@ -62,8 +64,6 @@ class DiTTaskEncoder(TaskEncoder):  # type: ignore[misc]
     What it gets wrong is a ValueError with the sample's key: more than 512 tokens (it cuts the embeddings and not
     their mask), a latent that is no whole number of patches.
     """
-
-    decoder = None  # raw bytes come to the cooker; Energon's own decoder runs what a pickle asks for
 
     def __init__(
         self,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from megatron.energon import Cooker, Sample, TaskEncoder, edataclass, stateless
+from megatron.energon import Cooker, Sample, stateless
 
 from cookers import LatentSample, trainer_cookers
 from task_encoders import parallel
+from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import ALL, Filters
@@ -19,7 +21,7 @@ from task_encoders.sequences import counts, ones_to, pad_to, round_up
 MAX_TOKENS = 512  #: every text is cut or padded to this
 
 
-@edataclass
+@dataclass(kw_only=True, slots=True)
 class FluxSample(Sample):  # type: ignore[misc]
     """One image, as it is stacked."""
 
@@ -36,7 +38,7 @@ class FluxSample(Sample):  # type: ignore[misc]
     image_metadata: dict[str, Any]  #: the JSON part
 
 
-class FluxTaskEncoder(TaskEncoder):  # type: ignore[misc]
+class FluxTaskEncoder(BytesTaskEncoder):
     """Stacks images of one size: batches never mix sizes, which the trainer could not stack.
 
     What a training script writes::
@@ -54,8 +56,6 @@ class FluxTaskEncoder(TaskEncoder):  # type: ignore[misc]
     are skipped, as by the trainer. What it gets wrong is a ValueError with the sample's key: text [1, S, D], pooled
     embeddings that are missing (it takes zeros), an odd latent size, other channels or widths, more than one frame.
     """
-
-    decoder = None  # raw bytes come to the cooker; Energon's own decoder runs what a pickle asks for
 
     def __init__(
         self,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from megatron.energon import Batch, Cooker, TaskEncoder, edataclass, stateless
+from megatron.energon import Batch, Cooker, stateless
 
 from cookers import LatentSample, TextEmbeddings, all_cookers
+from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, drop_caption, make_dropout
 from task_encoders.filters import ALL, Filters, skip_unwanted
 from task_encoders.prepare import draw_latent
 from task_encoders.sequences import stack_padded
 
 
-@edataclass
+@dataclass(kw_only=True, slots=True)
 class LatentBatch(Batch):  # type: ignore[misc]
     """Samples with latents of one shape, their text padded with zeros; ``pin_memory`` is Energon's."""
 
@@ -29,7 +30,7 @@ class LatentBatch(Batch):  # type: ignore[misc]
     metadata: list[dict[str, Any]]  #: the JSON part of each sample
 
 
-class LatentTaskEncoder(TaskEncoder):  # type: ignore[misc]
+class LatentTaskEncoder(BytesTaskEncoder):
     """Reads the samples of any target safely and batches them by latent shape (bucket batching).
 
     What a training script writes::
@@ -53,8 +54,6 @@ class LatentTaskEncoder(TaskEncoder):  # type: ignore[misc]
     ValueError, and Energon logs and skips it; 100 in a row stop the training. To stop at the first one, pass
     ``global_error_handler=reraise_exception`` to WorkerConfig. Use a second encoder, without dropout, for validation.
     """
-
-    decoder = None  # raw bytes come to the cooker; Energon's own decoder runs what a pickle asks for
 
     def __init__(
         self,
@@ -113,7 +112,7 @@ class LatentTaskEncoder(TaskEncoder):  # type: ignore[misc]
         pooled = [sample.pooled for sample in samples if sample.pooled is not None]
         if pooled and len(pooled) < len(samples):
             raise ValueError(f"{len(pooled)} of {len(samples)} samples have pooled embeddings: all or none must")
-        return LatentBatch.from_samples(  # type: ignore[no-any-return]
+        return _batch_of(
             samples,
             latents=torch.stack([sample.latent for sample in samples]),
             text=text,
@@ -137,6 +136,13 @@ class LatentTaskEncoder(TaskEncoder):  # type: ignore[misc]
             for name, stored in text.encoders.items()
         }
         return replace(text, text=text.text[:most], encoders=encoders)
+
+
+def _batch_of(samples: Sequence[LatentSample], **fields: Any) -> LatentBatch:
+    """With the samples' keys, which a batch of Energon 7 has and one of Energon 5 or 6 has no place for."""
+    make = getattr(LatentBatch, "from_samples", None)
+    batch: LatentBatch = LatentBatch(**fields) if make is None else make(samples, **fields)
+    return batch
 
 
 def _converted(text: TextEmbeddings, dtype: torch.dtype | None) -> TextEmbeddings:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from megatron.energon import Cooker, Sample, SkipSample, TaskEncoder, edataclass, stateless
+from megatron.energon import Cooker, Sample, SkipSample, stateless
 
 from cookers import LatentSample, trainer_cookers
 from task_encoders import parallel
+from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import Filters
@@ -24,7 +26,7 @@ IMAGE_FPS = 30.0  #: what NeMo says of an image
 SCORED = Filters(min_aesthetic_score=0.0)  #: NeMo's default: all with a score of at least this
 
 
-@edataclass
+@dataclass(kw_only=True, slots=True)
 class NeMoDiTSample(Sample):  # type: ignore[misc]
     """n samples, one after the other; one, until they are packed. Lengths and shapes are int32."""
 
@@ -42,7 +44,7 @@ class NeMoDiTSample(Sample):  # type: ignore[misc]
     packed: bool = False
 
 
-class NeMoDiTTaskEncoder(TaskEncoder):  # type: ignore[misc]
+class NeMoDiTTaskEncoder(BytesTaskEncoder):
     """Packs clips and images into sequences of ``max_seq_length`` tokens, or stacks them, padded to ``seq_length``.
 
     What a training script writes::
@@ -64,8 +66,6 @@ class NeMoDiTTaskEncoder(TaskEncoder):  # type: ignore[misc]
     tokens. What it gets wrong is a ValueError with the sample's key: text [1, S, D], a latent that is no whole number
     of patches, a JSON without score (``filters=Filters()`` takes it), size or frame rate.
     """
-
-    decoder = None  # raw bytes come to the cooker; Energon's own decoder runs what a pickle asks for
 
     def __init__(
         self,

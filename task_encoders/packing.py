@@ -41,7 +41,8 @@ def pack(samples: Sequence[T], lengths: Sequence[int], capacity: int) -> list[li
 
 def join(samples: Sequence[Any], **values: Any) -> Any:
     """One sample after the other: tensors and lists are concatenated. ``values`` replace fields of the result."""
-    first, own = samples[0], {field.name for field in fields(Sample)}
+    first = samples[0]
+    own = {field.name: getattr(first, field.name) for field in fields(Sample)}  # which they are depends on the version
     joined: dict[str, Any] = {}
     for name in (field.name for field in fields(first)):
         stored = [getattr(sample, name) for sample in samples]
@@ -53,12 +54,11 @@ def join(samples: Sequence[Any], **values: Any) -> Any:
             joined[name] = [item for items in stored for item in items]
         else:
             raise TypeError(f"{type(first).__name__}.{name} is neither a tensor nor a list")
-    base = {
-        "__key__": ",".join(sample.__key__ for sample in samples),
-        "__restore_key__": (),  # Energon's packing sets it
-        "__sources__": tuple(source for sample in samples for source in sample.__sources__ or ()),
-    }
-    return type(first).derive_from(first, **base, **joined, **values)
+    own["__key__"] = ",".join(sample.__key__ for sample in samples)
+    own["__restore_key__"] = ()  # Energon's packing sets it
+    if "__sources__" in own:
+        own["__sources__"] = tuple(source for sample in samples for source in sample.__sources__ or ())
+    return type(first)(**own, **joined, **values)
 
 
 def require_one_pack(batch_size: int | None) -> None:

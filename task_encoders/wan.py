@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from megatron.energon import Cooker, Sample, TaskEncoder, edataclass, stateless
+from megatron.energon import Cooker, Sample, stateless
 
 from cookers import LatentSample, trainer_cookers
 from task_encoders import parallel
+from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import ALL, Filters
@@ -20,7 +22,7 @@ from task_encoders.sequences import counts, ones_to, pad_to, patchify, round_up
 MAX_TOKENS = 512  #: every text is padded to this
 
 
-@edataclass
+@dataclass(kw_only=True, slots=True)
 class WanSample(Sample):  # type: ignore[misc]
     """n samples, one after the other; one, until they are packed. Lengths and shapes are int32."""
 
@@ -35,7 +37,7 @@ class WanSample(Sample):  # type: ignore[misc]
     video_metadata: list[dict[str, Any]]  #: the JSON part of each
 
 
-class WanTaskEncoder(TaskEncoder):  # type: ignore[misc]
+class WanTaskEncoder(BytesTaskEncoder):
     """Packs clips and images into sequences of at most ``seq_length`` tokens of 1 x 2 x 2 latents.
 
     What a training script writes::
@@ -53,8 +55,6 @@ class WanTaskEncoder(TaskEncoder):  # type: ignore[misc]
     ValueError with the sample's key: text [1, S, D], more than 512 tokens (it cuts them), other channels or widths, an
     odd latent size, a sequence longer than a pack. Energon logs and skips these; ``reraise_exception`` stops.
     """
-
-    decoder = None  # raw bytes come to the cooker; Energon's own decoder runs what a pickle asks for
 
     def __init__(
         self,

@@ -41,6 +41,14 @@ def test_another_target_is_refused(target: str) -> None:
         matching(trainer_cookers(target), {"target": other})
 
 
+def test_energon_5_and_6_ask_with_a_sample() -> None:
+    foreign = trainer_cookers("wan")[-1]
+    assert foreign.is_match({"__key__": "7", "__subflavors__": {}})
+    assert foreign.is_match({"__key__": "7", "__subflavors__": None})
+    with pytest.raises(ValueError, match="says target: 'dit'"):
+        foreign.is_match({"__key__": "7", "__subflavors__": {"target": "dit"}})
+
+
 def test_flux_reads_primus_and_mlperf_too() -> None:
     for name in ("primus-flux", "mlperf-flux"):
         assert matching(trainer_cookers("flux"), {"target": name}).has_subflavors == {"target": name}

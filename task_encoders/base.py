@@ -1,0 +1,40 @@
+"""Station 9, task encoders: Energon's TaskEncoder, with cookers that get the bytes of parts, in Energon 5, 6 and 7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from megatron.energon import TaskEncoder
+
+
+class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
+    """What our task encoders derive from: nothing decodes a part before our cookers do.
+
+    Energon's own decoders run whatever a pickle asks for. In Energon 7 the task encoder has the decoder; in 5 and 6
+    each dataset has one, which is taken away when the datasets are put together.
+    """
+
+    decoder = None
+
+    def build_train_datasets(self, *, datasets: Sequence[Any], **options: Any) -> Any:
+        """Energon's, which ``get_train_dataset`` calls."""
+        for item in datasets:
+            _leave_bytes(item)
+        return super().build_train_datasets(datasets=datasets, **options)
+
+    def build_val_datasets(self, *, datasets: Sequence[Any], **options: Any) -> Any:
+        """Energon's, which ``get_val_dataset`` calls."""
+        for item in datasets:
+            _leave_bytes(item)
+        return super().build_val_datasets(datasets=datasets, **options)
+
+
+def _leave_bytes(dataset: Any) -> None:
+    """Take the decoder from a dataset of Energon 5 or 6, and from those that it joins; (dataset, weight) will do."""
+    if isinstance(dataset, tuple):
+        dataset = dataset[0]
+    if hasattr(dataset, "_decoder"):
+        dataset._decoder = None
+    for inner in getattr(dataset, "inner_datasets", None) or ():
+        _leave_bytes(inner)
