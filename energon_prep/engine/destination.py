@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from energon_prep.engine.manifest import RUN
 from energon_prep.engine.plan import PLAN
 from energon_prep.errors import PrepError
 from energon_prep.shards.ledger import LEDGER_DIR, REJECTS_DIR, idx_name, rows_name, shard_stem, tar_name
 from energon_prep.storage import PRIVATE_DIR, LocalStorage, Storage
+from energon_prep.targets import TARGETS, Target
+from energon_prep.targets.serialize import dumps_pickle
 
 EMPTY_CAPTION = f"{PRIVATE_DIR}/empty_caption.pickle"
 BAD_DIR = f"{PRIVATE_DIR}/bad"  #: what was set aside; nothing reads it, the user may remove it
+
+
+def caption_file_names(target: Target) -> tuple[str, ...]:
+    """What a dataset has of the empty caption, beside its shards."""
+    return (EMPTY_CAPTION, *target.caption_files)
+
+
+def caption_files(target: Target, text: Any) -> dict[str, bytes]:
+    """The same with their contents, made of what the target's ``build_text`` gives of the empty caption."""
+    return {EMPTY_CAPTION: dumps_pickle(text), **{name: make(text) for name, make in target.caption_files.items()}}
 
 
 def refuse_foreign(storage: Storage, *, where: str) -> None:
@@ -39,6 +53,9 @@ def clear(storage: Storage) -> None:
             storage.remove(f"{folder}/{name}")
     for name in storage.names("."):
         if name.startswith("shard_") and name.endswith((".tar", ".tar.idx")):
+            storage.remove(name)
+    for make in TARGETS.values():
+        for name in caption_file_names(make()):
             storage.remove(name)
     forget_plan(storage)
     storage.remove(RUN)

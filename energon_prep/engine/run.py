@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.engine import start
-from energon_prep.engine.destination import EMPTY_CAPTION, clear
+from energon_prep.engine.destination import caption_file_names, clear
 from energon_prep.engine.executors.base import Executor
 from energon_prep.engine.executors.local import LocalExecutor
 from energon_prep.engine.job import Job, num_cpus, resolve_devices
@@ -126,12 +126,12 @@ def encode(
         done = finished(storage) if old is not None else {}
         for entry in done.values():
             tally.add_finished(entry)
-        complete = len(done) == plan.num_shards and storage.exists(EMPTY_CAPTION)
+        complete = len(done) == plan.num_shards and all(map(storage.exists, caption_file_names(asked.target)))
         run, profile, seconds = old or {}, Profile(), 0.0
         if not run or not complete:
             ready = executor.load(start.recorded_sizes(old))
             run = start.describe(job, ready, asked.target, cut)
-            start.begin(run, old, storage, empty_caption=ready.empty_caption)
+            start.begin(run, old, storage, caption_files=ready.caption_files)
             started = time.monotonic()
             rest = (shard for shard in read_plan(storage) if shard.index not in done)
             _encode_shards(rest, executor, tally)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from energon_prep.engine.batch_sizes import BatchSizes
-from energon_prep.engine.destination import EMPTY_CAPTION, forget_plan, refuse_foreign
+from energon_prep.engine.destination import forget_plan, refuse_foreign
 from energon_prep.engine.executors.base import Ready
 from energon_prep.engine.job import Job, num_cpus
 from energon_prep.engine.manifest import refuse_other, versions, write_run
@@ -15,7 +15,7 @@ from energon_prep.engine.plan import Cut
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
 from energon_prep.sources.base import Source
-from energon_prep.storage import LocalStorage, publish_bytes
+from energon_prep.storage import PRIVATE_DIR, LocalStorage, publish_bytes
 from energon_prep.targets import Target
 
 log = logging.getLogger(__name__)
@@ -72,13 +72,27 @@ def describe(job: Job, ready: Ready, target: Target, cut: Cut) -> dict[str, Any]
     }
 
 
+def _refuse_to_replace(storage: LocalStorage, name: str, data: bytes) -> None:
+    """A file of others stays; one that an interrupted start of this run left has the same content."""
+    if not name.startswith(f"{PRIVATE_DIR}/") and storage.exists(name) and storage.read(name) != data:
+        raise PrepError(
+            f"{storage.root} holds a {name} that is not of this run: move it away, or give another destination"
+        )
+
+
 def begin(
-    run: Mapping[str, Any], old: Mapping[str, Any] | None, storage: LocalStorage, *, empty_caption: bytes
+    run: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
+    storage: LocalStorage,
+    *,
+    caption_files: Mapping[str, bytes],
 ) -> None:
     """Enter a new run into the destination, or make sure that it continues the one there."""
     if old is None:
         # run.json comes last: what it vouches for is there when it is.
-        publish_bytes(storage, EMPTY_CAPTION, empty_caption)
+        for name, data in caption_files.items():
+            _refuse_to_replace(storage, name, data)
+            publish_bytes(storage, name, data)
         write_run(storage, run)
         return
     same = ("encoders", "batch_sizes", "target", "runtime")
@@ -91,5 +105,6 @@ def begin(
                 version,
                 old["versions"].get(name),
             )
-    if not storage.exists(EMPTY_CAPTION):  # set aside because it was damaged
-        publish_bytes(storage, EMPTY_CAPTION, empty_caption)
+    for name, data in caption_files.items():
+        if not storage.exists(name):  # set aside because it was damaged
+            publish_bytes(storage, name, data)

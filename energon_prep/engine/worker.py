@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable
 from typing import Any
 
 from energon_prep.engine.batch_sizes import BatchSizes, best_pixels, best_tokens, given_sizes
+from energon_prep.engine.destination import caption_files
 from energon_prep.engine.encoding import encode_captions
 from energon_prep.engine.executors.base import Ready
 from energon_prep.engine.job import Job, build_stations, load_encoders, num_cpus
@@ -22,7 +23,6 @@ from energon_prep.engine.turns import Turns
 from energon_prep.samples import Reject
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import Storage
-from energon_prep.targets.serialize import dumps_pickle
 
 _AHEAD = 8  #: samples decoded in advance, for each decode worker
 _IN_TURN = 32  #: where decoding and models take turns
@@ -52,8 +52,8 @@ class Worker:
         self._stations = stations
         turns.begin("text")
         texts = {text.name: encode_captions([""], text, encoder, stations)[""] for text, encoder in stations.texts}
-        empty_caption = dumps_pickle(stations.target.build_text(texts))
-        return Ready(encoders=self.describe(), sizes=stations.sizes, empty_caption=empty_caption)
+        files = caption_files(stations.target, stations.target.build_text(texts))
+        return Ready(encoders=self.describe(), sizes=stations.sizes, caption_files=files)
 
     def encode(
         self, shards: Iterable[ShardPlan], *, storage: Storage, counts: Counts

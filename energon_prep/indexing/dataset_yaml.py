@@ -31,6 +31,39 @@ def render(subflavors: Mapping[str, Any]) -> str:
     return f"{_MARK}{_hash(body)}\n{body}"
 
 
+def read_subflavors(text: str) -> dict[str, Any]:
+    """What such a file says of every sample. Raises ValueError for one that is no dataset's."""
+    try:
+        content = from_yaml(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not YAML: {str(error).splitlines()[0]}") from error
+    subflavors = content.get("subflavors", {}) if isinstance(content, dict) else None
+    if not isinstance(subflavors, dict):
+        raise ValueError("it has no mapping of subflavors")
+    return subflavors
+
+
+def complete(given: Mapping[str, Any], needed: Mapping[str, Any]) -> dict[str, Any]:
+    """``given`` subflavors with those that the dataset's target needs. Raises PrepError where they contradict these."""
+    for name, value in needed.items():
+        if given.get(name, value) != value:
+            raise PrepError(
+                f"subflavor {name}={given[name]}: the dataset's target needs {name}={value}, by which trainers choose "
+                "how samples are read: leave it out, or give yours another name"
+            )
+    return {**needed, **given}
+
+
+def dropped(existing: str | None, new: str) -> dict[str, Any]:
+    """Subflavors of an ``existing`` file that ``new`` lacks."""
+    try:
+        before = {} if existing is None else read_subflavors(existing)
+    except ValueError:
+        return {}
+    after = read_subflavors(new)
+    return {name: value for name, value in before.items() if name not in after}
+
+
 def decide(existing: str | None, new: str, *, force: bool) -> Outcome:
     """What becomes of an ``existing`` file: rewritten if it is ours or ``force``, kept if it was edited."""
     if existing == new or (existing is not None and not force and _says_the_same(existing, new)):

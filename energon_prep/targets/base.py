@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from energon_prep.samples import EncodedSample, TextEmbedding
@@ -19,6 +19,9 @@ class Target(Protocol):
     part_names: tuple[str, ...]  #: in the order in which they are written
     text_names: tuple[str, ...] | None  #: what the recipe's text encoders must be called; None: anything
     several_sizes: bool  #: stores latents of more than one resolution
+    #: What the trainer reads beside the tars, by its name in the dataset: made of what ``build_text`` gives of the
+    #: empty caption.
+    caption_files: Mapping[str, Callable[[Any], bytes]]
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         """Lay a sample out: part name -> tensor, array, dict or JSON-able. Not serialised, not checked."""

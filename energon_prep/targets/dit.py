@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ class DiT:
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
     text_names: tuple[str, ...] | None = ("t5",)
     several_sizes = False
+    caption_files: Mapping[str, Callable[[Any], bytes]] = {}
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         return {"json": sample_metadata(sample), "pickle": self.build_text(sample.texts), "pth": sample.latent}

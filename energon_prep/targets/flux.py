@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ class Flux:
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
     text_names: tuple[str, ...] | None = ("t5", "clip")
     several_sizes = False
+    caption_files: Mapping[str, Callable[[Any], bytes]] = {}
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         return {

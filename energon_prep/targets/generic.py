@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ class Generic:
     part_names: tuple[str, ...] = ("json", "pickle")
     text_names: tuple[str, ...] | None = None
     several_sizes = True
+    caption_files: Mapping[str, Callable[[Any], bytes]] = {}
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         several = len(sample.latents) > 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from energon_prep.samples import EncodedSample, TextEmbedding
 from energon_prep.targets.base import ContractError
 from energon_prep.targets.checks import (
+    require_keys,
     require_latent,
     require_parts,
     require_pooled,
@@ -18,6 +19,7 @@ from energon_prep.targets.checks import (
 )
 from energon_prep.targets.flux import CHANNELS, MAX_TOKENS, POOLED_WIDTH, TEXT_WIDTH, image_latent
 from energon_prep.targets.metadata import sample_metadata
+from energon_prep.targets.serialize import dumps_npy_of_one
 
 
 class PrimusFlux:
@@ -25,6 +27,8 @@ class PrimusFlux:
     which the trainer draws from and normalises itself: the recipe then has ``normalize: none``.
 
     ``latents.pth`` [16, H, W], ``prompt_embeds.pth`` [S, 4096], ``pooled_prompt_embeds.pth`` [768], ``caption.txt``.
+    For its caption dropout the trainer looks for ``empty_encodings`` in the dataset. The JSON has no top-level
+    ``timestep``: a batch that has one is validated on, not trained on, and gets no dropout.
     """
 
     name = "primus-flux"
@@ -37,6 +41,10 @@ class PrimusFlux:
     )
     text_names: tuple[str, ...] | None = ("t5", "clip")
     several_sizes = False
+    caption_files: Mapping[str, Callable[[Any], bytes]] = {
+        "empty_encodings/t5_empty.npy": lambda text: _caption_file(text, "prompt_embeds"),  # float32 [1, S, 4096]
+        "empty_encodings/clip_empty.npy": lambda text: _caption_file(text, "pooled_prompt_embeds"),  # float32 [1, 768]
+    }
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         latent = image_latent(sample.latent)
@@ -72,3 +80,8 @@ class PrimusFlux:
 
     def subflavors(self) -> dict[str, Any]:
         return {"target": self.name, "encoding": "preencoded"}
+
+
+def _caption_file(text: Any, name: str) -> bytes:
+    require_keys("the empty caption", text, (name,))
+    return dumps_npy_of_one(text[name])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from energon_prep.targets.torch_file import TorchFiles
@@ -35,6 +37,13 @@ def dumps_pickle(value: Any) -> bytes:
 def dumps_json(value: Any) -> bytes:
     """Strict JSON in ASCII: NaN, which other languages' parsers refuse, is an error here."""
     return json.dumps(value, allow_nan=False).encode("ascii")
+
+
+def dumps_npy_of_one(tensor: torch.Tensor) -> bytes:
+    """What ``numpy.load`` reads of a batch of one: [1, ...] in float32, which holds bfloat16 exactly."""
+    buffer = io.BytesIO()
+    np.save(buffer, tensor.detach().to("cpu", torch.float32).unsqueeze(0).numpy(), allow_pickle=False)
+    return buffer.getvalue()
 
 
 _FILES = TorchFiles()

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from braceexpand import braceexpand
 
+from energon_prep.indexing.dataset_yaml import read_subflavors
 from energon_prep.indexing.meta import (
     DATASET_YAML,
     INFO_JSON,
@@ -37,8 +39,13 @@ class IndexCheck:
     problems: tuple[str, ...]
 
 
-def check_index(root: Path, tars: Sequence[str], vouched: Mapping[str, int] | None) -> IndexCheck:
-    """Hold the index's lists against the tars that are there, and against the ledger's counts where there are any."""
+def check_index(
+    root: Path, tars: Sequence[str], vouched: Mapping[str, int] | None, subflavors: Mapping[str, Any]
+) -> IndexCheck:
+    """Hold the index's lists against the tars that are there, and against the ledger's counts where there are any.
+
+    ``subflavors``: those of the dataset's target, which dataset.yaml must have.
+    """
     meta = root / META_DIR
     needed = (INFO_JSON, SPLIT_YAML, DATASET_YAML)
     missing = [name for name in needed if not (meta / name).is_file()]
@@ -54,6 +61,8 @@ def check_index(root: Path, tars: Sequence[str], vouched: Mapping[str, int] | No
     for tar, samples in (vouched or {}).items():
         if tar in counts and counts[tar] != samples:
             problems.append(f"{META_DIR}/{INFO_JSON}: {tar} has {counts[tar]} samples, in the ledger {samples}")
+    if DATASET_YAML not in missing:
+        problems += _subflavor_problems(meta / DATASET_YAML, subflavors)
     if SPLIT_YAML not in missing:
         problems += _split_problems(meta / SPLIT_YAML, tars)
     sqlite_problems = list(_sqlite_problems(meta / SQLITE, counts)) if (meta / SQLITE).exists() else []
@@ -70,6 +79,22 @@ def _list_problems(name: str, listed: Mapping[str, int], tars: Sequence[str]) ->
     for tar in listed:
         if tar not in known:
             yield f"{META_DIR}/{name}: {tar} is in it and not in the dataset: {_REMEDY}"
+
+
+def _subflavor_problems(path: Path, needed: Mapping[str, Any]) -> Iterator[str]:
+    """Those that tell trainers how to read the samples must be there; further ones may be."""
+    try:
+        found = read_subflavors(path.read_text())
+    except (OSError, ValueError) as error:
+        yield f"{META_DIR}/{DATASET_YAML}: it cannot be read ({error}): {_REMEDY} --force"
+        return
+    for name, value in needed.items():
+        if found.get(name) != value:
+            what = f"is {found[name]!r}, not {value!r}" if name in found else f"is missing, which is {value!r}"
+            yield (
+                f"{META_DIR}/{DATASET_YAML}: subflavor {name} {what}: by it trainers choose how samples are read; put "
+                f"it back, or {_REMEDY} --force"
+            )
 
 
 def _split_problems(path: Path, tars: Sequence[str]) -> Iterator[str]:

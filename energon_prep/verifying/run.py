@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cookers.safe import DecodeError, load_pickle
-from energon_prep.engine.destination import EMPTY_CAPTION, set_aside
+from energon_prep.engine.destination import set_aside
 from energon_prep.errors import PrepError
 from energon_prep.indexing.keys import KeyRegister
 from energon_prep.indexing.meta import META_DIR, SQLITE
 from energon_prep.indexing.tars import Listing, list_tars
-from energon_prep.indexing.vouched import ledger_counts, ledger_problems, read_target
+from energon_prep.indexing.vouched import RunTarget, ledger_counts, ledger_problems, read_target
 from energon_prep.shards.ledger import LEDGER_DIR, LedgerEntry, read_ledger, shard_stem
 from energon_prep.storage import LocalStorage
 from energon_prep.targets import get_target
-from energon_prep.verifying.accounts import account_problems, totals
+from energon_prep.verifying.accounts import Broken, account_problems, totals
+from energon_prep.verifying.caption import caption_problems
 from energon_prep.verifying.index import IndexCheck, check_index
 from energon_prep.verifying.marking import Damage, lost_tars, unreadable_entries
 from energon_prep.verifying.pool import check_shards
@@ -109,15 +109,15 @@ class _Verification:
 
     def report(self, target: str | None) -> VerifyReport:
         listing = list_tars(self._root)
-        entries = None
+        entries = recorded = None
         if (self._root / LEDGER_DIR).is_dir():
-            entries = self._read_ledger()
-            target = target or self._read_target()
-            self._check_books(listing, entries)
+            entries, recorded = self._read_ledger(), self._read_target()
+            target = target or (None if recorded is None else recorded.name)
+            self._check_books(listing, entries, recorded)
         else:
             _require_foreign(self._root, listing, target, deep=self._deep)
             self._notes.append(_FOREIGN)
-        tasks = _tasks(self._root, listing, entries, self._check_index(listing, entries), target)
+        tasks = _tasks(self._root, listing, entries, self._check_index(listing, entries, recorded), target)
         samples, parts = self._check_tars(tasks)
         rest = self.problems.count - len(self.problems.kept)
         return VerifyReport(
@@ -141,37 +141,37 @@ class _Verification:
             self.damage.found = True
             return None
 
-    def _read_target(self) -> str | None:
+    def _read_target(self) -> RunTarget | None:
         try:
-            name = read_target(self._root).name
-            get_target(name)
+            recorded = read_target(self._root)
+            get_target(recorded.name)
         except PrepError as error:
             self.problems.add(f"the contract is not known, and was not checked: {error}")
             return None
-        return name
+        return recorded
 
-    def _check_books(self, listing: Listing, entries: Sequence[LedgerEntry] | None) -> None:
+    def _check_books(self, listing: Listing, entries: Sequence[LedgerEntry] | None, recorded: RunTarget | None) -> None:
         """What the records of a dataset of ours show without opening a tar."""
         if entries is not None:
             self.problems.extend(ledger_problems(self._root, entries, listing))
             for index in lost_tars(LocalStorage(self._root), entries):
                 self.damage.add(index)
             for problem, broken in account_problems(self._root, entries):
-                self.problems.add(problem)
-                if broken is not None:
-                    self.damage.add(broken)
-        caption = self._root / EMPTY_CAPTION
-        try:
-            load_pickle(caption.read_bytes())
-        except FileNotFoundError:
-            self.problems.add(f"{EMPTY_CAPTION}: it is missing: run the same encode again")
-        except (OSError, DecodeError) as error:
-            self.problems.add(f"{EMPTY_CAPTION}: {error}")
-            self.damage.add(EMPTY_CAPTION)
+                self._add(problem, broken)
+        for problem, broken in caption_problems(self._root, None if recorded is None else get_target(recorded.name)):
+            self._add(problem, broken)
 
-    def _check_index(self, listing: Listing, entries: Sequence[LedgerEntry] | None) -> IndexCheck:
+    def _add(self, problem: str, broken: Broken | None) -> None:
+        self.problems.add(problem)
+        if broken is not None:
+            self.damage.add(broken)
+
+    def _check_index(
+        self, listing: Listing, entries: Sequence[LedgerEntry] | None, recorded: RunTarget | None
+    ) -> IndexCheck:
         vouched = None if entries is None else ledger_counts(entries)
-        index = check_index(self._root, listing.tars if vouched is None else tuple(vouched), vouched)
+        needed = {} if recorded is None else recorded.subflavors
+        index = check_index(self._root, listing.tars if vouched is None else tuple(vouched), vouched, needed)
         self.problems.extend(index.problems)
         if index.shards is None:
             self._notes.append("the dataset is not indexed yet: run energon-prep index")

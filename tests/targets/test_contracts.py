@@ -74,6 +74,7 @@ def test_a_clip_is_refused_where_images_are_trained(name: str) -> None:
 
 def test_the_subflavors_name_the_target() -> None:
     assert get_target("primus-flux").subflavors() == {"target": "primus-flux", "encoding": "preencoded"}
+    assert get_target("mlperf-flux").subflavors() == {"target": "mlperf-flux", "encoding": "preencoded_numpy"}
     assert all(get_target(name).subflavors()["target"] == name for name in TARGETS)
 
 
@@ -189,6 +190,10 @@ OTHER_DAMAGE = [
     ("mlperf-flux", _set("mean.bytes", lambda x: _npy(np.full((16, 8, 12), 0x7FC0, np.uint16))), "has NaN"),
     ("mlperf-flux", _set("mean.bytes", lambda x: _npy(np.ones((16, 8, 10), np.uint16))), "different shapes"),
     ("mlperf-flux", lambda parts: parts["json"].pop("key"), "lacks the key 'key'"),
+    ("mlperf-flux", lambda parts: parts["json"].pop("timestep"), "lacks the key 'timestep'"),
+    ("mlperf-flux", _key("json", "timestep", lambda t: 8), "timestep is 8, not a whole number from 0 to 7"),
+    ("mlperf-flux", _key("json", "timestep", lambda t: True), "timestep is True, not a whole number"),
+    ("mlperf-flux", _key("json", "timestep", lambda t: 0.5), "timestep is 0.5, not a whole number"),
     ("generic", lambda parts: parts.pop("pth"), "there is no latent"),
     ("generic", _key("pickle", "t5", lambda x: {}), "'t5' is not a dict of hidden and pooled"),
     ("generic", _key("pickle", "t5", lambda x: {"hidden": x["hidden"] * 0}), "pickle t5 hidden is all zero"),
@@ -219,6 +224,43 @@ def test_mlperf_needs_moments_and_keeps_the_bits() -> None:
     assert torch.equal(torch.from_numpy(bits).view(torch.bfloat16), sample.latent[16:, 0])
     with pytest.raises(ContractError, match=r"set visual\.posterior=moments"):
         target.build(encoded("flux"))
+
+
+@pytest.mark.parametrize(("given", "stored"), [(3, 3), (0, 0), ("5", 5), (2.0, 2)])
+def test_mlperf_takes_the_timestep_of_the_source(given: Any, stored: int) -> None:
+    timestep = get_target("mlperf-flux").build(encoded("mlperf-flux", metadata={"timestep": given}))["json"]["timestep"]
+    assert (timestep, type(timestep)) == (stored, int)
+
+
+@pytest.mark.parametrize("given", [8, -1, 500, "t", 2.5, True, [1]])
+def test_mlperf_refuses_other_timesteps(given: Any) -> None:
+    with pytest.raises(ContractError, match="not a whole number from 0 to 7"):
+        get_target("mlperf-flux").build(encoded("mlperf-flux", metadata={"timestep": given}))
+
+
+def test_without_one_mlperf_gives_the_eight_in_turn() -> None:
+    target, sample = get_target("mlperf-flux"), encoded("mlperf-flux")
+    infos = [dataclasses.replace(sample.info, serial=serial) for serial in range(7, 17)]
+    timesteps = [target.build(dataclasses.replace(sample, info=info))["json"]["timestep"] for info in infos]
+    assert timesteps == [7, 0, 1, 2, 3, 4, 5, 6, 7, 0]
+
+
+def test_primus_stores_no_timestep() -> None:
+    """Its training step takes a batch with one for validation."""
+    info = get_target("primus-flux").build(encoded("primus-flux", metadata={"timestep": 3}))["json"]
+    assert "timestep" not in info
+    assert info["meta"] == {"timestep": 3}
+
+
+@pytest.mark.parametrize("name", ["primus-flux", "mlperf-flux"])
+def test_the_empty_caption_is_what_the_model_build_reads(name: str) -> None:
+    """``torch.from_numpy(numpy.load(path))[0]``, then to the training's dtype."""
+    target, texts = get_target(name), encoded(name).texts
+    files = {path: make(target.build_text(texts)) for path, make in target.caption_files.items()}
+    t5, clip = (np.load(io.BytesIO(files[f"empty_encodings/{kind}_empty.npy"])) for kind in ("t5", "clip"))
+    assert (t5.dtype, t5.shape, clip.dtype, clip.shape) == (np.float32, (1, 3, 4096), np.float32, (1, 768))
+    assert torch.equal(torch.from_numpy(t5)[0].bfloat16(), texts["t5"].tokens)
+    assert torch.equal(torch.from_numpy(clip)[0].bfloat16(), texts["clip"].pooled)
 
 
 def test_primus_stores_moments_when_there_are() -> None:

@@ -80,6 +80,13 @@ def _edit_split(root: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(yaml.safe_dump(config))
 
 
+def _edit_dataset(root: Path, old: str, new: str) -> None:
+    path = root / ".nv-meta" / "dataset.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def _other_counts(root: Path) -> None:
     path = root / ".nv-meta" / ".info.json"
     info = json.loads(path.read_text())
@@ -112,6 +119,9 @@ def _other_counts(root: Path) -> None:
         ),
         (lambda root: (root / ".energon-prep/run.json").unlink(), "the contract is not known"),
         (lambda root: (root / ".energon-prep/empty_caption.pickle").write_bytes(b"x"), "empty_caption.pickle: not a"),
+        (lambda root: _edit_dataset(root, "target: dit", "a: b"), "subflavor target is missing, which is 'dit'"),
+        (lambda root: _edit_dataset(root, "target: dit", "target: wan"), "subflavor target is 'wan', not 'dit'"),
+        (lambda root: _edit_dataset(root, "subflavors:", "- ["), ".nv-meta/dataset.yaml: it cannot be read"),
         (lambda root: (root / ".nv-meta/split.yaml").unlink(), ".nv-meta/split.yaml: it is missing"),
         (lambda root: (root / ".nv-meta/split.yaml").write_text("- ["), ".nv-meta/split.yaml: it cannot be read"),
         (lambda root: (root / ".nv-meta/.info.json").write_text("?"), ".nv-meta/.info.json: it cannot be read"),

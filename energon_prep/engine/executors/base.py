@@ -19,7 +19,7 @@ class Ready:
 
     encoders: dict[str, Any]  #: their descriptions, for run.json
     sizes: BatchSizes
-    empty_caption: bytes  #: the part that a target makes of the empty caption, pickled
+    caption_files: dict[str, bytes]  #: what a dataset has of the empty caption, by name
 
 
 class Executor(Protocol):
