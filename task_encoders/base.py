@@ -1,4 +1,4 @@
-"""Station 9, task encoders: Energon's TaskEncoder, with cookers that get the bytes of parts, in Energon 5, 6 and 7."""
+"""Energon's TaskEncoder, of version 5, 6 or 7, whose cookers get the bytes of parts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from megatron.energon import TaskEncoder
 class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
     """What our task encoders derive from: nothing decodes a part before our cookers do.
 
-    Energon's own decoders run whatever a pickle asks for. In Energon 7 the task encoder has the decoder; in 5 and 6
-    each dataset has one, which is taken away when the datasets are put together.
+    Energon's own decoders run whatever a pickle asks for. In Energon 7 the task encoder has one; in
+    5 and 6 each dataset has, from which it is taken away when the datasets are put together.
     """
 
     decoder = None
@@ -31,7 +31,7 @@ class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
 
 
 def _leave_bytes(dataset: Any) -> None:
-    """Take the decoder from a dataset of Energon 5 or 6, and from those that it joins; (dataset, weight) will do."""
+    """Take the decoder from a dataset, or (dataset, weight), and from those that it joins."""
     if isinstance(dataset, tuple):
         dataset = dataset[0]
     if hasattr(dataset, "_decoder"):

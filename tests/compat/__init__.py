@@ -1,1 +1,1 @@
-"""Whether the cookers and task encoders work on the Energon that each trainer wants: ``make compat``."""
+"""Whether cookers and task encoders work on the Energon of each trainer: ``make compat``."""

@@ -1,4 +1,4 @@
-"""Loads datasets with our task encoders, on whatever Energon this Python has, and writes down what came out.
+"""Loads datasets with our task encoders, on the Energon that this Python has, and notes what came.
 
 python -m tests.compat.load DATASETS FILE.json
 """
@@ -18,7 +18,13 @@ from typing import Any
 import torch
 from megatron.energon import WorkerConfig, get_savable_loader, get_train_dataset, get_val_dataset
 
-from task_encoders import DiTTaskEncoder, FluxTaskEncoder, LatentTaskEncoder, NeMoDiTTaskEncoder, WanTaskEncoder
+from task_encoders import (
+    DiTTaskEncoder,
+    FluxTaskEncoder,
+    LatentTaskEncoder,
+    NeMoDiTTaskEncoder,
+    WanTaskEncoder,
+)
 
 POISONED = "poisoned"  #: a dataset whose pickles run something, if they can
 MARK = "it-ran"  #: what they make
@@ -31,7 +37,7 @@ ENCODERS: dict[str, Callable[..., Any]] = {
     "flux1": FluxTaskEncoder,
     "primus-flux": FluxTaskEncoder,
     "mlperf-flux": FluxTaskEncoder,
-    "sd3": lambda **options: LatentTaskEncoder(cookers=None, **options),
+    "sd3": LatentTaskEncoder,
 }
 PACKED: dict[str, Callable[..., Any]] = {
     "dit": ENCODERS["dit"],
@@ -44,21 +50,22 @@ def open_dataset(root: Path, encoder: Any, *, train: bool = False, **options: An
     config = WorkerConfig(rank=0, world_size=1, num_workers=0)
     options = {"batch_size": 1, "worker_config": config, "task_encoder": encoder, **options}
     if train:
-        dataset = get_train_dataset(root, shuffle_buffer_size=4, max_samples_per_sequence=None, **options)
+        options |= {"shuffle_buffer_size": 4, "max_samples_per_sequence": None}
+        dataset = get_train_dataset(root, **options)
     else:
         dataset = get_val_dataset(root, split_part="train", **options)
     return get_savable_loader(dataset)
 
 
 def digest(value: Any) -> Any:
-    """Values by name -> one hash; of tensors their dtype, shape and bytes. The keys of Energon's own are left out."""
+    """A batch -> one hash; of tensors dtype, shape and bytes. Energon's own keys are left out."""
     if isinstance(value, torch.Tensor):
-        data = value.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
+        data = value.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
         return f"{value.dtype} {list(value.shape)} {hashlib.sha256(data).hexdigest()}"
     if is_dataclass(value):
         value = {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, Mapping):
-        named = {name: digest(item) for name, item in value.items() if not str(name).startswith("__")}
+        named = {name: digest(item) for name, item in value.items() if not name.startswith("__")}
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()
     if isinstance(value, (list, tuple)):
         return [digest(item) for item in value]
@@ -90,7 +97,8 @@ def refusal(root: Path, encoder: Any) -> str:
         reasons: list[BaseException] = [error]
         while (reason := reasons[-1].__cause__ or reasons[-1].__context__) is not None:
             reasons.append(reason)
-        return next((str(reason) for reason in reasons if "dataset says target" in str(reason)), str(error))
+        texts = [str(reason) for reason in reasons]
+        return next((text for text in texts if "dataset says target" in text), texts[0])
     return "nothing"
 
 
@@ -98,12 +106,14 @@ def report(datasets: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"energon": importlib.metadata.version("megatron-energon")}
     for name, make in ENCODERS.items():
         root = datasets / name
+        uncaptioned = make(caption_dropout=1.0, empty_caption=root)
         found[name] = sorted(batches(open_dataset(root, make())))
         found[f"{name} any"] = sorted(batches(open_dataset(root, LatentTaskEncoder())))
-        found[f"{name} dropped"] = sorted(batches(open_dataset(root, make(caption_dropout=1.0, empty_caption=root))))
+        found[f"{name} dropped"] = sorted(batches(open_dataset(root, uncaptioned)))
         found[f"{name} goes on"] = goes_on(root, make)
     for name, make in PACKED.items():
-        found[f"{name} packed"] = batches(open_dataset(datasets / name, make(), packing_buffer_size=8))
+        loader = open_dataset(datasets / name, make(), packing_buffer_size=8)
+        found[f"{name} packed"] = batches(loader)
     found["refusal"] = refusal(datasets / "flux1", ENCODERS["wan2.1"]())
     found["poisoned"] = batches(open_dataset(datasets / POISONED, LatentTaskEncoder()))
     found["ran"] = (datasets / MARK).exists()

@@ -39,9 +39,11 @@ def test_nothing_is_imported_that_a_version_lacks() -> None:
 
 
 def test_every_task_encoder_gets_bytes() -> None:
-    encoders = [getattr(task_encoders, name) for name in task_encoders.__all__ if name.endswith("TaskEncoder")]
+    names = [name for name in task_encoders.__all__ if name.endswith("TaskEncoder")]
+    encoders = [getattr(task_encoders, name) for name in names]
     assert len(encoders) == 5
-    assert all(issubclass(encoder, BytesTaskEncoder) and encoder.decoder is None for encoder in encoders)
+    assert all(issubclass(encoder, BytesTaskEncoder) for encoder in encoders)
+    assert all(encoder.decoder is None for encoder in encoders)
 
 
 def test_the_decoders_that_datasets_of_energon_5_and_6_have_are_taken_away() -> None:
