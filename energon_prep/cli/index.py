@@ -15,7 +15,13 @@ _LONG = 5.0  #: seconds after which a user wants to know how far it is
 @click.argument("dst", default=".")
 @click.option("--split", default="1,0,0", show_default=True, metavar="A,B,C", help="Shares of train, val and test.")
 @click.option("--sqlite/--no-sqlite", default=True, help="With index.sqlite, for random access, or without it.")
-@click.option("--subflavor", "subflavors", multiple=True, metavar="K=V", help="Said of every sample in dataset.yaml.")
+@click.option(
+    "--subflavor",
+    "subflavors",
+    multiple=True,
+    metavar="K=V",
+    help="Said of every sample in dataset.yaml, besides the target's.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read tars.")
 @click.option(
     "--fix", "new", metavar="NEWDIR", help="Rewrite DST's tars into NEWDIR so that Energon reads them; index it."
@@ -60,7 +66,7 @@ def command(
         dst if new is None else new,
         split=split,
         sqlite=sqlite,
-        subflavors=pairs or None,
+        subflavors=pairs,
         workers=workers,
         force=force,
         progress=_LineProgress(),

@@ -73,9 +73,10 @@ def index(
 
     A current index is left as it is, only split.yaml and dataset.yaml are refreshed; ``force`` prepares again and
     overwrites a dataset.yaml that was edited. ``split``: the shares of train, val and test. ``sqlite``: with the table
-    for random access, which sequential training does not need. ``subflavors``: by default those of the target, for a
-    dataset of ours. ``timeout``: seconds for Energon's own preparation, which tars of others need. ``tell`` gets what
-    is odd about those before anything is written; it is among the report's warnings too.
+    for random access, which sequential training does not need. ``subflavors``: what dataset.yaml says of every sample,
+    besides what the target of a dataset of ours needs. ``timeout``: seconds for Energon's own preparation, which tars
+    of others need. ``tell`` gets what is odd about those before anything is written; it is among the report's warnings
+    too.
     Raises PrepError; then no half-made index carries a final name.
     """
     ratio = parse_split(split)
@@ -86,9 +87,8 @@ def index(
         listing = list_tars(root)
         entries = read_ledger(root)  # after the tars: of those that a running encode finishes meanwhile it knows more
         warnings = _check(root, listing, entries)
-        if subflavors is None:
-            subflavors = {} if entries is None else read_target(root).subflavors
-        dataset = dataset_yaml.render(subflavors)
+        needed = {} if entries is None else read_target(root).subflavors
+        dataset = dataset_yaml.render(dataset_yaml.complete(subflavors or {}, needed))
         options = _Options(
             sqlite=sqlite,
             force=force,

@@ -23,8 +23,13 @@ def write_configs(
     meta = LocalStorage(root / META_DIR)
     warnings = _dropped_excludes(meta)
     _refresh(meta, INFO_YAML, to_yaml({"shard_counts": dict(counts)}))
-    outcome = dataset_yaml.decide(_read(meta, DATASET_YAML), dataset, force=force)
+    existing = _read(meta, DATASET_YAML)
+    outcome = dataset_yaml.decide(existing, dataset, force=force)
     if outcome == "written":
+        warnings += [
+            f"{META_DIR}/{DATASET_YAML} had the subflavor {name}={value}, which is dropped: give it again to keep it"
+            for name, value in dataset_yaml.dropped(existing, dataset).items()
+        ]
         publish_bytes(meta, DATASET_YAML, dataset.encode())
     _refresh(meta, SPLIT_YAML, to_yaml(split_config(splits)))
     return outcome, warnings
