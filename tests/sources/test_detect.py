@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from energon_prep.errors import PrepError
-from energon_prep.sources.detect import METADATA_FILES, SOURCES, make_source, open_source
+from energon_prep.sources.detect import SOURCES, make_source, open_source
 from energon_prep.sources.folder import FolderSource
 from energon_prep.sources.manifest import ManifestSource
+from energon_prep.sources.metadata import METADATA_NAMES
 from energon_prep.sources.webdataset import WebDatasetSource
 from tests.sources.reading import load_all, samples, write, write_tar
 
@@ -46,7 +47,7 @@ def test_the_kind_is_recognised(tmp_path: Path, files: list[str], src: str, kind
     assert source.describe()["kind"] == {value: key for key, value in SOURCES.items()}[kind]
 
 
-@pytest.mark.parametrize("name", METADATA_FILES)
+@pytest.mark.parametrize("name", METADATA_NAMES)
 def test_a_metadata_file_on_top_is_the_manifest(tmp_path: Path, name: str) -> None:
     write(tmp_path / "img" / "1.jpg")
     write(tmp_path / name, "file_name,caption\nimg/1.jpg,cat\n" if name.endswith("csv") else "[]")
