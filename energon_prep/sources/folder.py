@@ -207,7 +207,8 @@ def _passed_over(account: Account) -> str:
     """What an empty source holds instead."""
     kinds = [f"{number} {kind}" for kind, number in account.passed_over.most_common(5)]
     found = f"; it holds {', '.join(kinds)}" if kinds else ""
-    return f"{found}. Images and videos that are read: {' '.join(MEDIA_SUFFIXES)}"
+    read = f"images and videos named {' '.join(MEDIA_SUFFIXES)}; tars; tables such as metadata.jsonl and *.parquet"
+    return f"{found}. What is read: {read}"
 
 
 def _size(file: Path) -> int:

@@ -289,7 +289,7 @@ def test_with_a_folder_of_captions_no_text_beside_the_media_serves(tmp_path: Pat
     account.check()
     assert account.passed_over == {".txt without media": 1, ".jpg in the folder of captions": 1}
     assert f"it was looked for in {tmp_path}/captions" in fault(source).detail
-    with pytest.raises(PrepError, match="there is no folder of captions .*gone"):
+    with pytest.raises(PrepError, match=r"there is no folder of captions .*gone"):
         listed(FolderSource(root=tmp_path, options=SourceOptions(captions_dir="gone")))
 
 
