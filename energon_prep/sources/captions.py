@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -50,13 +51,14 @@ def find_captions(
     options: SourceOptions,
     key: str,
     media_name: str,
+    advice: Callable[[], str] = str,
 ) -> Captions:
     """The captions of media with text files and metadata beside them, chosen as ``options`` say.
 
     ``read_text`` gives the sample's text file of a suffix ("txt"), or None; ``metadata`` is its JSON or its row. With
     ``options.caption_keys`` nothing else serves: another text in their place would be a wrong caption. Without, the
     first text file or entry with a usual name that is not empty gives them all. ``key`` seeds what is drawn.
-    Raises SampleError if there is none.
+    Raises SampleError if there is none, with what ``advice`` gives behind the keys tried and those present.
     """
     weights = options.caption_weights
     if weights:
@@ -68,10 +70,8 @@ def find_captions(
         ]
         candidates = [item for found in places for item in found]
     else:
-        files = [_in_file(read_text, suffix, options) for suffix in CAPTION_SUFFIXES]
-        entries = [_in_entry(metadata, name) for name in names_in(metadata, CAPTION_NAMES)]
-        places = [found for found in (*files, *entries) if found is not None]
-        candidates = next(filter(None, places), [])
+        places = list(_usual_places(read_text, metadata, options))
+        candidates = places[-1] if places else []
     if candidates:
         return _choose(candidates, options, key)
     if options.caption_text is not None:
@@ -84,8 +84,21 @@ def find_captions(
     raise SampleError(
         "caption",
         f"{'empty' if places else 'no'} caption {CAPTION_ADVICE}",
-        f"looked for {' '.join(tried)}; there are {' '.join(metadata) or 'no columns or JSON keys'}",
+        f"looked for {' '.join(tried)}; there are {' '.join(metadata) or 'no columns or JSON keys'}{advice()}",
     )
+
+
+def _usual_places(
+    read_text: Callable[[str], bytes | None], metadata: Mapping[str, Any], options: SourceOptions
+) -> Iterator[list[_Candidate]]:
+    """The captions of each place that is there, as far as the first that has some: later ones may be no captions."""
+    files = (_in_file(read_text, suffix, options) for suffix in CAPTION_SUFFIXES)
+    entries = (_in_entry(metadata, name) for name in names_in(metadata, CAPTION_NAMES))
+    for found in chain(files, entries):
+        if found is not None:
+            yield found
+        if found:
+            return
 
 
 def names_in(row: Mapping[str, Any], names: Iterable[str]) -> list[str]:
@@ -208,6 +221,18 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SampleError("read", "the JSON is not an object", f"it is {type(value).__name__}: {value!r:.80}")
     return value
+
+
+def parse_metadata(data: bytes) -> dict[str, Any]:
+    """The JSON beside media. A list of texts is their captions; what else is no object is kept under "json".
+
+    Raises SampleError for broken JSON.
+    """
+    value = parse_json(data)
+    if isinstance(value, dict):
+        return value
+    is_texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return {"captions" if is_texts else "json": value}
 
 
 def jsonable(value: Any, depth: int = 0) -> Any:

@@ -9,9 +9,12 @@ from typing import Any, TypeAlias
 from energon_prep.errors import PrepError
 from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.sources.folder import FolderSource
+from energon_prep.sources.links import absolute
 from energon_prep.sources.manifest import MANIFEST_SUFFIXES, ManifestSource, is_parquet
 from energon_prep.sources.media import URL
+from energon_prep.sources.metadata import METADATA_NAMES, find_metadata
 from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.walk import suffix_of, walk
 from energon_prep.sources.webdataset import WebDatasetSource, expand_braces, is_brace_pattern, is_tar
 
@@ -22,8 +25,6 @@ SOURCES: Mapping[str, type[LocalSource]] = {
     "manifest": ManifestSource,
     "webdataset": WebDatasetSource,
 }
-#: What a manifest is called that lies on top of a folder of media.
-METADATA_FILES = ("metadata.jsonl", "metadata.json", "metadata.csv", "meta.jsonl", "meta.json")
 
 
 def open_source(
@@ -42,14 +43,14 @@ def open_source(
         )
     if kind is not None and kind not in SOURCES:
         raise PrepError(f"there is no source of kind {kind!r}: give one of {', '.join(SOURCES)}")
-    path = Path(src).expanduser()
+    path, options = absolute(Path(src).expanduser()), options or SourceOptions()
     _check_exists(path)
-    kind = kind or _recognise(path)
+    kind = kind or _recognise(path, options)
     if kind == "folder" and not path.is_dir():
         raise PrepError(f"a source of kind folder needs a folder, and {path} is none")
     if kind == "manifest" and path.is_dir():
-        path = _manifest_in(path)
-    return SOURCES[kind](root=path, options=options or SourceOptions())
+        path = _manifest_in(path, options)
+    return SOURCES[kind](root=path, options=options)
 
 
 def make_source(description: Mapping[str, Any]) -> LocalSource:
@@ -61,19 +62,21 @@ def make_source(description: Mapping[str, Any]) -> LocalSource:
     return SOURCES[kind](root=Path(root), options=SourceOptions.parse(options))
 
 
-def _recognise(path: Path) -> str:
+def _recognise(path: Path, options: SourceOptions) -> str:
     if path.is_dir():
-        return _recognise_folder(path)
-    if is_brace_pattern(path) or is_tar(path.name):
+        return _recognise_folder(path, options)
+    if is_tar(path.name):
         return "webdataset"
     if suffix_of(path.name) in MANIFEST_SUFFIXES:
         return "manifest"
+    if is_brace_pattern(path):
+        return "webdataset"
     known = " ".join((".tar", *MANIFEST_SUFFIXES))
     raise PrepError(f"{path} is no source that is recognised by its name: give a folder, or a file named {known}")
 
 
-def _recognise_folder(folder: Path) -> str:
-    found = _kinds_of_files(folder)
+def _recognise_folder(folder: Path, options: SourceOptions) -> str:
+    found = _kinds_of_files(folder, options)
     if {"tar", "media"} <= found:
         raise PrepError(
             f"{folder} holds tars and loose images or videos: say which are meant with --source webdataset or "
@@ -81,21 +84,19 @@ def _recognise_folder(folder: Path) -> str:
         )
     if "tar" in found:
         return "webdataset"
-    if _metadata_files(folder):
-        return "manifest"
-    if "media" in found:
+    if "media" in found or find_metadata(folder, options).paths:
         return "folder"
-    if "parquet" in found:
-        return "manifest"
-    wanted = " ".join((*MEDIA_SUFFIXES, ".tar", ".parquet", *METADATA_FILES))
-    raise PrepError(f"nothing to encode in {folder}: looked for {wanted}")
+    return "manifest" if "table" in found else "folder"  # which says what it holds instead
 
 
-def _kinds_of_files(folder: Path) -> set[str]:
-    """What lies in the folder and below: "tar", "media", "parquet". Stops looking where tars and media are mixed."""
+def _kinds_of_files(folder: Path, options: SourceOptions) -> set[str]:
+    """What lies in the folder and below: "tar", "media", "table". Stops looking where tars and media are mixed."""
     found: set[str] = set()
-    for path in walk(folder, lambda name: _kind_of_file(name) is not None):
-        found.add(str(_kind_of_file(path)))
+    for path in walk(
+        folder, lambda name: _kind_of_file(name) is not None, follow_links=options.follow_links, warn=False
+    ):
+        if is_chosen(path, include=options.include, exclude=options.exclude):
+            found.add(str(_kind_of_file(path)))
         if found >= {"tar", "media"}:
             break
     return found
@@ -105,30 +106,18 @@ def _kind_of_file(name: str) -> str | None:
     if is_tar(name):
         return "tar"
     if is_parquet(name):
-        return "parquet"
+        return "table"
     return "media" if suffix_of(name) in MEDIA_SUFFIXES else None
 
 
-def _metadata_files(folder: Path) -> list[Path]:
-    """Manifests on top of the folder, but not the JSON beside an image that happens to be called ``meta.jpg``."""
-    names = {path.name for path in map(folder.joinpath, METADATA_FILES) if path.is_file()}
-    if not names:
-        return []
-    media_stems = {path.stem for path in folder.iterdir() if suffix_of(path.name) in MEDIA_SUFFIXES}
-    return [folder / name for name in METADATA_FILES if name in names and Path(name).stem not in media_stems]
-
-
-def _manifest_in(folder: Path) -> Path:
-    """The manifest that a folder stands for: its metadata file, or itself if it holds Parquet files."""
-    files = _metadata_files(folder)
-    if len(files) > 1:
-        names = ", ".join(file.name for file in files)
-        raise PrepError(f"{folder} holds several manifests ({names}): give the one that is meant instead of the folder")
-    if not files and "parquet" not in _kinds_of_files(folder):
+def _manifest_in(folder: Path, options: SourceOptions) -> Path:
+    """The manifest that a folder stands for: the metadata file on top of it, or itself if it holds tables."""
+    on_top = [path for path in find_metadata(folder, options).paths if "/" not in path]
+    if not on_top and "table" not in _kinds_of_files(folder, options):
         raise PrepError(
-            f"no manifest in {folder}: looked for {' '.join(METADATA_FILES)} *.parquet; give the file itself"
+            f"no manifest in {folder}: looked for {' '.join(METADATA_NAMES)} *.parquet; give the file itself"
         )
-    return files[0] if files else folder
+    return folder / on_top[0] if on_top else folder
 
 
 def _check_exists(path: Path) -> None:

@@ -15,6 +15,7 @@ from energon_prep.samples import Media, PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import CAPTION_NAMES, find_captions, jsonable, names_in, pick
+from energon_prep.sources.links import absolute
 from energon_prep.sources.media import MAX_TEXT_BYTES, URL, check_media_size, read_media, sniffed_suffix
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.parquet import Parquet
@@ -41,12 +42,13 @@ class ManifestSource:
     options: SourceOptions = SourceOptions()
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "manifest", "root": str(self.root.resolve()), **self.options.describe()}
+        return {"kind": "manifest", "root": str(absolute(self.root)), **self.options.describe()}
 
     def list(self, account: Account) -> Iterator[Entry]:
         """One entry per row. Raises PrepError for a table that cannot be read or lacks the columns asked for."""
         entry = None
-        for path in walk(self.root, is_parquet) if self.root.is_dir() else (self.root.name,):
+        follow_links = self.options.follow_links
+        for path in walk(self.root, is_parquet, follow_links=follow_links) if self.root.is_dir() else (self.root.name,):
             table = open_rows(self._folder() / path)
             self._check_columns(path, table.columns())
             size = (self._folder() / path).stat().st_size
@@ -60,15 +62,25 @@ class ManifestSource:
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
         """The samples of the rows from ``piece.start`` on. Raises PrepError if the table has fewer by now."""
+        for start, row in self.rows(piece):
+            yield self.pending(piece.path, start, row)
+
+    def rows(self, piece: Piece) -> Iterator[tuple[int, Row]]:
+        """The rows of the piece with their places. Raises PrepError if the table has fewer by now."""
         file = self._folder() / piece.path
         num_read = 0
         for start, row in open_rows(file).rows(piece.start, piece.count):
             num_read += 1
-            key = _key(row) or f"{file.stem}:{start}"
-            load = partial(self._load, row, key, file.parent, piece.path)
-            yield PendingSample(key=printable(key), source=printable(piece.path), load=load)
+            yield start, row
         if num_read < piece.count:
             raise PrepError(f"{file} has fewer rows than when it was listed: was it replaced? Restore it")
+
+    def pending(self, path: str, start: int, row: Row) -> PendingSample:
+        """The sample of the row at ``start`` of the table at ``path``, which is relative to the folder of the root."""
+        file = self._folder() / path
+        key = _key(row) or f"{file.stem}:{start}"
+        load = partial(self._load, row, key, file.parent, path)
+        return PendingSample(key=printable(key), source=printable(path), load=load)
 
     def _folder(self) -> Path:
         """What the entries' paths are relative to."""
@@ -91,7 +103,7 @@ class ManifestSource:
     def _load(self, row: Row, key: str, folder: Path, path: str) -> RawSample:
         if isinstance(row, SampleError):
             raise row
-        media_name = _media_column(row, self.options.media_key)
+        media_name = media_column(row, self.options.media_key)
         if media_name is None:
             raise SampleError("read", "no media in the row (give --image-key)", f"its columns: {', '.join(row)}")
         options = self.options
@@ -147,15 +159,15 @@ def _key(row: Row) -> str:
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
 
 
-def _media_column(row: dict[str, Any], media_key: str | None) -> str | None:
+def media_column(row: dict[str, Any], media_key: str | None) -> str | None:
     """The media column: of those with a usual name rather one that holds bytes than one that holds a path."""
-    with_bytes = {name: value for name, value in row.items() if _bytes_in(value) is not None}
+    with_bytes = {name: value for name, value in row.items() if bytes_in(value) is not None}
     return (
         pick(row, media_key, ()) if media_key else pick(with_bytes, None, MEDIA_NAMES) or pick(row, None, MEDIA_NAMES)
     )
 
 
-def _bytes_in(value: object) -> bytes | memoryview | None:
+def bytes_in(value: object) -> bytes | memoryview | None:
     """The bytes of a column that holds bytes, or Hugging Face's {bytes, path}."""
     if isinstance(value, dict):
         value = value.get("bytes")
@@ -165,7 +177,7 @@ def _bytes_in(value: object) -> bytes | memoryview | None:
 def _media(value: object, key: str, folder: Path, *, max_bytes: int) -> tuple[str, Media]:
     """Name and bytes of the media in a column: bytes, a path, or Hugging Face's {bytes, path}."""
     path = value.get("path") if isinstance(value, dict) else value
-    content = _bytes_in(value)
+    content = bytes_in(value)
     if content is not None:
         check_media_size(len(content), max_bytes)
         media = bytes(content)

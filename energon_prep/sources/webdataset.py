@@ -18,6 +18,7 @@ from energon_prep.samples import Media, PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import find_captions, parse_object
+from energon_prep.sources.links import absolute
 from energon_prep.sources.media import (
     check_media_size,
     check_text_size,
@@ -53,7 +54,7 @@ class WebDatasetSource:
     options: SourceOptions = SourceOptions()
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "webdataset", "root": str(self.root.resolve()), **self.options.describe()}
+        return {"kind": "webdataset", "root": str(absolute(self.root)), **self.options.describe()}
 
     def list(self, account: Account) -> Iterator[Entry]:
         """One entry per sample and per damaged place. Raises PrepError for a tar that is missing or compressed."""
@@ -95,7 +96,7 @@ class WebDatasetSource:
             for expanded in expand_braces(self.root):
                 yield str(Path(expanded).relative_to(folder))
         elif self.root.is_dir():
-            yield from walk(self.root, is_tar)
+            yield from walk(self.root, is_tar, follow_links=self.options.follow_links)
         else:
             yield self.root.name
 

@@ -9,13 +9,14 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from cookers.safe import DecodeError, load_json, load_npy, load_pickle, load_pth
 from energon_prep.decode.media import decode_media
 from energon_prep.engine.manifest import read_run
-from energon_prep.engine.plan import read_plan
+from energon_prep.engine.plan import join_entries, read_plan
+from energon_prep.engine.plan_order import Listed
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.indexing.dataset_yaml import decide
 from energon_prep.indexing.meta import read_shard_counts
@@ -26,8 +27,11 @@ from energon_prep.recipes.model import Recipe
 from energon_prep.samples import Media, RawSample
 from energon_prep.shards.ledger import finished, read_ledger
 from energon_prep.shards.rows import ShardRows
-from energon_prep.sources.captions import clean_caption, parse_object
+from energon_prep.sources.account import Account
+from energon_prep.sources.captions import find_captions, parse_metadata
+from energon_prep.sources.folder import FolderSource
 from energon_prep.sources.manifest import ManifestSource
+from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.webdataset import WebDatasetSource
 from energon_prep.storage import LocalStorage
 from energon_prep.verifying.accounts import account_problems
@@ -79,14 +83,21 @@ def _manifest(suffix: str) -> Feed:
     return feed
 
 
-def _read_all(source: ManifestSource | WebDatasetSource) -> None:
-    from energon_prep.engine.plan import join_entries
-
-    entries = list(source.list())
+def _read_all(source: FolderSource | ManifestSource | WebDatasetSource) -> None:
+    account = Account()
+    entries = [Listed(*item) for item in enumerate(source.list(account))]
+    account.check()
     for piece in join_entries(entries):
         for pending in source.read(piece):
             with suppress(SampleError):
                 pending.load()
+
+
+def _metadata(data: bytes, folder: Path) -> None:
+    (folder / "a.jpg").write_bytes(b"media")
+    (folder / "a.json").write_bytes(data)
+    (folder / "metadata.json").write_bytes(data)
+    _read_all(FolderSource(root=folder))
 
 
 def _webdataset(data: bytes, folder: Path) -> None:
@@ -108,11 +119,14 @@ def _verify(data: bytes, folder: Path) -> None:
 
 
 def _caption(data: bytes, _: Path) -> None:
+    options = SourceOptions(captions="draw", caption_lines=True)
+    find = partial(find_captions, options=options, key="k", media_name="k.jpg")
     with suppress(SampleError):
-        clean_caption(data, allow_empty=True)
-    for value in parse_object(data).values():
+        find({"txt": data}.get, {})
+    metadata = parse_metadata(data)
+    for name in metadata:
         with suppress(SampleError):
-            clean_caption(value, allow_empty=False)
+            find(lambda suffix: None, {"caption": metadata[name]})
 
 
 def _load(load: Callable[[bytes], object]) -> Feed:
@@ -177,6 +191,7 @@ PARSERS: dict[str, Parser] = {
     "json": Parser(feed=_manifest(".json"), seeds=seeds.json_lists),
     "csv": Parser(feed=_manifest(".csv"), seeds=seeds.csvs),
     "parquet": Parser(feed=_manifest(".parquet"), seeds=seeds.parquets),
+    "metadata": Parser(feed=_metadata, seeds=seeds.json_lists),
     "caption": Parser(feed=_caption, seeds=seeds.json_objects),
     "part-json": Parser(feed=_load(load_json), seeds=seeds.json_objects),
     "part-pickle": Parser(feed=_load(load_pickle), seeds=seeds.pickles),

@@ -4,19 +4,23 @@ import json
 import os
 import random
 import sys
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 import pytest
 
 from energon_prep.engine.plan import join_entries
+from energon_prep.engine.plan_order import Listed
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from energon_prep.samples import RawSample
+from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry
 from energon_prep.sources.folder import FolderSource
-from tests.sources.reading import fault, load_all, only, write
+from energon_prep.sources.options import SourceOptions
+from tests.sources.reading import fault, listed, load_all, only, write
 
 
 def test_media_with_text_and_json_beside_them(tmp_path: Path) -> None:
@@ -30,7 +34,7 @@ def test_media_with_text_and_json_beside_them(tmp_path: Path) -> None:
             source="cats/1.jpg",
             media_name="1.jpg",
             media=b"media",
-            caption="a cat",
+            captions=("a cat",),
             metadata={"caption": "from the json", "score": 6.5},
         )
     ]
@@ -86,18 +90,19 @@ def test_where_the_caption_is(tmp_path: Path, beside: dict[str, str], key: str |
     write(tmp_path / "1.jpg")
     for suffix, content in beside.items():
         write(tmp_path / f"1.{suffix}", content)
-    assert only(FolderSource(root=tmp_path, options=SourceOptions(caption_keys=(key,)))).caption == caption
+    options = SourceOptions(caption_keys=() if key is None else (key,))
+    assert only(FolderSource(root=tmp_path, options=options)).caption == caption
 
 
 @pytest.mark.parametrize(
     ("beside", "stage", "reason"),
     [
-        ({}, "caption", "no caption (give --caption-key, or --allow-empty-captions)"),
-        ({"txt": b"  \n"}, "caption", "empty caption (give --caption-key, or --allow-empty-captions)"),
+        ({}, "caption", "no caption (give --caption-key, --caption or --allow-empty-captions)"),
+        ({"txt": b"  \n"}, "caption", "empty caption (give --caption-key, --caption or --allow-empty-captions)"),
         ({"txt": b"caf\xe9"}, "caption", "not UTF-8"),
         ({"json": b'{"caption": 3}'}, "caption", "the caption is not text"),
         ({"json": b"{", "txt": b"caption"}, "read", "broken JSON"),
-        ({"json": b'["caption"]'}, "read", "the JSON is not an object"),
+        ({"json": b"[1, 2]"}, "caption", "no caption (give --caption-key, --caption or --allow-empty-captions)"),
     ],
 )
 def test_faults_of_captions(tmp_path: Path, beside: dict[str, bytes], stage: str, reason: str) -> None:
@@ -129,26 +134,41 @@ def test_links_are_read_within_the_folder_only(tmp_path: Path) -> None:
     root = tmp_path / "root"
     write(root / "deep" / "media.jpg", b"inside")
     write(root / "deep" / "media.txt", "caption")
-    for name in ("inside", "outside", "broken", "caption"):
+    for name in ("inside", "outside", "broken", "loop"):
         write(root / f"{name}.txt", name)
     (root / "inside.jpg").symlink_to("deep/media.jpg")
     (root / "outside.jpg").symlink_to(secret)
     (root / "broken.jpg").symlink_to("nothing")
-    write(root / "loop.txt", "loop")
     (root / "loop.jpg").symlink_to("loop.jpg")
-    (root / "caption.txt").unlink()
     (root / "caption.txt").symlink_to(secret)
     write(root / "caption.jpg")
     (tmp_path / "link to root").symlink_to(root)
-    for source in (FolderSource(root=root), FolderSource(root=tmp_path / "link to root")):
-        broken, caption, deep, inside, loop, outside = load_all(source)
+    for path in (root, tmp_path / "link to root"):
+        broken, caption, deep, inside, loop = load_all(FolderSource(root=path))
         assert isinstance(deep, RawSample)
         assert isinstance(inside, RawSample) and inside.media == b"inside"
-        for error, stage in ((caption, "caption"), (outside, "read")):
-            assert isinstance(error, SampleError) and error.stage == stage
-            assert error.reason == "a link leads out of the source folder"
+        assert isinstance(caption, SampleError) and caption.stage == "caption"
+        assert caption.reason == "a link leads out of the source (give --follow-links)"
+        assert caption.detail == f"{path}/caption.txt leads to {secret}"
         assert isinstance(broken, SampleError) and broken.reason == "cannot be read: No such file or directory"
         assert isinstance(loop, SampleError) and loop.reason == "cannot be read: Too many levels of symbolic links"
+    broken, caption, deep, inside, loop, outside = load_all(
+        FolderSource(root=root, options=SourceOptions(follow_links=True))
+    )
+    assert isinstance(caption, RawSample) and caption.caption == "secret"
+    assert isinstance(outside, RawSample) and outside.media == b"secret"
+
+
+def test_a_snapshot_of_the_hub_is_read_through_its_links(tmp_path: Path) -> None:
+    snapshot = tmp_path / "snapshots" / "abc"
+    for name in ("data/a.jpg", "data/a.txt"):
+        blob = write(tmp_path / "blobs" / name.replace("/", "-"), name)
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).symlink_to(f"../../../blobs/{blob.name}")
+    write(tmp_path / "refs" / "b.jpg")
+    (snapshot / "b.jpg").symlink_to("../../refs/b.jpg")
+    for root in (snapshot, snapshot / "data"):
+        assert only(FolderSource(root=root)).caption == "data/a.txt"
 
 
 def test_a_file_that_is_gone_since_the_listing_is_a_fault(tmp_path: Path) -> None:
@@ -196,7 +216,107 @@ def test_the_output_of_an_earlier_run_within_the_folder_is_no_input(tmp_path: Pa
     assert listed(FolderSource(root=tmp_path)) == before
 
 
-def test_an_empty_folder_stops_the_run(tmp_path: Path) -> None:
+def test_an_empty_folder_stops_the_run_and_says_what_it_holds(tmp_path: Path) -> None:
     write(tmp_path / "notes.md")
-    with pytest.raises(PrepError, match=r"no images or videos in .*: looked for files named \.jpg"):
+    write(tmp_path / "a.txt")
+    with pytest.raises(PrepError, match=r"nothing to encode in .*; it holds 1 \.md, 1 \.txt without media\. .* \.jpg"):
         listed(FolderSource(root=tmp_path))
+
+
+@pytest.mark.parametrize("beside", ["cat.jpg.txt", "cat.jpg.TXT", "cat.jpg.json", "cat.jpg.caption", "cat.CAPTION"])
+def test_captions_may_be_named_after_the_whole_file(tmp_path: Path, beside: str) -> None:
+    write(tmp_path / "cat.jpg")
+    write(tmp_path / beside, '{"caption": "a cat"}' if beside.endswith("json") else "a cat")
+    assert only(FolderSource(root=tmp_path)).caption == "a cat"
+
+
+def test_an_empty_caption_file_falls_through_to_the_next(tmp_path: Path) -> None:
+    write(tmp_path / "cat.jpg")
+    write(tmp_path / "cat.txt", " \n")
+    write(tmp_path / "cat.jpg.txt", "a cat")
+    assert only(FolderSource(root=tmp_path)).caption == "a cat"
+    write(tmp_path / "cat.jpg.txt", "")
+    write(tmp_path / "cat.json", '{"text": "", "prompt": "of the json"}')
+    assert only(FolderSource(root=tmp_path)).caption == "of the json"
+
+
+@pytest.mark.parametrize(("text", "kept"), [("[1, 2]", {"json": [1, 2]}), ("3", {"json": 3}), ("null", {"json": None})])
+def test_json_that_is_no_object_costs_no_caption(tmp_path: Path, text: str, kept: dict[str, object]) -> None:
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "good caption")
+    write(tmp_path / "a.json", text)
+    sample = only(FolderSource(root=tmp_path))
+    assert (sample.caption, sample.metadata) == ("good caption", kept)
+
+
+def test_a_json_list_of_texts_is_the_captions(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "a.json", '["one", "two"]')
+    assert only(FolderSource(root=tmp_path, options=SourceOptions(captions="all"))).captions == ("one", "two")
+
+
+@pytest.mark.parametrize(("media", "text"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
+def test_accents_may_be_stored_in_either_way(tmp_path: Path, media: str, text: str) -> None:
+    for form, name in ((media, "caf\u00e9.jpg"), (text, "caf\u00e9.txt")):
+        write(tmp_path / "caf\u00e9s" / unicodedata.normalize(form, name), "caption")
+    assert only(FolderSource(root=tmp_path)).caption == "caption"
+
+
+@pytest.mark.parametrize(
+    ("media", "text", "root", "captions_dir"),
+    [
+        ("images/a.jpg", "captions/a.txt", "", "captions"),
+        ("images/cats/a.jpg", "captions/cats/a.jpg.txt", "", "captions"),
+        ("images/cats/a.jpg", "captions/images/cats/a.caption", "", "captions"),
+        ("train/images/a.jpg", "train/captions/a.TXT", "", "train/captions"),
+        ("images/cats/a.jpg", "captions/cats/a.json", "images", "../captions"),
+        ("images/cats/a.jpg", "elsewhere/cats/a.txt", "images", "{absolute}/elsewhere"),
+    ],
+)
+def test_captions_in_a_folder_of_their_own(tmp_path: Path, media: str, text: str, root: str, captions_dir: str) -> None:
+    write(tmp_path / media)
+    write(tmp_path / text, '{"caption": "parallel"}' if text.endswith("json") else "parallel")
+    options = SourceOptions(captions_dir=captions_dir.replace("{absolute}", str(tmp_path)))
+    assert only(FolderSource(root=tmp_path / root, options=options)).caption == "parallel"
+
+
+def test_with_a_folder_of_captions_no_text_beside_the_media_serves(tmp_path: Path) -> None:
+    for name in ("images/a.jpg", "images/a.txt", "captions/b.txt", "captions/c.jpg"):
+        write(tmp_path / name)
+    account = Account()
+    source = FolderSource(root=tmp_path, options=SourceOptions(captions_dir="captions"))
+    assert [entry.path for entry in source.list(account)] == ["images/a.jpg"]
+    account.check()
+    assert account.passed_over == {".txt without media": 1, ".jpg in the folder of captions": 1}
+    assert f"it was looked for in {tmp_path}/captions" in fault(source).detail
+    with pytest.raises(PrepError, match=r"there is no folder of captions .*gone"):
+        listed(FolderSource(root=tmp_path, options=SourceOptions(captions_dir="gone")))
+
+
+@pytest.mark.parametrize(("name", "root", "given"), [("captions", "", "captions"), ("txt", "images", "../txt")])
+def test_a_missing_caption_points_to_a_folder_of_captions_nearby(
+    tmp_path: Path, name: str, root: str, given: str
+) -> None:
+    write(tmp_path / "images" / "a.jpg")
+    write(tmp_path / "images" / "a.json", '{"score": 1}')
+    write(tmp_path / name / "a.txt", "parallel")
+    detail = fault(FolderSource(root=tmp_path / root)).detail
+    assert detail.startswith("looked for .txt .caption caption text prompt")
+    assert detail.endswith(f"there are score; there is a folder {given}: give --captions-dir {given}")
+
+
+def test_folders_with_a_number_are_repeated_when_asked(tmp_path: Path) -> None:
+    write(tmp_path / "8_cats" / "a.jpg")
+    write(tmp_path / "8_cats" / "a.txt", "one\ntwo\nthree\nfour")
+    write(tmp_path / "0_none" / "b.jpg")
+    account = Account()
+    assert len(list(FolderSource(root=tmp_path).list(account))) == 2
+    assert account.told == ["folders named as 10_cats are taken once; --folder-repeats takes them as often as they say"]
+    options = SourceOptions(folder_repeats=True, captions="draw", caption_lines=True)
+    source = FolderSource(root=tmp_path, options=options)
+    assert [entry.start for entry in listed(source)] == list(range(8))
+    drawn = [raw.caption for raw in load_all(source, cut=3) if isinstance(raw, RawSample)]
+    assert len(drawn) == 8 and len(set(drawn)) > 1
+    write(tmp_path / "20240101_trip" / "c.jpg")
+    with pytest.raises(PrepError, match="would be taken 20240101 times: rename it"):
+        listed(source)

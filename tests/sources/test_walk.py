@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from energon_prep.errors import PrepError
 from energon_prep.sources import walk as walk_module
-from energon_prep.sources.walk import printable, suffix_of, walk
+from energon_prep.sources.walk import (
+    HIDDEN,
+    LINK_OUT,
+    LINKED_FOLDER,
+    LOOP,
+    SPECIAL,
+    WRITTEN,
+    composed,
+    find,
+    printable,
+    suffix_of,
+    walk,
+)
 from tests.sources.reading import write
 
 
@@ -27,25 +39,53 @@ def test_paths_are_sorted_as_whole_paths_and_of_the_wanted_suffixes(tmp_path: Pa
 
 
 def test_hidden_names_and_what_this_tool_wrote_are_passed_over(tmp_path: Path) -> None:
-    for name in (".hidden/1.jpg", ".energon-prep/1.jpg", ".nv-meta/1.jpg", "._2.jpg", "seen.jpg"):
+    for name in (".hidden/deep/1.jpg", ".energon-prep/1.jpg", ".nv-meta/1.jpg", "._2.jpg", "seen.jpg"):
         write(tmp_path / name)
     write(tmp_path / "encoded" / ".energon-prep" / "run.json")
     write(tmp_path / "encoded" / "shard_000000.jpg")
     assert list(walk(tmp_path, is_jpg)) == ["seen.jpg"]
+    assert list(find(tmp_path)) == [
+        ("._2.jpg", HIDDEN),
+        (".energon-prep/1.jpg", HIDDEN),
+        (".hidden/deep/1.jpg", HIDDEN),
+        (".nv-meta/1.jpg", HIDDEN),
+        ("encoded", WRITTEN),
+        ("seen.jpg", ""),
+    ]
 
 
-def test_linked_folders_are_not_followed_and_linked_files_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_links_are_followed_within_the_root_alone_unless_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write(tmp_path / "outside" / "1.jpg")
     root = tmp_path / "root"
-    root.mkdir()
-    (root / "loop").symlink_to(root)
+    write(root / "deep" / "2.jpg")
+    (root / "deep" / "loop").symlink_to(root)
     (root / "away").symlink_to(tmp_path / "outside")
     (root / "file.jpg").symlink_to(tmp_path / "outside" / "1.jpg")
-    (root / "broken.jpg").symlink_to(tmp_path / "nothing")
+    (root / "inside.jpg").symlink_to("deep/2.jpg")
+    (root / "broken.jpg").symlink_to("nothing")
     (root / "itself.jpg").symlink_to(root / "itself.jpg")
     os.mkfifo(root / "pipe.jpg")
-    assert list(walk(root, is_jpg)) == ["broken.jpg", "file.jpg", "itself.jpg"]
-    assert "away is a link to a folder" in caplog.text
+    files = [("broken.jpg", ""), ("deep/2.jpg", ""), ("inside.jpg", ""), ("itself.jpg", "")]
+    others = [
+        ("away", LINKED_FOLDER),
+        ("deep/loop", LINKED_FOLDER),
+        ("file.jpg", LINK_OUT),
+        ("pipe.jpg", SPECIAL),
+    ]
+    assert sorted(find(root)) == sorted(files + others)
+    assert list(walk(root, is_jpg)) == [path for path, _ in files]
+    assert "away is passed over: links to folders (--follow-links)" in caplog.text
+    followed = [("away/1.jpg", ""), ("deep/loop", LOOP), ("file.jpg", ""), ("pipe.jpg", SPECIAL)]
+    assert sorted(find(root, follow_links=True)) == sorted(files + followed)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_hidden_folder_that_cannot_be_listed_is_one_thing_found(tmp_path: Path) -> None:
+    write(tmp_path / ".secret" / "1.jpg")
+    (tmp_path / ".secret").chmod(0)
+    assert list(find(tmp_path)) == [(".secret/", HIDDEN)]
 
 
 def test_a_folder_that_cannot_be_listed_stops_the_run(tmp_path: Path) -> None:
@@ -62,12 +102,15 @@ def test_names_that_are_not_utf8_are_found_and_can_be_printed(tmp_path: Path) ->
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="\0"), min_size=1), unique=True))
-def test_packed_runs_give_what_sorted_gives(names: list[str]) -> None:
+def test_packed_runs_give_what_sorting_gives(names: list[str]) -> None:
     run, walk_module._RUN = walk_module._RUN, 3
     try:
-        assert list(walk_module._sorted(names)) == sorted(names)
+        ordered = list(walk_module._sorted(names))
     finally:
         walk_module._RUN = run
+    assert sorted(ordered) == sorted(names)
+    assert [composed(name) for name in ordered] == sorted(map(composed, names))
+    assert ordered == list(walk_module._sorted(reversed(names)))
 
 
 def test_suffix_is_the_last_one_in_lower_case() -> None:

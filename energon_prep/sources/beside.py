@@ -1,0 +1,160 @@
+"""Which files belong to media of a folder, by their names: where captions are looked for, and what names mean."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from energon_prep.errors import PrepError
+from energon_prep.formats import role_of
+from energon_prep.sources.captions import CAPTION_SUFFIXES
+from energon_prep.sources.manifest import MANIFEST_SUFFIXES
+from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.walk import suffix_of
+from energon_prep.sources.webdataset import is_tar
+
+METADATA_SUFFIX = "json"
+#: What folders of captions are called, to be named to a user whose media have none beside them.
+CAPTION_FOLDERS = ("captions", "caption", "texts", "text", "txt", "labels", "prompts")
+
+
+class Role(NamedTuple):
+    """What a file is by its name."""
+
+    role: str  #: "media", "text" (a caption or JSON), or in plain words the kind of what is neither
+    stem: str = ""  #: of media and text, the path without its suffix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """What names of files mean to a folder source."""
+
+    media_suffix: str | None  #: the only one that is taken: ".png", ".input.jpg"
+    text_suffixes: frozenset[str]  #: in every spelling that is read: ".txt", ".TXT"
+
+    @staticmethod
+    def of(options: SourceOptions) -> Names:
+        suffixes = (*CAPTION_SUFFIXES, METADATA_SUFFIX, *options.caption_weights)
+        media_key = options.media_key
+        return Names(
+            media_suffix=None if media_key is None else f".{media_key.lower().lstrip('.')}",
+            text_suffixes=frozenset(
+                f".{spelling}" for suffix in suffixes if "/" not in suffix for spelling in spellings(suffix)
+            ),
+        )
+
+    def role(self, path: str) -> Role:
+        """What the file at ``path`` is; suffixes may have dots of their own."""
+        folder, slash, name = path.rpartition("/")
+        media_length = self._media_length(name)
+        if media_length:
+            return Role("media", path[:-media_length])
+        for start in (i for i, char in enumerate(name) if char == "." and i > 0):  # the longest suffix first
+            if name[start:] in self.text_suffixes:
+                return Role("text", folder + slash + name[:start])
+        return Role(self._kind(name))
+
+    def _media_length(self, name: str) -> int:
+        """Characters of the suffix that makes the file media, 0 if it is none."""
+        suffix = suffix_of(name)
+        if self.media_suffix is None:
+            return len(suffix) if role_of(suffix).role in ("image", "video") else 0
+        is_media = name.lower().endswith(self.media_suffix) and len(name) > len(self.media_suffix)
+        return len(self.media_suffix) if is_media else 0
+
+    def _kind(self, name: str) -> str:
+        suffix = suffix_of(name)
+        known = role_of(suffix)
+        if known.role in ("image", "video"):
+            return f"{suffix} (not the --image-key)"
+        if known.remedy:
+            return f"{suffix} ({known.remedy})"
+        if is_tar(name):
+            return f"{suffix} (--source webdataset)"
+        if suffix in MANIFEST_SUFFIXES and suffix != f".{METADATA_SUFFIX}":
+            return f"{suffix} (a table: give it as SRC)"
+        return suffix or "without suffix"
+
+
+def spellings(suffix: str) -> tuple[str, ...]:
+    """The suffix as given, in lower and in upper case."""
+    return tuple(dict.fromkeys((suffix, suffix.lower(), suffix.upper())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the captions and the JSON of media lie: beside them, or in a folder with the tree of the media."""
+
+    root: Path
+    captions_dir: Path | None = None
+
+    @staticmethod
+    def of(root: Path, options: SourceOptions) -> Places:
+        """Raises PrepError if there is no such folder of captions."""
+        if options.captions_dir is None:
+            return Places(root=root)
+        folder = Path(os.path.normpath(root / options.captions_dir))
+        if not folder.is_dir():
+            raise PrepError(f"there is no folder of captions {folder}: give --captions-dir relative to {root}")
+        return Places(root=root, captions_dir=None if folder == root else folder)
+
+    def text_files(self, path: str, stem: str, suffix: str) -> Iterator[Path]:
+        """The files that can hold the text with ``suffix`` of the media at ``path``, the likeliest first."""
+        if self.captions_dir is None:
+            yield from _files(self.root, (stem, path), suffix)
+        else:
+            yield from _files(self.captions_dir, self.caption_stems(path, stem), suffix)
+
+    def metadata_files(self, path: str, stem: str) -> Iterator[Path]:
+        if self.captions_dir is not None:
+            yield from self.text_files(path, stem, METADATA_SUFFIX)
+        yield from _files(self.root, (stem, path), METADATA_SUFFIX)
+
+    def caption_stems(self, path: str, stem: str) -> tuple[str, ...]:
+        """What the caption files of the media at ``path`` can be called, relative to the captions folder.
+
+        That folder holds the tree of the whole source, or that of a folder beside it: images/cats/1.jpg goes with
+        captions/images/cats/1.txt and captions/cats/1.txt.
+        """
+        assert self.captions_dir is not None
+        found = dict.fromkeys((stem, path))
+        for name in (stem, path):
+            whole = os.path.relpath(self.root / name, self.captions_dir.parent)
+            first, slash, rest = whole.partition("/")
+            if slash and first != "..":
+                found[rest] = None
+        return tuple(found)
+
+    def advice(self, path: str) -> str:
+        """Which folder nearby may hold the caption that the media at ``path`` lack; "" for none."""
+        if self.captions_dir is not None:
+            return f"; it was looked for in {self.captions_dir}"
+        folder = (self.root / path).parent
+        for near in (folder.parent, folder, self.root):
+            for name in CAPTION_FOLDERS:
+                if (near / name).is_dir():
+                    relative = os.path.relpath(near / name, self.root)
+                    return f"; there is a folder {relative}: give --captions-dir {relative}"
+        return ""
+
+
+def _files(folder: Path, stems: tuple[str, ...], suffix: str) -> Iterator[Path]:
+    if "/" in suffix:  # a caption key that only a JSON can have
+        return
+    for stem in stems:
+        for form in _forms(stem):
+            for spelling in spellings(suffix):
+                yield folder / f"{form}.{spelling}"
+
+
+def _forms(path: str) -> tuple[str, ...]:
+    """The path, and with the accents of its name within their letters (NFC) and apart from them (NFD, as on macOS)."""
+    if path.isascii():
+        return (path,)
+    parent, slash, name = path.rpartition("/")
+    composed = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return tuple(dict.fromkeys((path, *(parent + slash + form for form in composed))))
