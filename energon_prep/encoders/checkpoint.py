@@ -204,6 +204,12 @@ def _read_config(source: EncoderSource, file: FoundFile) -> dict[str, Any]:
         raise unusable(source, f"{file.path} is not readable as JSON ({error})") from error
     if not isinstance(config, dict):
         raise unusable(source, f"{file.path} is not a JSON object")
+    if quantization := config.get("quantization_config"):
+        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
+        raise PrepError(
+            f"{source.kind} encoder '{source.location}': its weights are quantized ({method}), which gives other "
+            "values than the model was trained on: name the repository that it was made from"
+        )
     return config
 
 
