@@ -112,6 +112,19 @@ def _qwen_image(folder: Path) -> None:
     _index(folder, "QwenImagePipeline", vae="AutoencoderKLQwenImage")
 
 
+def _sana(folder: Path) -> None:
+    autoencoder(folder / "vae", "dc-ae")
+    language_models.gemma(folder / "text_encoder", "gemma-2-2b-it", tokenizer_files.gemma(folder / "tokenizer"))
+    _index(folder, "SanaPipeline", vae="AutoencoderDC")
+
+
+def _cosmos_diffusion(folder: Path) -> None:
+    autoencoder(folder / "vae", "cosmos1-cv8x8x8")
+    num = tokenizer_files.t5_with_json(folder / "tokenizer")
+    t5.encoder(folder / "text_encoder", "t5-11b", num)
+    _index(folder, "CosmosTextToWorldPipeline", vae="AutoencoderKLCosmos")
+
+
 def _clip_of_a_pipeline(
     folder: Path, suffix: str, alias: str, *, projection: bool = False, pad_token: str = "<|endoftext|>"
 ) -> None:
@@ -149,6 +162,9 @@ REPOSITORIES: dict[str, Build] = {
     "stabilityai/stable-diffusion-xl-base-1.0": _stable_diffusion_xl,
     "stabilityai/stable-diffusion-3-medium-diffusers": _stable_diffusion_3,
     "black-forest-labs/FLUX.1-dev": _flux1,
+    "black-forest-labs/FLUX.1-schnell": _flux1,
+    "Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers": _sana,
+    "nvidia/Cosmos-1.0-Diffusion-7B-Text2World": _cosmos_diffusion,
     "Lightricks/LTX-Video": functools.partial(_of_t5, vae="ltx-video", pipeline="LTXPipeline", max_tokens=128),
     "zai-org/CogVideoX-5b": functools.partial(_of_t5, vae="cogvideox", pipeline="CogVideoXPipeline", max_tokens=226),
     "genmo/mochi-1-preview": functools.partial(_of_t5, vae="mochi", pipeline="MochiPipeline", max_tokens=256),
@@ -166,10 +182,11 @@ REPOSITORIES: dict[str, Build] = {
 PIPELINES = {
     "flux1": "black-forest-labs/FLUX.1-dev",
     "primus-flux": "black-forest-labs/FLUX.1-dev",
-    "mlperf-flux": "black-forest-labs/FLUX.1-dev",
+    "mlperf-flux": "black-forest-labs/FLUX.1-schnell",
     "sd3": "stabilityai/stable-diffusion-3-medium-diffusers",
     "wan2.1": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
     "wan2.2": "Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+    "cosmos-dit": "nvidia/Cosmos-1.0-Diffusion-7B-Text2World",
     "cogvideox": "zai-org/CogVideoX-5b",
     "hunyuan-video": "hunyuanvideo-community/HunyuanVideo",
     "ltx-video": "Lightricks/LTX-Video",
