@@ -38,6 +38,8 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/deptry energon_prep cookers task_encoders examples
+	$(BIN)/deptry tests benchmarks docs --ignore DEP002,DEP004
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

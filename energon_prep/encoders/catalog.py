@@ -43,6 +43,7 @@ _TEXT_MODEL_TYPES: dict[str, Family] = {
     "llama": "llama",
     "gemma2": "gemma2",
     "qwen2_5_vl": "qwen2.5-vl",
+    "qwen2_5_vl_text": "qwen2.5-vl",
 }
 _HF_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 

@@ -24,7 +24,10 @@ from energon_prep.errors import PrepError
 
 JIT_FILE = "encoder.jit"
 _OPEN_CLIP_FILE = "open_clip_config.json"
-_TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json")
+T5_PIECES_FILE = "spiece.model"
+SENTENCEPIECE_FILES = (T5_PIECES_FILE, "tokenizer.model")
+_VOCAB_FILE, _MERGES_FILE = "vocab.json", "merges.txt"
+_TOKENIZER_FILES = ("tokenizer.json", *SENTENCEPIECE_FILES, _VOCAB_FILE)
 _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".jit"}
 _PIPELINE_PARTS = ("vae/*", "text_encoder*/*", "tokenizer*/*")
 _END_BYTES = 2**20
@@ -168,6 +171,9 @@ def _open_text(source: EncoderSource) -> Checkpoint:
     tokenizer = _first_file(source, places)
     if tokenizer is None:
         raise unusable(source, f"no tokenizer, tried {_names(places)}")
+    merges = [(tokenizer.subfolder, _MERGES_FILE)]
+    if tokenizer.path.name == _VOCAB_FILE and _first_file(source, merges) is None:
+        raise unusable(source, f"its tokenizer has {_VOCAB_FILE} and lacks {_names(merges)}, by which words are made")
     return Checkpoint(source=source, family=family, main=found, config=config, tokenizer=tokenizer)
 
 
@@ -198,6 +204,12 @@ def _read_config(source: EncoderSource, file: FoundFile) -> dict[str, Any]:
         raise unusable(source, f"{file.path} is not readable as JSON ({error})") from error
     if not isinstance(config, dict):
         raise unusable(source, f"{file.path} is not a JSON object")
+    if quantization := config.get("quantization_config"):
+        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
+        raise PrepError(
+            f"{source.kind} encoder '{source.location}': its weights are quantized ({method}), which gives other "
+            "values than the model was trained on: name the repository that it was made from"
+        )
     return config
 
 

@@ -29,3 +29,16 @@ def quiet_libraries() -> Iterator[None]:
             logging.enable_progress_bar()
         if not hub_bars:
             disable_progress_bars()
+
+
+@contextlib.contextmanager
+def quiet_diffusers() -> Iterator[None]:
+    """Only errors of diffusers are shown: it would have accelerate installed, and reports what old files do not say."""
+    from diffusers.utils import logging as diffusers_logging
+
+    verbosity = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(verbosity)

@@ -29,6 +29,10 @@ TEXT_FAMILY: Mapping[Family, TextFamily] = {
         model_class="Gemma2Model", config_class="Gemma2Config", decoder=True, causal=True, has_end_token=False
     ),
     "qwen2.5-vl": TextFamily(
-        model_class="Qwen2_5_VLModel", config_class="Qwen2_5_VLConfig", decoder=True, causal=True, has_end_token=False
+        model_class="Qwen2_5_VLTextModel",
+        config_class="Qwen2_5_VLConfig",
+        decoder=True,
+        causal=True,
+        has_end_token=False,
     ),
 }

@@ -15,9 +15,13 @@ from energon_prep.encoders.dtypes import TORCH_DTYPES
 from energon_prep.encoders.pretrained import loading, on_device, pretrained
 from energon_prep.encoders.text import TransformersTextEncoder, check_working
 from energon_prep.encoders.text_families import TEXT_FAMILY
+from energon_prep.encoders.text_tokenizer import load_tokenizer
 from energon_prep.encoders.text_tokens import CaptionTokenizer
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Text
+
+#: Qwen2.5-VL's language model has these names before those of its own parts, or none; the vision tower is not read.
+_LANGUAGE_MODEL = {r"^(model\.)?language_model\.": "", r"^model\.(?!visual\.)": ""}
 
 
 def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextEncoder:
@@ -27,7 +31,7 @@ def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextE
     clean = cleaner(spec.clean)
     with loading(checkpoint.source):
         model = on_device(_load_model(spec, checkpoint, dtype), device)
-        tokenizer = _load_tokenizer(checkpoint, model)
+        tokenizer = load_tokenizer(checkpoint, model)
     _check_model(spec, checkpoint, model, tokenizer)
     captions = CaptionTokenizer(
         tokenizer=tokenizer,
@@ -92,14 +96,17 @@ def _load_model(spec: Text, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             f"text encoder {spec.name} is a {name}, which transformers {transformers.__version__} does not have: "
             "pip install --upgrade transformers"
         )
-    model = pretrained(model_class, checkpoint, **{_dtype_argument(): dtype})
-    return getattr(model, "language_model", model)  # without the vision tower
+    options: dict[str, Any] = {_dtype_argument(): dtype}
+    if checkpoint.family == "qwen2.5-vl":
+        options |= {"config": _language_config(checkpoint.config), "key_mapping": _LANGUAGE_MODEL}
+    return pretrained(model_class, checkpoint, **options)
 
 
-def _load_tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
-    location, place = checkpoint.pretrained(checkpoint.tokenizer or checkpoint.main)
-    # With the model's config, which is not looked for in the tokenizer's own subfolder of a repository then.
-    return transformers.AutoTokenizer.from_pretrained(location, config=model.config, trust_remote_code=False, **place)
+def _language_config(config: dict[str, Any]) -> Any:
+    """Of a whole Qwen2.5-VL, whose language model is described at the top or in a section, or of that by itself."""
+    if config["model_type"] == "qwen2_5_vl_text":
+        return transformers.Qwen2_5_VLTextConfig.from_dict(config)
+    return transformers.Qwen2_5_VLConfig.from_dict(config).text_config
 
 
 def _check_model(spec: Text, checkpoint: Checkpoint, model: Any, tokenizer: Any) -> None:

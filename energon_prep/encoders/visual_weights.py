@@ -14,6 +14,7 @@ from energon_prep.encoders.compiling import Probe, compile_model
 from energon_prep.encoders.cosmos_jit import CosmosJitEncoder
 from energon_prep.encoders.dtypes import TORCH_DTYPES
 from energon_prep.encoders.pretrained import loading, on_device, pretrained
+from energon_prep.encoders.quiet import quiet_diffusers
 from energon_prep.encoders.visual import DiffusersEncoder
 from energon_prep.encoders.visual_classes import VISUAL_CLASSES, VisualClass
 from energon_prep.errors import PrepError
@@ -35,7 +36,7 @@ def load_visual_encoder(
     kind = VISUAL_CLASSES[name]
     _check_options(spec, name, gaussian=kind.gaussian, tiles=kind.tiles)
     dtype = TORCH_DTYPES[spec.dtype]
-    with loading(checkpoint.source):
+    with loading(checkpoint.source), quiet_diffusers():
         model = pretrained(_class(name), checkpoint, torch_dtype=_model_dtype(name, kind, dtype, device))
         model.decoder = nn.Identity()  # never used: its memory is the batches'
         model = on_device(model, device)

@@ -84,6 +84,13 @@ def test_a_config_that_is_no_json_object_is_named(content: str, tmp_path: Path) 
         open_checkpoint(text(tmp_path))
 
 
+def test_quantized_weights_are_refused(tmp_path: Path) -> None:
+    config = {"model_type": "t5", "quantization_config": {"quant_method": "bitsandbytes"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(PrepError, match=r"quantized \(bitsandbytes\).* name the repository that it was made from"):
+        open_checkpoint(text(tmp_path))
+
+
 def test_without_the_hub_the_download_line_is_given() -> None:
     with pytest.raises(PrepError, match=r"neither on a reachable hub nor in its local cache.*hf download owner/name"):
         open_checkpoint(text("owner/name"))

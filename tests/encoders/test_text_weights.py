@@ -53,21 +53,6 @@ def test_a_language_model_serves_without_its_head(model: str, whole_class: Any, 
     assert torch.equal(embed(load(folder))[0], expected[0])
 
 
-def test_qwen_loads_from_the_names_of_its_published_files(tmp_path: Path) -> None:
-    folder = tiny("qwen2.5-vl-7b", tmp_path / "model")
-    expected = embed(load(folder, **CHAT))
-    state = load_file(folder / "model.safetensors")
-    published = {
-        k.replace("model.language_model.", "model.").replace("model.visual.", "visual."): v for k, v in state.items()
-    }
-    assert any(name.startswith("visual.") for name in published)
-    assert "model.layers.0.self_attn.q_proj.weight" in published
-    save_file(published, folder / "model.safetensors", metadata={"format": "pt"})
-    encoder = load(folder, **CHAT)
-    assert torch.equal(embed(encoder)[0], expected[0])
-    assert (encoder.describe()["class"], encoder.describe()["width"]) == ("Qwen2_5_VLTextModel", 3584)
-
-
 def test_a_projection_comes_from_a_whole_clip_model_too(tmp_path: Path) -> None:
     folder = tiny("clip-g", tmp_path / "model")
     expected = embed(load(folder, projection=True))[1]
