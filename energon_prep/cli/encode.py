@@ -63,7 +63,11 @@ _ORIGINALS = {"image": "media", "video": "media"}
     type=click.Choice(["head", "uniform", "chunks", "images", "clip"]),
     help="Which frames: the first, spread out, all as clips, each an image, start to end from the metadata.",
 )
-@click.option("--dtype", type=click.Choice(["bf16", "fp16", "fp32"]), help="Of the models and of what is stored.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["bf16", "fp16", "fp32"]),
+    help="Of what is stored; --set visual.compute_dtype=fp32 is what a model computes in.",
+)
 @click.option("--samples-per-shard", type=int, help="Samples in one tar.")
 @click.option("--seed", type=int, help="Of every random draw.")
 @click.option("--source", "source_kind", metavar="KIND", help="folder, manifest or webdataset; recognised by itself.")

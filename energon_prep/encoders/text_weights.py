@@ -22,11 +22,12 @@ from energon_prep.recipes.model import Text
 
 def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextEncoder:
     """Load one text encoder, frozen, on ``device``. Raises PrepError if it cannot be had or does not work."""
-    family, dtype = TEXT_FAMILY[checkpoint.family], TORCH_DTYPES[spec.dtype]
+    family = TEXT_FAMILY[checkpoint.family]
+    compute_dtype = TORCH_DTYPES[spec.compute_dtype or family.compute_dtype]
     _check_family(spec, checkpoint)
     clean = cleaner(spec.clean)
     with loading(checkpoint.source):
-        model = on_device(_load_model(spec, checkpoint, dtype), device)
+        model = on_device(_load_model(spec, checkpoint, compute_dtype), device)
         tokenizer = _load_tokenizer(checkpoint, model)
     _check_model(spec, checkpoint, model, tokenizer)
     captions = CaptionTokenizer(
@@ -36,6 +37,8 @@ def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextE
         template=spec.template,
         drop_tokens=spec.drop_tokens,
         keep_start_token=spec.keep_start_token,
+        empty_caption=spec.empty_caption,
+        empty_template=spec.empty_template,
         pad_token=spec.pad_token,
     )
     _check_captions(spec, checkpoint, model, captions)
@@ -44,7 +47,7 @@ def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextE
         model=model,
         captions=captions,
         family=family,
-        dtype=dtype,
+        dtype=TORCH_DTYPES[spec.dtype],
         device=device,
         about={**checkpoint.describe(), "clean": spec.clean, "compile": spec.compile},
         keep_padding=spec.padding == "max_length",
@@ -75,7 +78,7 @@ def _probes(encoder: TextEncoder, max_tokens: int) -> list[Probe]:
 
 def _check_family(spec: Text, checkpoint: Checkpoint) -> None:
     family = TEXT_FAMILY[checkpoint.family]
-    if spec.dtype == "fp16" and not family.fp16:
+    if spec.compute_dtype == "fp16" and not family.fp16:
         raise PrepError(f"text encoder {spec.name}: T5 and UMT5 overflow in fp16 (NaN or zeros): use bf16 or fp32")
     if checkpoint.family != "clip" and (spec.output == "pooled" or spec.projection):
         raise PrepError(

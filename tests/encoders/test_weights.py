@@ -235,7 +235,7 @@ def test_a_tokenizer_of_another_model_is_refused(t5_folder: Path) -> None:
 
 def test_what_the_model_cannot_do_is_refused(t5_folder: Path) -> None:
     with pytest.raises(PrepError, match="T5 and UMT5 overflow in fp16"):
-        load_text(t5_folder, dtype="fp16")
+        load_text(t5_folder, compute_dtype="fp16")
     with pytest.raises(PrepError, match="max_tokens is 128, and CLIP has 77 positions"):
         load_texts(recipe("sdxl", {"model": "clip-l", "max_tokens": 128}), weights="tiny", device="cpu")
     with pytest.raises(PrepError, match="cannot put the T5EncoderModel on cuda:99"):

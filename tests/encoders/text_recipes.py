@@ -37,4 +37,6 @@ def texts_of(name: str) -> list[dict[str, Any]]:
     """The text sections of the recipe, or of the variant, of that name."""
     if name in VARIANTS:
         return VARIANTS[name]
-    return [text.model_dump(mode="json") | {"dtype": "fp32"} for text in load_recipe(name).text]
+    return [
+        text.model_dump(mode="json") | {"dtype": "fp32", "compute_dtype": "fp32"} for text in load_recipe(name).text
+    ]
