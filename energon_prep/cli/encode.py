@@ -14,6 +14,7 @@ from energon_prep.cli.console import (
     print_plan,
     write_profile,
 )
+from energon_prep.cli.downloads import tell_downloads
 from energon_prep.cli.stopping import stopped_by_sigterm
 from energon_prep.errors import PrepError
 
@@ -136,7 +137,8 @@ def command(
         parse_split(split)  # a wrong one is told before hours of encoding
     from energon_prep.recipes.load import load_recipe
 
-    load_recipe(recipe, changes)  # a wrong one is told before seconds of importing
+    resolved = load_recipe(recipe, changes)  # a wrong one is told before seconds of importing
+    tell_downloads(resolved, weights=options["weights"], dest=None if dry_run else dst)
     from energon_prep.engine import run
 
     if dry_run:

@@ -10,9 +10,6 @@ import torch
 from energon_prep.encoders.transfer import to_host
 from energon_prep.encoders.visual import check_size, to_model_range
 from energon_prep.errors import PrepError
-from energon_prep.recipes.model import DType
-
-JIT_COMPUTE_DTYPE: DType = "bf16"  #: of the published files, most of which run in nothing else
 
 _PROBE_FRAMES, _PROBE_SIDE = 9, 64  # of a clip that every published factor (4 or 8 frames, 8 or 16 pixels) divides
 

@@ -11,7 +11,7 @@ from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.checkpoint import Checkpoint, unusable
 from energon_prep.encoders.clean import cleaner
 from energon_prep.encoders.compiling import Probe, compile_model
-from energon_prep.encoders.dtypes import TORCH_DTYPES
+from energon_prep.encoders.dtypes import TORCH_DTYPES, compute_dtype
 from energon_prep.encoders.pretrained import loading, on_device, pretrained
 from energon_prep.encoders.text import TransformersTextEncoder, check_working
 from energon_prep.encoders.text_families import TEXT_FAMILY
@@ -23,11 +23,12 @@ from energon_prep.recipes.model import Text
 def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextEncoder:
     """Load one text encoder, frozen, on ``device``. Raises PrepError if it cannot be had or does not work."""
     family = TEXT_FAMILY[checkpoint.family]
-    compute_dtype = TORCH_DTYPES[spec.compute_dtype or family.compute_dtype]
     _check_family(spec, checkpoint)
     clean = cleaner(spec.clean)
     with loading(checkpoint.source):
-        model = on_device(_load_model(spec, checkpoint, compute_dtype), device)
+        model = on_device(
+            _load_model(spec, checkpoint, compute_dtype(spec.compute_dtype or family.compute_dtype, device)), device
+        )
         tokenizer = _load_tokenizer(checkpoint, model)
     _check_model(spec, checkpoint, model, tokenizer)
     captions = CaptionTokenizer(

@@ -27,6 +27,8 @@ DiffusersClass = Literal[
 ]
 VisualFamily = Literal[DiffusersClass, "cosmos-jit"]
 
+JIT_COMPUTE_DTYPE: DType = "bf16"  #: of the published Cosmos tokenizers, most of which run in nothing else
+
 DIFFUSERS_CLASSES: tuple[DiffusersClass, ...] = get_args(DiffusersClass)
 
 

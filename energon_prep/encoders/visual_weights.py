@@ -11,11 +11,11 @@ from torch import nn
 from energon_prep.encoders.base import VisualEncoder
 from energon_prep.encoders.checkpoint import Checkpoint
 from energon_prep.encoders.compiling import Probe, compile_model
-from energon_prep.encoders.cosmos_jit import JIT_COMPUTE_DTYPE, CosmosJitEncoder
-from energon_prep.encoders.dtypes import TORCH_DTYPES
+from energon_prep.encoders.cosmos_jit import CosmosJitEncoder
+from energon_prep.encoders.dtypes import TORCH_DTYPES, compute_dtype
 from energon_prep.encoders.pretrained import loading, on_device, pretrained
 from energon_prep.encoders.visual import DiffusersEncoder
-from energon_prep.encoders.visual_classes import VISUAL_CLASSES, VisualClass
+from energon_prep.encoders.visual_classes import JIT_COMPUTE_DTYPE, VISUAL_CLASSES, VisualClass
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Visual
 
@@ -34,9 +34,9 @@ def load_visual_encoder(
     name = checkpoint.family
     kind = VISUAL_CLASSES[name]
     _check_options(spec, name, gaussian=kind.gaussian, tiles=kind.tiles)
-    compute_dtype = TORCH_DTYPES[spec.compute_dtype or kind.compute_dtype]
+    computed = compute_dtype(spec.compute_dtype or kind.compute_dtype, device)
     with loading(checkpoint.source):
-        model = pretrained(_class(name), checkpoint, torch_dtype=_model_dtype(name, kind, compute_dtype, device))
+        model = pretrained(_class(name), checkpoint, torch_dtype=_model_dtype(name, kind, computed, device))
         model.decoder = nn.Identity()  # never used: its memory is the batches'
         model = on_device(model, device)
     channels_last = kind.channels_last == "everywhere" or (kind.channels_last == "cpu" and device.type == "cpu")
@@ -73,18 +73,18 @@ def _load_jit(spec: Visual, checkpoint: Checkpoint, device: torch.device) -> Vis
             "use --set visual.compile=false"
         )
     assert checkpoint.jit is not None
-    path, compute_dtype = checkpoint.jit.path, TORCH_DTYPES[spec.compute_dtype or JIT_COMPUTE_DTYPE]
+    path, computed = checkpoint.jit.path, compute_dtype(spec.compute_dtype or JIT_COMPUTE_DTYPE, device)
 
     def load(device: torch.device) -> Any:
         with loading(checkpoint.source):
             # Straight to the device: a traced module's constants cannot be moved.
             module: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
-            return module.eval().to(dtype=compute_dtype)
+            return module.eval().to(dtype=computed)
 
     return CosmosJitEncoder(
         load=load,
         dtype=TORCH_DTYPES[spec.dtype],
-        compute_dtype=compute_dtype,
+        compute_dtype=computed,
         device=device,
         about=checkpoint.describe(),
     )

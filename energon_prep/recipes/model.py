@@ -23,6 +23,7 @@ class Visual(_Section):
     model: str  #: alias, Hugging Face id or directory
     subfolder: str | None = None  #: inside the model's repository; in a pipeline folder "vae" is tried by itself
     revision: str | None = None  #: commit, tag or branch of the repository
+    named: bool = False  #: ``model`` was chosen by the user: neither --weights nor ``pipeline`` takes its place
     dtype: DType = "bf16"  #: of what is stored
     compute_dtype: DType | None = None  #: of the model; None: what the pipelines of its class compute in
     #: Taken of the VAE's Gaussian, whose mode is its mean; "moments": mean and log-variance, to draw in training.
@@ -43,6 +44,7 @@ class Text(_Section):
     model: str
     subfolder: str | None = None  #: of a pipeline folder: "text_encoder" (then "tokenizer") or "text_encoder_2", ...
     revision: str | None = None
+    named: bool = False  #: as in ``visual``
     dtype: DType = "bf16"  #: of what is stored
     compute_dtype: DType | None = None  #: of the model; None: what the pipelines of its class compute in
     #: Before tokenizing; the JSON's caption stays. "wan": ftfy, HTML entities, whitespace; "lower": strips as well.
@@ -145,6 +147,7 @@ class Recipe(_Section):
     name: str
     description: str = ""
     target: str  #: the trainer's contract, a name in energon_prep.targets
+    pipeline: str | None = None  #: repository (or folder) of a diffusers pipeline that has the encoders below
     visual: Visual
     text: tuple[Text, ...] = Field(min_length=1)
     resize: Resize = Resize()

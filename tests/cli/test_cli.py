@@ -75,7 +75,7 @@ def test_dry_run_writes_nothing(raw: Path, tmp_path: Path) -> None:
 
 def test_several_resolutions_and_originals(raw: Path, tmp_path: Path) -> None:
     sizes = ("--resolution", 64, "--resolution", 32)
-    args = ("--recipe", "sdxl", "--weights", "tiny", *sizes, "--carry", "image,caption", "--limit", 2)
+    args = ("--recipe", "microdit", "--weights", "tiny", *sizes, "--carry", "image,caption", "--limit", 2)
     prep("encode", raw, tmp_path, *args)
     with tarfile.open(tmp_path / "shard_000000.tar") as tar:
         parts = {name.partition(".")[2] for name in tar.getnames()}

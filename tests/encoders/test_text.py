@@ -69,7 +69,9 @@ def test_what_is_stored_is_rounded_after_the_model_computed(family: str) -> None
     stored, computed = load(**FAMILIES[family], dtype="fp16"), load(**FAMILIES[family])
     about = stored.describe()
     assert (about["dtype"], about["model_dtype"]) == ("float16", "float32")
-    for ours, exact in zip(*(encoder.encode(encoder.tokenize(CAPTIONS)) for encoder in (stored, computed)), strict=True):
+    for ours, exact in zip(
+        *(encoder.encode(encoder.tokenize(CAPTIONS)) for encoder in (stored, computed)), strict=True
+    ):
         assert torch.equal(ours.tokens, exact.tokens.half())
     assert load(**FAMILIES[family], compute_dtype=None).describe()["model_dtype"] == "bfloat16"
 
