@@ -14,6 +14,7 @@ from energon_prep.encoders.checkpoint import EncoderSource
 from energon_prep.encoders.locate import locate
 from energon_prep.encoders.needed_files import has_weights, needed_files
 from energon_prep.encoders.repositories import REPOSITORIES, smaller_place
+from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
 
 _HUB = "https://huggingface.co"
@@ -70,6 +71,16 @@ def plan_downloads(recipe: Recipe, *, weights: str | None) -> list[Download]:
         online = listing.online
         downloads.append(_planned(known, listing, [source for _, source in named]))
     return downloads
+
+
+def refuse_incomplete_cache(recipe: Recipe, *, weights: str | None) -> None:
+    """Raise PrepError if there is to be no network (HF_HUB_OFFLINE) and the hub's cache lacks files."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        problems = [download.problem for download in plan_downloads(recipe, weights=weights) if download.problem]
+        if problems:
+            raise PrepError("; ".join(problems))
 
 
 def gigabytes(num_bytes: int, *, exact: bool = True) -> str:
@@ -154,37 +165,34 @@ def _ask_hub(repository: str, revision: str | None) -> _Listing | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
-    api = HfApi()
-    # Its HTTP library is another in each major release: what all its errors derive from is found by this one.
-    unreachable = (HfHubHTTPError.__mro__[1], OSError)
+    # Its HTTP library is another in each major release; what all errors of that derive from, this one does too.
+    transport = [base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)]
+    unreachable: tuple[type[Exception], ...] = (OSError, *transport)
+    listing = _Listing(sizes={}, commit=None, online=True)
     try:
-        info = api.model_info(repository, revision=revision, files_metadata=True, timeout=_TIMEOUT)
-        sizes = {file.rfilename: file.size for file in info.siblings or []}
-        gated = bool(info.gated)
-        card = getattr(info, "card_data", None)
+        info = HfApi().model_info(repository, revision=revision, files_metadata=True, timeout=_TIMEOUT)
         listing = _Listing(
-            sizes=dict(sizes),
+            sizes={file.rfilename: file.size for file in info.siblings or []},
             commit=info.sha,
             online=True,
-            licence=str((card and card.get("license")) or ""),
-            gated=gated,
+            licence=str(getattr(info.card_data, "license", None) or ""),
+            gated=bool(info.gated),
         )
-        if gated:
-            api.auth_check(repository)
+        if info.gated:
+            HfApi().auth_check(repository)
     except GatedRepoError:
-        return dataclasses.replace(listing, problem=_no_access(repository))
+        return dataclasses.replace(listing, gated=True, problem=_no_access(repository))
     except (HfHubHTTPError, HFValidationError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status is not None and status >= 500:
-            return None
-        reason = " ".join(str(error).split())[:200]
-        problem = (
-            f"{repository} is not to be had ({reason}): see that its name is right; `hf auth login` if it is private"
-        )
-        return _Listing(sizes={}, commit=None, online=True, problem=problem)
+        status = getattr(getattr(error, "response", None), "status_code", 0)
+        return None if status >= 500 else dataclasses.replace(listing, problem=_refused(repository, error))
     except unreachable:
         return None
     return listing
+
+
+def _refused(repository: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200]
+    return f"{repository} cannot be had ({reason}): see that its name is right, or `hf auth login` if it is private"
 
 
 def _no_access(repository: str) -> str:

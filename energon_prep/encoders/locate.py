@@ -74,7 +74,7 @@ def _source(
     if weights is not None and not spec.named:
         return EncoderSource(kind=kind, location=weights, subfolders=(subfolder,))
     pipeline = recipe.pipeline
-    if weights is None and pipeline and info and pipeline_has(pipeline, info.alias, subfolder):
+    if pipeline and info and pipeline_has(pipeline, info.alias, subfolder):
         return EncoderSource(kind=kind, location=pipeline, subfolders=(subfolder,), revision=spec.revision)
     if info is not None:
         return EncoderSource(kind=kind, location=info.hf_id, subfolders=(info.subfolder,), revision=spec.revision)

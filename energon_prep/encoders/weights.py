@@ -8,6 +8,7 @@ import torch
 
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
 from energon_prep.encoders.checkpoint import Checkpoint, open_checkpoint
+from energon_prep.encoders.downloads import refuse_incomplete_cache
 from energon_prep.encoders.locate import Sources, locate, resolve
 from energon_prep.recipes.model import Recipe
 
@@ -24,6 +25,7 @@ class Checkpoints:
 
 def find_checkpoints(recipe: Recipe, *, weights: str | None) -> Checkpoints:
     """Find all encoders, of which only configurations are downloaded. Raises PrepError for one that cannot be had."""
+    refuse_incomplete_cache(recipe, weights=weights)
     sources = resolve(recipe, weights=weights)
     texts = tuple(open_checkpoint(source) for source in sources.texts)
     return Checkpoints(visual=open_checkpoint(sources.visual), texts=texts)

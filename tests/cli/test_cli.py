@@ -59,6 +59,7 @@ def test_recipes_prints_what_recipe_files_are_made_of() -> None:
     runner = CliRunner()
     assert "nemo-dit" in runner.invoke(main, ["recipes"]).output
     printed = runner.invoke(main, ["recipes", "dit"]).output
+    assert "# download: about 9.8 GB\n" in printed
     assert yaml.safe_load(printed)["visual"]["model"] == "cosmos-cv4x8x8"
     failed = runner.invoke(main, ["recipes", "dut"])
     assert failed.exit_code == 1
