@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from energon_prep.errors import PrepError
-
 if TYPE_CHECKING:
     from energon_prep.encoders.downloads import Download
     from energon_prep.recipes.model import Recipe
@@ -21,16 +19,16 @@ def tell_downloads(recipe: Recipe, *, weights: str | None, dest: str | None) -> 
     ``dest``: where the run will write; None: it will not. Raises PrepError if a repository cannot be had, unless
     ``dest`` has a run that is to be resumed, which may need no models.
     """
-    from energon_prep.encoders.downloads import plan_downloads
+    from energon_prep.encoders.downloads import plan_downloads, refuse_problems
 
     downloads = plan_downloads(recipe, weights=weights)
     for line in download_lines(downloads):
         click.echo(f"models   {line}", err=True)
-    problems = [download.problem for download in downloads if download.problem]
-    if problems and dest is not None and not (Path(dest) / ".energon-prep" / "run.json").exists():
-        raise PrepError("; ".join(problems))
-    for problem in problems:
-        click.echo(f"warning: {problem}", err=True)
+    if dest is not None and not (Path(dest) / ".energon-prep" / "run.json").exists():
+        refuse_problems(downloads)
+    for download in downloads:
+        if download.problem:
+            click.echo(f"warning: {download.problem}", err=True)
 
 
 def download_lines(downloads: list[Download]) -> Iterator[str]:
@@ -40,7 +38,7 @@ def download_lines(downloads: list[Download]) -> Iterator[str]:
     for download in downloads:
         yield f"{download.repository} ({', '.join(download.encoders)}): {_size(download)}{_terms(download)}"
         if download.smaller and download.num_missing:
-            yield f"  the same model is smaller in {download.smaller}: name that with --model"
+            yield f"the same text encoder is smaller in {download.smaller}: name that with --model"
     missing = [download.num_missing for download in downloads]
     if len(downloads) > 1 and all(number is not None for number in missing) and any(missing):
         exact = all(download.exact for download in downloads)
@@ -62,6 +60,6 @@ def _size(download: Download) -> str:
 
 def _terms(download: Download) -> str:
     licence = f"; {download.licence}" if download.licence else ""
-    if not download.gated:
+    if not download.gated or download.num_missing == 0:
         return licence
     return f"{licence}, to be accepted first at https://huggingface.co/{download.repository} (hf auth login, HF_TOKEN)"

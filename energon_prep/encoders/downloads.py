@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energon_prep.encoders.catalog import local_folder
-from energon_prep.encoders.checkpoint import EncoderSource
+from energon_prep.encoders.checkpoint import EncoderSource, tokenizer_subfolders
 from energon_prep.encoders.locate import locate
 from energon_prep.encoders.needed_files import has_weights, needed_files
 from energon_prep.encoders.repositories import REPOSITORIES, smaller_place
@@ -78,9 +78,14 @@ def refuse_incomplete_cache(recipe: Recipe, *, weights: str | None) -> None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        problems = [download.problem for download in plan_downloads(recipe, weights=weights) if download.problem]
-        if problems:
-            raise PrepError("; ".join(problems))
+        refuse_problems(plan_downloads(recipe, weights=weights))
+
+
+def refuse_problems(downloads: Sequence[Download]) -> None:
+    """Raise PrepError for those that cannot be had."""
+    problems = [download.problem for download in downloads if download.problem]
+    if problems:
+        raise PrepError("; ".join([*problems, "--weights tiny tries the tool without them"]))
 
 
 def gigabytes(num_bytes: int, *, exact: bool = True) -> str:
@@ -136,28 +141,32 @@ def _planned(known: Download, listing: _Listing, sources: Sequence[EncoderSource
         if needed and all(has_weights(needed_files(source, listing.sizes)) for source in sources):
             download = dataclasses.replace(download, num_bytes=sum(s or 0 for s in needed.values()), exact=True)
         return dataclasses.replace(download, problem=listing.problem if missing or not needed else "")
-    lacking = [source for source in sources if not has_weights(needed_files(source, listing.sizes))]
+    lacking = [source.subfolders[0] for source in sources if not has_weights(needed_files(source, listing.sizes))]
     if not missing and not lacking:
         return dataclasses.replace(download, num_bytes=download.num_cached, exact=True)
-    patterns = [f"{source.subfolders[0]}/*".removeprefix("/") for source in lacking]
-    return dataclasses.replace(download, problem=_offline_problem(download, missing, patterns))
+    return dataclasses.replace(download, problem=_offline_problem(download, missing, lacking))
 
 
-def _offline_problem(download: Download, missing: list[str], patterns: list[str]) -> str:
-    wanted = " ".join([*missing, *(f"--include '{pattern}'" for pattern in patterns)])
-    if patterns:  # which files they are is not known; hf takes either names or patterns
-        wanted = " ".join(f"--include '{name}'" for name in [*patterns, *_tokenizer_patterns(patterns), *missing])
-    lacks = ", ".join([*missing, *(f"the weights of {pattern}" for pattern in patterns)])
-    login = f" (once its licence is accepted at {_HUB}/{download.repository})" if download.gated else ""
+def _offline_problem(download: Download, missing: list[str], lacking: list[str]) -> str:
+    """``missing``: files; ``lacking``: subfolders of which not even the names of the weights are known."""
+    lacks = ", ".join([*missing, *(f"the weights in {folder or 'its root'}" for folder in lacking)])
+    words = missing
+    if lacking:
+        folders = [f"{folder}/*" for folder in dict.fromkeys([*lacking, *_tokenizers(lacking)])]
+        patterns = ["--exclude '*.h5' --exclude '*.msgpack'"] if "" in lacking else []
+        words = patterns or [f"--include '{name}'" for name in [*folders, *missing]]
+    visual = "visual" in download.encoders
+    option = "--weights" if visual and len(download.encoders) > 1 else "--vae" if visual else "--model"
+    accepted = f" and its licence is accepted ({_HUB}/{download.repository})" if download.gated else ""
     return (
-        f"no hub can be reached, and its local cache lacks {lacks} of {download.repository}: run "
-        f"`hf download {download.repository} {wanted}` where there is a network{login}, with --local-dir DIR on "
-        "another machine, and name that DIR with --weights, --model or --vae"
+        f"no hub can be reached, and its local cache lacks {lacks} of {download.repository}: where there is a "
+        f"network{accepted}, run `hf download {download.repository} {' '.join(words)}`; on another machine with "
+        f"--local-dir DIR, and name DIR with {option}"
     )
 
 
-def _tokenizer_patterns(patterns: list[str]) -> list[str]:
-    return [pattern.replace("text_encoder", "tokenizer", 1) for pattern in patterns if pattern.startswith("text_enc")]
+def _tokenizers(folders: list[str]) -> list[str]:
+    return [tokenizer_subfolders(folder)[0] for folder in folders if folder.startswith("text_encoder")]
 
 
 def _ask_hub(repository: str, revision: str | None) -> _Listing | None:

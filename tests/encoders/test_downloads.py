@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
+from energon_prep.cli import main
 from energon_prep.cli.downloads import download_lines, tell_downloads
 from energon_prep.demo_data import make_raw_dataset
 from energon_prep.encoders.downloads import catalogued_downloads, plan_downloads
@@ -112,8 +111,10 @@ def test_all_encoders_are_located_before_the_first_is_downloaded(hub: FakeHub) -
 def test_without_a_hub_it_is_said_what_its_cache_lacks(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     go_offline(monkeypatch)
     (nothing,) = plan_downloads(FLUX1, weights=PIPELINE)
-    assert f"hf download {PIPELINE} --include 'vae/*'" in nothing.problem
-    assert "--include 'tokenizer_2/*'" in nothing.problem
+    places = ("vae", "text_encoder_2", "text_encoder", "tokenizer_2", "tokenizer")
+    patterns = " ".join(f"--include '{place}/*'" for place in places)
+    assert f"run `hf download {PIPELINE} {patterns}`" in nothing.problem
+    assert nothing.problem.endswith("--local-dir DIR, and name DIR with --weights")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     find_checkpoints(FLUX1, weights=PIPELINE)
     files = ["model.safetensors.index.json", "model-00001-of-00002.safetensors"]
@@ -123,7 +124,8 @@ def test_without_a_hub_it_is_said_what_its_cache_lacks(hub: FakeHub, monkeypatch
     go_offline(monkeypatch)
     (part,) = plan_downloads(FLUX1, weights=PIPELINE)
     shard = "text_encoder_2/model-00002-of-00002.safetensors"
-    assert f"its local cache lacks {shard} of {PIPELINE}: run `hf download {PIPELINE} {shard}`" in part.problem
+    assert f"its local cache lacks {shard} of {PIPELINE}: where" in part.problem
+    assert f"run `hf download {PIPELINE} {shard}`" in part.problem
     with pytest.raises(PrepError, match=f"its local cache lacks {shard}"):
         find_checkpoints(FLUX1, weights=PIPELINE)
     snapshot = Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--owner--pipeline/snapshots/{COMMIT}"
@@ -141,15 +143,17 @@ def test_a_hub_out_of_reach_is_as_none(hub: FakeHub, monkeypatch: pytest.MonkeyP
 
 def test_the_command_line_tells_it_first(hub: FakeHub, tmp_path: Path) -> None:
     make_raw_dataset(tmp_path / "raw", num=1)
-    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    args = ["encode", tmp_path / "raw", tmp_path / "out", "--recipe", "flux1", "--weights", PIPELINE, "--dry-run"]
-    done = subprocess.run(
-        [sys.executable, "-m", "energon_prep", *args], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    args = [*("encode", str(tmp_path / "raw"), str(tmp_path / "out")), "--recipe", "flux1", "--weights", PIPELINE]
+    done = CliRunner().invoke(main, [*args, "--dry-run"])
+    assert done.exit_code == 0, done.stderr
     size = size_of(hub.folders[PIPELINE], *READ) / 1e9
     assert f"models   {PIPELINE} (visual, t5, clip): {size:.2f} GB to download" in done.stderr
     assert "plan     1 samples" in done.stdout
+    hub.folders = {}
+    refused = CliRunner().invoke(main, args)
+    assert refused.exit_code == 1
+    assert f"{PIPELINE} cannot be had" in refused.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_folders_and_built_weights_download_nothing(tmp_path: Path) -> None:
