@@ -66,4 +66,4 @@ def _image_case(name: str, source: Path, changes: dict[str, Any], *, dtype: str 
 
 
 def _dtypes(dtype: str) -> dict[str, str]:
-    return {"visual.dtype": dtype, "text.dtype": dtype}
+    return {f"{kind}.{field}": dtype for kind in ("visual", "text") for field in ("dtype", "compute_dtype")}

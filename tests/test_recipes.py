@@ -31,18 +31,17 @@ KEYS = {
 }
 
 
-def _stored() -> ModuleType:
-    path = Path(__file__).parent.parent / "docs" / "stored.py"
-    spec = importlib.util.spec_from_file_location("stored", path)
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["stored"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-stored = _stored()
+stored = _script("stored")
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +130,8 @@ def test_verify_checks_others_datasets_against_a_contract(raws: dict[bool, Path]
     proof = energon_prep.verify(foreign, target="wan")
     assert not proof.ok
     assert any("width 1024 instead of 4096" in problem for problem in proof.problems)
+
+
+def test_the_table_of_recipes_is_current() -> None:
+    table = _script("recipe_table")
+    assert table.page() == table.PAGE.read_text(encoding="utf-8"), "run python docs/recipe_table.py --write"

@@ -14,6 +14,7 @@ from energon_prep.cli.console import (
     print_index_report,
     write_profile,
 )
+from energon_prep.cli.downloads import tell_downloads
 from energon_prep.cli.stopping import stopped_by_sigterm
 from energon_prep.errors import PrepError
 
@@ -70,7 +71,11 @@ _ORIGINALS = {"image": "media", "video": "media"}
     type=click.Choice(["head", "uniform", "chunks", "images", "clip"]),
     help="Which frames: the first, spread out, all as clips, each an image, start to end from the metadata.",
 )
-@click.option("--dtype", type=click.Choice(["bf16", "fp16", "fp32"]), help="Of the models and of what is stored.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["bf16", "fp16", "fp32"]),
+    help="Of what is stored; --set visual.compute_dtype=fp32 is what a model computes in.",
+)
 @click.option("--samples-per-shard", type=int, help="Samples in one tar.")
 @click.option("--seed", type=int, help="Of every random draw.")
 @click.option("--source", "source_kind", metavar="KIND", help="folder, manifest or webdataset; recognised by itself.")
@@ -161,10 +166,11 @@ def command(
         parse_split(split)  # a wrong one is told before hours of encoding
     from energon_prep.recipes.load import load_recipe
 
-    load_recipe(recipe, changes)  # a wrong one is told before seconds of importing
+    resolved = load_recipe(recipe, changes)  # a wrong one is told before seconds of importing
     from energon_prep.sources.options import SourceOptions
 
     reading = SourceOptions(**{name: options.pop(name) for name in _READING})
+    tell_downloads(resolved, weights=options["weights"], dest=None if dry_run else dst)
     what: dict[str, Any] = {"recipe": recipe, "changes": changes, "options": reading, "split": split}
     what |= {name: options.pop(name) for name in ("source_kind", "limit", "shuffle")}
     from energon_prep.engine import run

@@ -11,8 +11,10 @@ from typing import Any
 from energon_prep.encoders.catalog_text import TEXT_MODELS
 from energon_prep.encoders.catalog_visual import VISUAL_MODELS
 from energon_prep.encoders.model_info import TEXT_FAMILIES, VISUAL_FAMILIES, Family, ModelInfo, Size
-from energon_prep.encoders.visual_classes import DIFFUSERS_CLASSES
+from energon_prep.encoders.text_families import TEXT_FAMILY
+from energon_prep.encoders.visual_classes import DIFFUSERS_CLASSES, JIT_COMPUTE_DTYPE, VISUAL_CLASSES
 from energon_prep.errors import PrepError
+from energon_prep.recipes.model import DType
 
 __all__ = [
     "CATALOG",
@@ -27,6 +29,7 @@ __all__ = [
     "is_id_or_folder",
     "local_folder",
     "lookup",
+    "pipelines_dtype",
 ]
 
 CATALOG: dict[str, ModelInfo] = {info.alias: info for info in (*VISUAL_MODELS, *TEXT_MODELS)}
@@ -87,6 +90,13 @@ def find(name: str, families: Collection[Family] = VISUAL_FAMILIES + TEXT_FAMILI
     return next((info for info in known if name == info.alias), None) or next(
         (info for info in known if name == info.hf_id), None
     )
+
+
+def pipelines_dtype(family: Family) -> DType:
+    """What the pipelines that models of this family are published in compute in."""
+    if family == "cosmos-jit":
+        return JIT_COMPUTE_DTYPE
+    return VISUAL_CLASSES[family].compute_dtype if family in VISUAL_CLASSES else TEXT_FAMILY[family].compute_dtype
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:

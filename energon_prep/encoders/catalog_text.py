@@ -162,7 +162,7 @@ TEXT_MODELS = (
         hf_id="Qwen/Qwen-Image",  # whose text encoder is Qwen/Qwen2.5-VL-7B-Instruct
         family="qwen2.5-vl",
         subfolder="text_encoder",
-        tiny={**_QWEN, "intermediate_size": 64, "num_hidden_layers": 1},
+        tiny={**_QWEN, "intermediate_size": 64, "num_hidden_layers": 3},
         published={**_QWEN, "intermediate_size": 18944, "num_hidden_layers": 28, "vocab_size": 152064},
     ),
 )

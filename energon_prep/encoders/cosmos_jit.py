@@ -25,13 +25,15 @@ class CosmosJitEncoder:
         self,
         *,
         load: Callable[[torch.device], Any],  # reads the module onto a device
-        dtype: torch.dtype,
+        dtype: torch.dtype,  # of the latents
+        compute_dtype: torch.dtype,
         device: torch.device,
         about: dict[str, Any],
     ) -> None:
         self._load = load
         self._module = load(device)
         self._dtype = dtype
+        self._compute_dtype = compute_dtype
         self._device = device
         self._about = about
         self._takes_clips, latent = self._probe()  # latent of the probe, [1, C, T', H', W']
@@ -52,7 +54,7 @@ class CosmosJitEncoder:
             temporal_factor=self.temporal_factor,
             images_only=self.images_only,
         )
-        latent = self._run(to_model_range(pixels, device=self._device, dtype=self._dtype), self._takes_clips)
+        latent = self._run(to_model_range(pixels, device=self._device, dtype=self._compute_dtype), self._takes_clips)
         return to_host(latent.to(self._dtype).clone())
 
     def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
@@ -69,6 +71,7 @@ class CosmosJitEncoder:
             **self._about,
             "class": "CosmosTokenizer",
             "dtype": str(self._dtype).removeprefix("torch."),
+            "model_dtype": str(self._compute_dtype).removeprefix("torch."),
             "posterior": "mean",
             "normalize": "none",
             "shift": 0.0,
@@ -90,7 +93,9 @@ class CosmosJitEncoder:
         return latent if takes_clips else latent.unsqueeze(2)
 
     def _probe(self) -> tuple[bool, torch.Tensor]:
-        clip = torch.zeros(1, 3, _PROBE_FRAMES, _PROBE_SIDE, _PROBE_SIDE, dtype=self._dtype, device=self._device)
+        clip = torch.zeros(
+            1, 3, _PROBE_FRAMES, _PROBE_SIDE, _PROBE_SIDE, dtype=self._compute_dtype, device=self._device
+        )
         errors = []
         for takes_clips, pixels in ((True, clip), (False, clip[:, :, :1])):
             try:
@@ -102,6 +107,6 @@ class CosmosJitEncoder:
                 return takes_clips, latent
             errors.append(f"it returned a {latent.dtype} tensor with {latent.ndim} dimensions")
         raise PrepError(
-            f"visual encoder '{self._about['model']}' encodes neither clips nor images in {self._dtype}: "
+            f"visual encoder '{self._about['model']}' encodes neither clips nor images in {self._compute_dtype}: "
             f"{'; '.join(errors)}. Only continuous tokenizers (CV, CI) are supported, and most run in bf16 alone"
         )

@@ -109,6 +109,7 @@ class TransformersTextEncoder:
             "class": type(self._model).__name__,
             "width": int(self._model.config.hidden_size),
             "dtype": str(self._dtype).removeprefix("torch."),
+            "model_dtype": str(self._model.dtype).removeprefix("torch."),
             **self._captions.describe(),
             "padding": "max_length" if self._keep_padding else "trim",
             "attention_mask": self._attention_mask,

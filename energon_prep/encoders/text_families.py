@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from energon_prep.encoders.model_info import Family
+from energon_prep.recipes.model import DType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,7 @@ class TextFamily:
     decoder: bool = False  #: a language model: it would keep a cache
     causal: bool = False  #: tokens see none that come after them, so no padding either
     has_end_token: bool = True  #: its tokenizer ends captions with one
+    compute_dtype: DType = "bf16"  #: of the pipelines it is published in
     fp16: bool = True  #: False: overflows to NaN or zeros
 
 

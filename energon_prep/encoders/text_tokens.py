@@ -35,7 +35,8 @@ class CaptionTokenizer:
 
     ``template`` has the caption's place ``{}``. The outputs of its first ``drop_tokens`` tokens are not stored, by
     default of all that precede the caption; ``keep_start_token`` keeps the very first, which then is not counted.
-    ``max_tokens`` counts what is stored.
+    ``max_tokens`` counts what is stored. A caption that is empty once it is cleaned becomes ``empty_caption``, which
+    stands in the template only if ``empty_template``.
     """
 
     def __init__(
@@ -47,12 +48,16 @@ class CaptionTokenizer:
         template: str | None = None,
         drop_tokens: int | None = None,
         keep_start_token: bool = False,
+        empty_caption: str = "",
+        empty_template: bool = True,
         pad_token: str | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._tokenizer.model_max_length = sys.maxsize  # we cut, and need no warning per long caption
         self._clean = clean
         self._template = template
+        self._empty_caption = empty_caption
+        self._empty_template = empty_template
         self._start = 1 if keep_start_token else 0
         self._drop = self._measure() if drop_tokens is None else drop_tokens
         self.max_tokens = max_tokens
@@ -63,8 +68,7 @@ class CaptionTokenizer:
 
     def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
         """Token ids of each caption in its template, special tokens included, not yet cut."""
-        cleaned = [self._clean(caption) for caption in captions]
-        return self._ids(cleaned if self._template is None else [self._template.replace("{}", c) for c in cleaned])
+        return self._ids([self._prompt(self._clean(caption)) for caption in captions])
 
     def cut(self, ids: Sequence[int]) -> list[int]:
         """What the model is to see of a caption: ``max_tokens`` besides those that are dropped, at most."""
@@ -72,7 +76,7 @@ class CaptionTokenizer:
 
     def num_stored(self, num_tokens: int) -> int:
         """Of so many tokens that the model saw."""
-        return max(num_tokens - self._drop, 0)
+        return min(num_tokens, self._start) + max(num_tokens - self._start - self._drop, 0)
 
     def stored(self, outputs: torch.Tensor) -> torch.Tensor:
         """The outputs [S, D] that are stored [S', D], a tensor of its own."""
@@ -84,6 +88,8 @@ class CaptionTokenizer:
             "template": self._template,
             "drop_tokens": self._drop,
             "keep_start_token": bool(self._start),
+            "empty_caption": self._empty_caption,
+            "empty_template": self._empty_template,
             "pad_token": self._tokenizer.convert_ids_to_tokens(self.pad_id),
         }
 
@@ -99,6 +105,11 @@ class CaptionTokenizer:
                 measured,
                 "the template are stored" if self._drop < measured else "captions are dropped",
             )
+
+    def _prompt(self, caption: str) -> str:
+        if self._template is None or not (caption or self._empty_template):
+            return caption or self._empty_caption
+        return self._template.replace("{}", caption or self._empty_caption)
 
     def _measure(self) -> int:
         """Tokens of the template before the caption, less the start token if that is kept."""

@@ -11,7 +11,7 @@ from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.checkpoint import Checkpoint, unusable
 from energon_prep.encoders.clean import cleaner
 from energon_prep.encoders.compiling import Probe, compile_model
-from energon_prep.encoders.dtypes import TORCH_DTYPES
+from energon_prep.encoders.dtypes import TORCH_DTYPES, compute_dtype
 from energon_prep.encoders.pretrained import loading, on_device, pretrained
 from energon_prep.encoders.text import TransformersTextEncoder, check_working
 from energon_prep.encoders.text_families import TEXT_FAMILY
@@ -26,11 +26,13 @@ _LANGUAGE_MODEL = {r"^(model\.)?language_model\.": "", r"^model\.(?!visual\.)": 
 
 def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextEncoder:
     """Load one text encoder, frozen, on ``device``. Raises PrepError if it cannot be had or does not work."""
-    family, dtype = TEXT_FAMILY[checkpoint.family], TORCH_DTYPES[spec.dtype]
+    family = TEXT_FAMILY[checkpoint.family]
     _check_family(spec, checkpoint)
     clean = cleaner(spec.clean)
     with loading(checkpoint.source):
-        model = on_device(_load_model(spec, checkpoint, dtype), device)
+        model = on_device(
+            _load_model(spec, checkpoint, compute_dtype(spec.compute_dtype or family.compute_dtype, device)), device
+        )
         tokenizer = load_tokenizer(checkpoint, model)
     _check_model(spec, checkpoint, model, tokenizer)
     captions = CaptionTokenizer(
@@ -40,6 +42,8 @@ def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextE
         template=spec.template,
         drop_tokens=spec.drop_tokens,
         keep_start_token=spec.keep_start_token,
+        empty_caption=spec.empty_caption,
+        empty_template=spec.empty_template,
         pad_token=spec.pad_token,
     )
     _check_captions(spec, checkpoint, model, captions)
@@ -48,7 +52,7 @@ def load_text(spec: Text, checkpoint: Checkpoint, device: torch.device) -> TextE
         model=model,
         captions=captions,
         family=family,
-        dtype=dtype,
+        dtype=TORCH_DTYPES[spec.dtype],
         device=device,
         about={**checkpoint.describe(), "clean": spec.clean, "compile": spec.compile},
         keep_padding=spec.padding == "max_length",
@@ -79,7 +83,7 @@ def _probes(encoder: TextEncoder, max_tokens: int) -> list[Probe]:
 
 def _check_family(spec: Text, checkpoint: Checkpoint) -> None:
     family = TEXT_FAMILY[checkpoint.family]
-    if spec.dtype == "fp16" and not family.fp16:
+    if spec.compute_dtype == "fp16" and not family.fp16:
         raise PrepError(f"text encoder {spec.name}: T5 and UMT5 overflow in fp16 (NaN or zeros): use bf16 or fp32")
     if checkpoint.family != "clip" and (spec.output == "pooled" or spec.projection):
         raise PrepError(

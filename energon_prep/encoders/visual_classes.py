@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from energon_prep.recipes.model import DType
+
 #: Spatial and temporal factor, of a model's configuration.
 Factors = Callable[[Mapping[str, Any]], tuple[int, int]]
 
@@ -24,6 +26,8 @@ DiffusersClass = Literal[
     "AutoencoderKLMochi",
 ]
 VisualFamily = Literal[DiffusersClass, "cosmos-jit"]
+
+JIT_COMPUTE_DTYPE: DType = "bf16"  #: of the published Cosmos tokenizers, most of which run in nothing else
 
 DIFFUSERS_CLASSES: tuple[DiffusersClass, ...] = get_args(DiffusersClass)
 
@@ -43,6 +47,7 @@ class VisualClass:
     #: value mean little once that is rounded to bf16.
     exact_pixels: str | None = None
     half_on_cpu: bool = True  #: torch has all its operations in bf16 and fp16 on CPUs
+    compute_dtype: DType = "bf16"  #: of the pipelines it is published in, as their examples load it
     #: Where it is faster with channels last. Measured on CPUs, where some clips are encoded at half the speed so.
     channels_last: Literal["everywhere", "cpu", "nowhere"] = "nowhere"
 
@@ -92,13 +97,17 @@ VISUAL_CLASSES: dict[str, VisualClass] = {
     "AutoencoderKLFlux2": VisualClass(
         factors=_of_flux2, clips=False, statistics="batch-norm", channels_last="everywhere"
     ),
-    "AutoencoderDC": VisualClass(factors=_of_dc, clips=False, gaussian=False, channels_last="everywhere"),
-    "AutoencoderKLWan": VisualClass(factors=_of_wan, channels_last="cpu"),
+    "AutoencoderDC": VisualClass(
+        factors=_of_dc, clips=False, gaussian=False, compute_dtype="fp32", channels_last="everywhere"
+    ),
+    "AutoencoderKLWan": VisualClass(factors=_of_wan, compute_dtype="fp32", channels_last="cpu"),
     "AutoencoderKLQwenImage": VisualClass(factors=_of_qwen_image, channels_last="cpu"),
     "AutoencoderKLCosmos": VisualClass(factors=_of_ratios, gaussian=False, tiles=False, half_on_cpu=False),
-    "AutoencoderKLHunyuanVideo": VisualClass(factors=_of_ratios),
+    "AutoencoderKLHunyuanVideo": VisualClass(factors=_of_ratios, compute_dtype="fp16"),
     # Its attention mask has the batch where attention expects the heads (diffusers 0.42): one sample at a time.
-    "AutoencoderKLHunyuanVideo15": VisualClass(factors=_of_ratios, batches=False, channels_last="cpu"),
+    "AutoencoderKLHunyuanVideo15": VisualClass(
+        factors=_of_ratios, batches=False, compute_dtype="fp16", channels_last="cpu"
+    ),
     "AutoencoderKLLTXVideo": VisualClass(factors=_of_ltx, statistics="buffers"),
     "AutoencoderKLCogVideoX": VisualClass(factors=_of_cogvideox),
     "AutoencoderKLMochi": VisualClass(factors=_of_mochi, exact_pixels="fourier_features"),

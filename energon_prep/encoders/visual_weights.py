@@ -12,11 +12,11 @@ from energon_prep.encoders.base import VisualEncoder
 from energon_prep.encoders.checkpoint import Checkpoint
 from energon_prep.encoders.compiling import Probe, compile_model
 from energon_prep.encoders.cosmos_jit import CosmosJitEncoder
-from energon_prep.encoders.dtypes import TORCH_DTYPES
+from energon_prep.encoders.dtypes import TORCH_DTYPES, compute_dtype
 from energon_prep.encoders.pretrained import loading, on_device, pretrained
 from energon_prep.encoders.quiet import quiet_diffusers
 from energon_prep.encoders.visual import DiffusersEncoder
-from energon_prep.encoders.visual_classes import VISUAL_CLASSES, VisualClass
+from energon_prep.encoders.visual_classes import JIT_COMPUTE_DTYPE, VISUAL_CLASSES, VisualClass
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Visual
 
@@ -35,9 +35,9 @@ def load_visual_encoder(
     name = checkpoint.family
     kind = VISUAL_CLASSES[name]
     _check_options(spec, name, gaussian=kind.gaussian, tiles=kind.tiles)
-    dtype = TORCH_DTYPES[spec.dtype]
+    computed = compute_dtype(spec.compute_dtype or kind.compute_dtype, device)
     with loading(checkpoint.source), quiet_diffusers():
-        model = pretrained(_class(name), checkpoint, torch_dtype=_model_dtype(name, kind, dtype, device))
+        model = pretrained(_class(name), checkpoint, torch_dtype=_model_dtype(name, kind, computed, device))
         model.decoder = nn.Identity()  # never used: its memory is the batches'
         model = on_device(model, device)
     channels_last = kind.channels_last == "everywhere" or (kind.channels_last == "cpu" and device.type == "cpu")
@@ -50,7 +50,7 @@ def load_visual_encoder(
     encoder = DiffusersEncoder(
         model=model,
         kind=kind,
-        dtype=dtype,
+        dtype=TORCH_DTYPES[spec.dtype],
         device=device,
         posterior=spec.posterior,
         normalize=spec.normalize == "checkpoint",
@@ -74,15 +74,21 @@ def _load_jit(spec: Visual, checkpoint: Checkpoint, device: torch.device) -> Vis
             "use --set visual.compile=false"
         )
     assert checkpoint.jit is not None
-    path, dtype = checkpoint.jit.path, TORCH_DTYPES[spec.dtype]
+    path, computed = checkpoint.jit.path, compute_dtype(spec.compute_dtype or JIT_COMPUTE_DTYPE, device)
 
     def load(device: torch.device) -> Any:
         with loading(checkpoint.source):
             # Straight to the device: a traced module's constants cannot be moved.
             module: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
-            return module.eval().to(dtype=dtype)
+            return module.eval().to(dtype=computed)
 
-    return CosmosJitEncoder(load=load, dtype=dtype, device=device, about=checkpoint.describe())
+    return CosmosJitEncoder(
+        load=load,
+        dtype=TORCH_DTYPES[spec.dtype],
+        compute_dtype=computed,
+        device=device,
+        about=checkpoint.describe(),
+    )
 
 
 def _check_options(spec: Visual, name: str, *, gaussian: bool, tiles: bool) -> None:
@@ -126,9 +132,7 @@ def _class(name: str) -> Any:
 
 def _model_dtype(name: str, kind: VisualClass, dtype: torch.dtype, device: torch.device) -> torch.dtype:
     if device.type == "cpu" and dtype is not torch.float32 and not kind.half_on_cpu:
-        logger.warning(
-            "torch lacks what %s needs in %s on CPUs: it runs in fp32, and the latents are rounded", name, dtype
-        )
+        logger.warning("torch lacks what %s needs in %s on CPUs: it runs in fp32", name, dtype)
         return torch.float32
     return dtype
 

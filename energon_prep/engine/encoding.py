@@ -78,7 +78,7 @@ def encode_captions(
     """Embeddings by caption: equal captions are encoded once, similar lengths together."""
     unique = list(dict.fromkeys(captions))
     token_ids = encoder.tokenize(unique)
-    longest = text.max_tokens + (text.drop_tokens or 0)  # max_tokens counts what is stored, without the template
+    longest = text.max_tokens + _template_tokens(text, token_ids)
     lengths = [longest if pads_to_full(text) else min(len(ids), longest) for ids in token_ids]
 
     def launch(batch: Sequence[int]) -> Callable[[], list[TextEmbedding]]:
@@ -89,6 +89,13 @@ def encode_captions(
     for batch, encoded in _overlapped(by_length(lengths, budget=sizes.tokens[text.name], count=sizes.samples), launch):
         embeddings.update(zip((unique[i] for i in batch), encoded, strict=True))
     return embeddings
+
+
+def _template_tokens(text: Text, token_ids: Sequence[Sequence[int]]) -> int:
+    """Tokens that every caption has besides those that max_tokens counts; about, where the recipe does not say."""
+    if text.template is None or text.drop_tokens is not None:
+        return text.drop_tokens or 0
+    return min((len(ids) for ids in token_ids), default=0)
 
 
 def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> _Latents:

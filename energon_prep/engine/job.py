@@ -12,7 +12,7 @@ import torch
 
 from energon_prep.decode.media import decode_media, resolutions
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
-from energon_prep.encoders.weights import load_texts, load_visual
+from energon_prep.encoders.weights import find_checkpoints, load_texts, load_visual
 from energon_prep.engine.batch_sizes import BatchSizes
 from energon_prep.engine.out_of_memory import free_memory
 from energon_prep.engine.stations import Stations
@@ -52,12 +52,13 @@ class Encoders:
 def load_encoders(job: Job) -> Encoders:
     """Load the models onto the job's device; with phases, the text encoders then wait in the computer's memory."""
     torch.set_num_threads(job.torch_threads)
-    texts = load_texts(job.recipe, weights=job.weights, device=job.device)
+    found = find_checkpoints(job.recipe, weights=job.weights)  # all of them, before the first is downloaded
+    texts = load_texts(job.recipe, weights=found, device=job.device)
     if job.phases:
         for text in texts:
             text.move_to("cpu")
         free_memory()
-    visual = load_visual(job.recipe, weights=job.weights, device=job.device)
+    visual = load_visual(job.recipe, weights=found, device=job.device)
     return Encoders(visual=visual, texts=tuple(texts))
 
 

@@ -101,7 +101,7 @@ def _change(fields: dict[str, Any], path: str, value: Any) -> None:
             names = ", ".join(str(text.get("name")) for text in texts)
             raise PrepError(f"--set {path}: the recipe has no text encoder {which!r}; it has {names}")
         for text in chosen if field else texts:
-            text[field or which] = value
+            _set(text, field or which, value)
         return
     section = fields
     *sections, last = path.split(".")
@@ -110,7 +110,14 @@ def _change(fields: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(inner, dict):
             raise PrepError(f"--set {path}: {name} is a value, it has no field {last!r}")
         section[name] = section = dict(inner)
-    section[last] = value
+    _set(section, last, value)
+
+
+def _set(section: dict[str, Any], field: str, value: Any) -> None:
+    """An encoder's ``model`` that is set here is one that the user named."""
+    section[field] = value
+    if field == "model":
+        section["named"] = True
 
 
 #: Parts of an error's place that stand for one of several types a field may have.

@@ -23,7 +23,9 @@ class Visual(_Section):
     model: str  #: alias, Hugging Face id or directory
     subfolder: str | None = None  #: inside the model's repository; in a pipeline folder "vae" is tried by itself
     revision: str | None = None  #: commit, tag or branch of the repository
-    dtype: DType = "bf16"
+    named: bool = False  #: ``model`` was chosen by the user: neither --weights nor ``pipeline`` takes its place
+    dtype: DType = "bf16"  #: of what is stored
+    compute_dtype: DType | None = None  #: of the model; None: what the pipelines of its class compute in
     #: Taken of the VAE's Gaussian, whose mode is its mean; "moments": mean and log-variance, to draw in training.
     posterior: Literal["mean", "sample", "moments"] = "mean"
     normalize: Literal["checkpoint", "none"] = "checkpoint"  #: (z - shift) * scale with the checkpoint's own values
@@ -42,12 +44,16 @@ class Text(_Section):
     model: str
     subfolder: str | None = None  #: of a pipeline folder: "text_encoder" (then "tokenizer") or "text_encoder_2", ...
     revision: str | None = None
-    dtype: DType = "bf16"
+    named: bool = False  #: as in ``visual``
+    dtype: DType = "bf16"  #: of what is stored
+    compute_dtype: DType | None = None  #: of the model; None: what the pipelines of its class compute in
     #: Before tokenizing; the JSON's caption stays. "wan": ftfy, HTML entities, whitespace; "lower": strips as well.
     clean: Literal["none", "whitespace", "wan", "lower"] = "none"
     template: str | None = None  #: the prompt around the caption, which stands where it has {}
     #: Tokens of the template whose outputs are not stored, counted from the start; None: all that precede the caption.
     drop_tokens: int | None = Field(default=None, ge=0)
+    empty_caption: str = ""  #: stands for an empty caption, in the template too; of samples and of the stored one
+    empty_template: bool = True  #: False: an empty caption gets no template, as the negative prompts of some pipelines
     keep_start_token: bool = False  #: the start token's output is stored all the same, and not counted in drop_tokens
     max_tokens: int = Field(gt=0)  #: longer captions are cut here, the end token kept; counts what is stored
     padding: Literal["trim", "max_length"] = "trim"  #: "max_length": stored at max_tokens, padding outputs included
@@ -71,7 +77,7 @@ class Text(_Section):
 
     @model_validator(mode="after")
     def _t5_needs_range(self) -> Text:
-        if self.dtype == "fp16" and "t5" in self.model.lower():
+        if self.compute_dtype == "fp16" and "t5" in self.model.lower():
             raise ValueError("T5 and UMT5 overflow in fp16 (NaN or zeros): use bf16 or fp32")
         return self
 
@@ -141,6 +147,7 @@ class Recipe(_Section):
     name: str
     description: str = ""
     target: str  #: the trainer's contract, a name in energon_prep.targets
+    pipeline: str | None = None  #: repository (or folder) of a diffusers pipeline that has the encoders below
     visual: Visual
     text: tuple[Text, ...] = Field(min_length=1)
     resize: Resize = Resize()

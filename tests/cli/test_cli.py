@@ -61,6 +61,7 @@ def test_recipes_prints_what_recipe_files_are_made_of() -> None:
     runner = CliRunner()
     assert "nemo-dit" in runner.invoke(main, ["recipes"]).output
     printed = runner.invoke(main, ["recipes", "dit"]).output
+    assert "# download: about 9.8 GB\n" in printed
     assert yaml.safe_load(printed)["visual"]["model"] == "cosmos-cv4x8x8"
     failed = runner.invoke(main, ["recipes", "dut"])
     assert failed.exit_code == 1
@@ -106,7 +107,7 @@ def test_of_many_folders_every_split_has_some_of_nearly_all(tmp_path: Path) -> N
 
 def test_several_resolutions_and_originals(raw: Path, tmp_path: Path) -> None:
     sizes = ("--resolution", 64, "--resolution", 32)
-    args = ("--recipe", "sdxl", "--weights", "tiny", *sizes, "--carry", "image,caption", "--limit", 2)
+    args = ("--recipe", "microdit", "--weights", "tiny", *sizes, "--carry", "image,caption", "--limit", 2)
     prep("encode", raw, tmp_path, *args)
     with tarfile.open(tmp_path / "shard_000000.tar") as tar:
         parts = {name.partition(".")[2] for name in tar.getnames()}

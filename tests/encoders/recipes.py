@@ -8,13 +8,15 @@ from energon_prep.recipes.model import Recipe, Text, Visual
 
 
 def recipe(visual: str | dict[str, Any], *texts: dict[str, Any]) -> Recipe:
-    """A recipe of these encoders; fp32, so that results can be compared closely, unless they say otherwise."""
+    """A recipe of these encoders; in fp32, so that results can be compared closely, unless they say otherwise."""
     spec = {"model": visual} if isinstance(visual, str) else visual
     return Recipe(
         name="test",
         target="dit",
-        visual=Visual(**{"dtype": "fp32", **spec}),
-        text=tuple(Text(**{"name": "t5", "dtype": "fp32", "max_tokens": 16, **text}) for text in texts),
+        visual=Visual(**{"dtype": "fp32", "compute_dtype": "fp32", **spec}),
+        text=tuple(
+            Text(**{"name": "t5", "dtype": "fp32", "compute_dtype": "fp32", "max_tokens": 16, **text}) for text in texts
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energon_prep.encoders.catalog import CATALOG, TEXT_FAMILIES, VISUAL_FAMILIES, family_of, find, lookup
+from energon_prep.encoders.repositories import REPOSITORIES
 from energon_prep.errors import PrepError
 
 
@@ -105,6 +106,16 @@ def test_the_family_is_read_from_a_config() -> None:
     assert family_of({}) is None
 
 
-def test_the_catalog_loads_no_torch() -> None:
-    check = "import energon_prep.encoders.catalog, sys; sys.exit('torch' in sys.modules)"
+def test_size_and_licence_of_every_models_repository_are_known() -> None:
+    for info in CATALOG.values():
+        assert REPOSITORIES[info.hf_id].parts[info.subfolder].gigabytes > 0
+        assert REPOSITORIES[info.hf_id].licence
+    parts = [part for repository in REPOSITORIES.values() for part in repository.parts.values()]
+    assert {part.alias for part in parts} <= set(CATALOG)
+
+
+def test_the_catalog_and_the_plan_of_downloads_load_no_torch() -> None:
+    check = (
+        "import energon_prep.encoders.catalog, energon_prep.encoders.downloads, sys; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

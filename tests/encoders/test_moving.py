@@ -102,7 +102,7 @@ def test_a_text_encoder_asks_its_device_for_no_value(family: str) -> None:
 
 @pytest.mark.parametrize("alias", ["flux1", "wan2.1", "cosmos-cv4x8x8"])
 def test_a_visual_encoder_works_as_before_when_it_comes_back(alias: str) -> None:
-    encoder = visual(alias, dtype="bf16" if alias == "cosmos-cv4x8x8" else "fp32")
+    encoder = visual(alias, compute_dtype="bf16" if alias == "cosmos-cv4x8x8" else "fp32")
     pixels = pixels_of(encoder)
     before, strides, about = encoder.encode(pixels, SEEDS), strides_of(encoder), encoder.describe()
     encoder.move_to("cpu")

@@ -54,7 +54,7 @@ def test_a_batch_gives_what_one_at_a_time_gives(encoder: TextEncoder) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_same_holds_in_bf16_but_for_rounding(family: str) -> None:
-    encoder = load(**FAMILIES[family], dtype="bf16")
+    encoder = load(**FAMILIES[family], dtype="bf16", compute_dtype="bf16")
     ids = encoder.tokenize(CAPTIONS)
     for together, tokens in zip(encoder.encode(ids), ids, strict=True):
         (alone,) = encoder.encode([tokens])
@@ -62,6 +62,18 @@ def test_the_same_holds_in_bf16_but_for_rounding(family: str) -> None:
         assert together.hidden.isfinite().all()
         assert 0.3 < together.hidden.float().std() < 3
         torch.testing.assert_close(together.hidden, alone.hidden, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("family", ["t5", "clip"])
+def test_what_is_stored_is_rounded_after_the_model_computed(family: str) -> None:
+    stored, computed = load(**FAMILIES[family], dtype="fp16"), load(**FAMILIES[family])
+    about = stored.describe()
+    assert (about["dtype"], about["model_dtype"]) == ("float16", "float32")
+    for ours, exact in zip(
+        *(encoder.encode(encoder.tokenize(CAPTIONS)) for encoder in (stored, computed)), strict=True
+    ):
+        assert torch.equal(ours.tokens, exact.tokens.half())
+    assert load(**FAMILIES[family], compute_dtype=None).describe()["model_dtype"] == "bfloat16"
 
 
 def test_batches_can_be_under_way_at_once(encoder: TextEncoder) -> None:

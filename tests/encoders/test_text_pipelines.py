@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,8 @@ from energon_prep.encoders.tiny import build_pipeline
 from energon_prep.encoders.weights import load_texts
 from energon_prep.samples import TextEmbedding
 from tests.encoders.recipes import recipe
-from tests.encoders.text_recipes import SANA_INSTRUCTION, texts_of
+from tests.encoders.text_recipes import texts_of
+from tests.encoders.visual_models import vae_of
 
 CAPTIONS = [
     "a photo of a red cat",
@@ -26,6 +28,12 @@ CAPTIONS = [
 ]
 MAX_TOKENS = 48  # enough to show what happens to captions that are shorter and longer
 CPU = torch.device("cpu")
+
+#: The part of Qwen2.5-VL's chat template that conversations of text alone get.
+QWEN_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +74,9 @@ def assemble(pipeline_class: Any, parts: dict[str, Any]) -> Any:
         pipeline = object.__new__(pipeline_class)
         pipeline.__dict__.update(parts)
         return pipeline
+    if pipeline_class is diffusers.HunyuanVideo15Pipeline:
+        others = ("scheduler", "transformer", "guider", "text_encoder_2", "tokenizer_2")
+        return pipeline_class(vae=vae_of("hunyuan-video-1.5"), **dict.fromkeys(others), **parts)
     denoiser = "unet" if pipeline_class is diffusers.StableDiffusionXLPipeline else "transformer"
     return pipeline_class(vae=None, scheduler=None, **{denoiser: None}, **parts)
 
@@ -97,6 +108,7 @@ def _no_gradients() -> Any:
     ("name", "model", "pipeline_class", "model_class"),
     [
         ("wan2.1", "umt5-xxl", diffusers.WanPipeline, transformers.UMT5EncoderModel),
+        ("wan2.2-ti2v-5b", "umt5-xxl", diffusers.WanPipeline, transformers.UMT5EncoderModel),
         ("wan2.2", "umt5-xxl", diffusers.WanPipeline, transformers.UMT5EncoderModel),
         ("cosmos-dit", "t5-11b", diffusers.CosmosTextToWorldPipeline, transformers.T5EncoderModel),
     ],
@@ -151,9 +163,9 @@ def test_sd3() -> None:
     assert_same(torch.cat([both.pooled("clip-l"), both.pooled("clip-g")], -1), pooled)
 
 
-def test_stable_diffusion_xl() -> None:
+def test_sdxl() -> None:
     classes = {"text_encoder": transformers.CLIPTextModel, "text_encoder_2": transformers.CLIPTextModelWithProjection}
-    both = load("stable-diffusion-xl", diffusers.StableDiffusionXLPipeline, **classes)
+    both = load("sdxl", diffusers.StableDiffusionXLPipeline, **classes)
     hidden, _, pooled, _ = both.pipeline.encode_prompt(CAPTIONS, device=CPU, do_classifier_free_guidance=False)
     assert_same(torch.cat([both.hidden("clip-l"), both.hidden("clip-g")], -1), hidden)
     assert_same(both.pooled("clip-g"), pooled)
@@ -161,7 +173,7 @@ def test_stable_diffusion_xl() -> None:
 
 def test_microdit() -> None:
     """No pipeline: OpenCLIP cleans captions as Wan does, pads with 0 and cuts before the end token."""
-    texts = texts_of("sdxl")
+    texts = texts_of("microdit")
     (encoder,) = load_texts(recipe("sdxl", *texts), weights="tiny", device="cpu")
     folder = build_pipeline(recipe("sdxl", *texts), "tiny")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
@@ -190,25 +202,66 @@ def test_qwen_image() -> None:
     assert_same_where_masked(both.embed("qwen2.5-vl-7b"), hidden, mask)
 
 
-@pytest.mark.parametrize(("name", "instruction"), [("dc-ae", None), ("dc-ae instructed", SANA_INSTRUCTION)])
-def test_sana(name: str, instruction: list[str] | None) -> None:
-    both = load(name, diffusers.SanaPipeline, text_encoder=transformers.Gemma2Model)
-    hidden, mask, _, _ = both.pipeline.encode_prompt(
-        CAPTIONS,
-        do_classifier_free_guidance=False,
-        device=CPU,
-        max_sequence_length=MAX_TOKENS,
-        complex_human_instruction=instruction,
+def test_sana() -> None:
+    """With its instruction, but for the empty caption, which is the pipeline's negative prompt."""
+    both = load("sana", diffusers.SanaPipeline, text_encoder=transformers.Gemma2Model)
+    instruction = inspect.signature(diffusers.SanaPipeline.__call__).parameters["complex_human_instruction"].default
+    assert len(instruction) == 8
+    hidden, mask, negative, negative_mask = both.pipeline.encode_prompt(
+        CAPTIONS, device=CPU, max_sequence_length=MAX_TOKENS, complex_human_instruction=instruction
     )
+    empty = CAPTIONS.index("")
+    hidden[empty], mask[empty] = negative[empty], negative_mask[empty]
     assert_same_where_masked(both.embed("gemma-2-2b-it"), hidden, mask)
 
 
-@pytest.mark.parametrize("name", ["hunyuan-video", "qwen-image"])
+def test_hunyuan_video_15() -> None:
+    """But for ByT5, of which captions without text in quotes get zeros and a mask of zeros."""
+    by_t5 = transformers.T5EncoderModel(transformers.T5Config(d_model=1472, d_ff=8, d_kv=8, num_layers=1, num_heads=1))
+    classes = {"text_encoder": transformers.Qwen2_5_VLForConditionalGeneration}
+    both = load("hunyuan-video-1.5", diffusers.HunyuanVideo15Pipeline, **classes)
+    both.pipeline.register_modules(
+        text_encoder=both.pipeline.text_encoder.model.language_model, text_encoder_2=by_t5, tokenizer_2=None
+    )
+    both.pipeline.tokenizer.chat_template = QWEN_CHAT
+    assert [text["max_tokens"] for text in texts_of("hunyuan-video-1.5")] == [both.pipeline.tokenizer_max_length]
+    both.pipeline.tokenizer_max_length = MAX_TOKENS
+    hidden, mask, glyphs, glyph_mask = both.pipeline.encode_prompt(CAPTIONS, device=CPU, batch_size=len(CAPTIONS))
+    assert_same_where_masked(both.embed("qwen2.5-vl-7b"), hidden, mask)
+    assert glyphs.shape == (len(CAPTIONS), 256, 1472)
+    assert not glyphs.any()
+    assert not glyph_mask.any()
+
+
+@pytest.mark.parametrize("name", ["hunyuan-video", "hunyuan-video-1.5", "qwen-image"])
 def test_what_is_dropped_of_a_template_is_what_precedes_the_caption(name: str) -> None:
-    """The pipelines' numbers, 95 and 34, which the tokenizer's own count confirms."""
+    """The pipelines' numbers, 95, 108 and 34, which the tokenizer's own count confirms."""
     text = texts_of(name)[0]
     (stated, counted) = (
         load_texts(recipe("sdxl", text | change), weights="tiny", device="cpu")[0].describe()["drop_tokens"]
         for change in ({}, {"drop_tokens": None})
     )
     assert stated == counted == text["drop_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pipeline_class"),
+    [
+        ("cogvideox", diffusers.CogVideoXPipeline),
+        ("cosmos-dit", diffusers.CosmosTextToWorldPipeline),
+        ("flux1", diffusers.FluxPipeline),
+        ("hunyuan-video", diffusers.HunyuanVideoPipeline),
+        ("ltx-video", diffusers.LTXPipeline),
+        ("mochi", diffusers.MochiPipeline),
+        ("primus-flux", diffusers.FluxPipeline),
+        ("qwen-image", diffusers.QwenImagePipeline),
+        ("sana", diffusers.SanaPipeline),
+        ("sd3", diffusers.StableDiffusion3Pipeline),
+        ("wan2.1", diffusers.WanPipeline),
+        ("wan2.2", diffusers.WanPipeline),
+        ("wan2.2-ti2v-5b", diffusers.WanPipeline),
+    ],
+)
+def test_captions_are_as_long_as_the_pipeline_is_called_with(name: str, pipeline_class: Any) -> None:
+    length = inspect.signature(pipeline_class.__call__).parameters["max_sequence_length"].default
+    assert {t["max_tokens"] for t in texts_of(name) if not t["model"].startswith("clip")} == {length}

@@ -145,7 +145,7 @@ def test_plain_autoencoders_have_no_posterior_to_draw_from(alias: str, posterior
 
 @pytest.mark.parametrize("alias", ALIASES)
 def test_latents_come_in_the_recipes_dtype_and_are_near_those_of_fp32(alias: str) -> None:
-    encoder = load(alias, dtype="bf16")
+    encoder = load(alias, dtype="bf16", compute_dtype="bf16")
     pixels = pixels_of(encoder, 1 if encoder.images_only else 2)
     latents = encoder.encode(pixels, SEEDS)
     expected = load(alias).encode(pixels, SEEDS)
@@ -153,14 +153,25 @@ def test_latents_come_in_the_recipes_dtype_and_are_near_those_of_fp32(alias: str
     assert (latents.float() - expected).abs().mean() < 0.03 * expected.std()
 
 
-def test_fp16_is_sane(flux: VisualEncoder, pixels: torch.Tensor) -> None:
-    latents = load("flux1", dtype="fp16").encode(pixels, SEEDS)
-    assert latents.dtype == torch.float16
-    torch.testing.assert_close(latents.float(), flux.encode(pixels, SEEDS), rtol=0.1, atol=0.05)
+def test_fp16_is_computed_in_fp32_on_a_cpu(flux: VisualEncoder, pixels: torch.Tensor) -> None:
+    latents = load("flux1", dtype="fp16", compute_dtype="fp16").encode(pixels, SEEDS)
+    assert torch.equal(latents, flux.encode(pixels, SEEDS).half())
+
+
+@pytest.mark.parametrize(
+    ("alias", "computed"),
+    [("wan2.1", "float32"), ("flux1", "bfloat16"), ("dc-ae", "float32"), ("hunyuan-video", "float32")],
+)
+def test_a_model_computes_in_what_its_pipeline_does_whatever_is_stored(alias: str, computed: str) -> None:
+    encoder = load(alias, dtype="fp16", compute_dtype=None)
+    about, pixels = encoder.describe(), pixels_of(encoder)
+    assert (about["dtype"], about["model_dtype"]) == ("float16", computed)
+    same = load(alias, dtype="fp32", compute_dtype={"float32": "fp32", "bfloat16": "bf16"}[computed])
+    assert torch.equal(encoder.encode(pixels, SEEDS), same.encode(pixels, SEEDS).half())
 
 
 def test_what_torch_cannot_do_in_bf16_on_a_cpu_runs_in_fp32(caplog: pytest.LogCaptureFixture) -> None:
-    spec = {"model": "cosmos1-cv8x8x8", "dtype": "bf16"}
+    spec = {"model": "cosmos1-cv8x8x8", "dtype": "bf16", "compute_dtype": "bf16"}
     encoder = load_visual(recipe(spec, {"model": "t5-small"}), weights="tiny", device="cpu")
     assert "runs in fp32" in caplog.text
     assert (encoder.describe()["dtype"], encoder.describe()["model_dtype"]) == ("bfloat16", "float32")

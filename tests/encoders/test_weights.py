@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.weights import load_texts, load_visual, resolve
+from energon_prep.encoders.weights import load_texts, load_visual, locate, resolve
 from energon_prep.errors import PrepError
+from energon_prep.recipes.load import load_recipe
 from tests.encoders.recipes import DIT, FLUX1, SMALL, UMT5, recipe
 
 PIXELS = torch.randint(0, 256, (1, 1, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -76,6 +77,34 @@ def test_resolve_says_where_each_encoder_is_looked_for() -> None:
     pinned = resolve(recipe({"model": "o/vae", "revision": "v1"}, {"model": "o/t5", "subfolder": "enc"}), weights=None)
     assert (pinned.visual.revision, pinned.visual.subfolders) == ("v1", ("", "vae"))
     assert pinned.texts[0].subfolders == ("enc", "")
+
+
+def test_an_alias_comes_from_the_recipes_pipeline_as_far_as_that_has_it() -> None:
+    flux, dit = (locate(load_recipe(name), weights=None) for name in ("flux1", "dit"))
+    assert {source.location for source in flux} == {"black-forest-labs/FLUX.1-dev"}
+    assert [source.subfolders for source in flux.texts] == [("text_encoder_2",), ("text_encoder",)]
+    assert dit.visual.location == "nvidia/Cosmos-0.1-Tokenizer-CV4x8x8"
+    assert [(source.location, source.subfolders) for source in dit.texts] == [
+        ("nvidia/Cosmos-1.0-Diffusion-7B-Text2World", ("text_encoder",))
+    ]
+    others = load_recipe("dit", {"text.0.model": "t5-xxl", "pipeline": "nvidia/Cosmos-1.0-Diffusion-7B-Text2World"})
+    assert locate(others, weights=None).texts[0].location == "google/t5-v1_1-xxl"
+    same = load_recipe("flux1", {"text.0.model": "t5-xxl"})
+    assert locate(same, weights=None).texts[0].location == "black-forest-labs/FLUX.1-dev"
+
+
+def test_what_is_named_wins_over_weights(t5_folder: Path) -> None:
+    named = load_recipe("dit", {"text.0.model": str(t5_folder), "text.compute_dtype": "fp32", "text.dtype": "fp32"})
+    (text,) = load_texts(named, weights="tiny", device="cpu")
+    assert torch.equal(embed(text), embed(load_text(t5_folder)))
+    assert text.describe()["model"] == str(t5_folder)
+    assert text.describe()["weights"]["bytes"] > 0
+    visual = load_visual(named, weights="tiny", device="cpu")
+    assert (visual.describe()["model"], visual.channels) == ("tiny", 16)
+    pipeline = locate(load_recipe("dit", {"visual.model": "owner/vae"}), weights="owner/pipeline")
+    assert (pipeline.visual.location, pipeline.texts[0].location) == ("owner/vae", "owner/pipeline")
+    built = locate(load_recipe("dit", {"visual.model": "wan2.1"}), weights="tiny")
+    assert [source.built for source in built] == ["tiny", "tiny"]
 
 
 def test_weights_that_are_no_pipeline_are_refused() -> None:
@@ -235,7 +264,7 @@ def test_a_tokenizer_of_another_model_is_refused(t5_folder: Path) -> None:
 
 def test_what_the_model_cannot_do_is_refused(t5_folder: Path) -> None:
     with pytest.raises(PrepError, match="T5 and UMT5 overflow in fp16"):
-        load_text(t5_folder, dtype="fp16")
+        load_text(t5_folder, compute_dtype="fp16")
     with pytest.raises(PrepError, match="max_tokens is 128, and CLIP has 77 positions"):
         load_texts(recipe("sdxl", {"model": "clip-l", "max_tokens": 128}), weights="tiny", device="cpu")
     with pytest.raises(PrepError, match="cannot put the T5EncoderModel on cuda:99"):

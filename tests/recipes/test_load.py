@@ -60,7 +60,7 @@ def test_a_file_extends_a_preset(tmp_path: Path) -> None:
         ({"resize.resolution": "512x"}, None),
         ({"resize.resolution": "axb"}, r"resize.resolution"),
         ({"name.x": 1}, r"--set name.x: name is a value, it has no field 'x'"),
-        ({"text.dtype": "fp16"}, r"T5 and UMT5 overflow in fp16"),
+        ({"text.compute_dtype": "fp16"}, r"T5 and UMT5 overflow in fp16"),
     ],
 )
 def test_a_wrong_change_is_explained(changes: dict[str, object], message: str | None) -> None:

@@ -19,7 +19,7 @@ from energon_prep.recipes.load import load_recipe
         ({"keep_start_token": True}, "drop_tokens and keep_start_token are of a template"),
         ({"hidden_layer": 0}, r"text\.0\.hidden_layer = 0: Input should be less than or equal to -1"),
         ({"clean": "spotless"}, r"text\.0\.clean = 'spotless'.*'none', 'whitespace', 'wan' or 'lower'"),
-        ({"dtype": "fp16"}, "T5 and UMT5 overflow in fp16"),
+        ({"compute_dtype": "fp16"}, "T5 and UMT5 overflow in fp16"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], complaint: str) -> None:

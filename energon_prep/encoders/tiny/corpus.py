@@ -157,4 +157,6 @@ Describe the video by detailing the following aspects: 1. The main content and t
 3. Actions, events, behaviors temporal relationships, physical movement changes of the objects.
 4. background environment, light, style and atmosphere.
 5. camera angles, movements, and transitions used in the video:
+
+You are a helpful assistant. Describe the video by detailing the following aspects:         1.
 """

@@ -21,7 +21,7 @@ from energon_prep.encoders.catalog import TEXT_FAMILIES, VISUAL_FAMILIES, Family
 from energon_prep.encoders.checkpoint import text_subfolders, tokenizer_subfolders
 from energon_prep.encoders.tiny.fill import fill
 from energon_prep.errors import PrepError
-from energon_prep.recipes.model import Recipe
+from energon_prep.recipes.model import Recipe, Text, Visual
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +62,11 @@ def default_cache_dir() -> Path:
 
 
 def _encoders(recipe: Recipe) -> dict[str, ModelInfo]:
-    """Subfolder -> what to build there."""
-    encoders = {"vae": _known(recipe.visual.model, VISUAL_FAMILIES)}
+    """Subfolder -> what to build there; not what the user named by its folder or hub id."""
+    encoders = {} if _has_weights(recipe.visual) else {"vae": _known(recipe.visual.model, VISUAL_FAMILIES)}
     for spec, subfolder in zip(recipe.text, text_subfolders([spec.subfolder for spec in recipe.text]), strict=True):
+        if _has_weights(spec):
+            continue
         info = _known(spec.model, TEXT_FAMILIES)
         if encoders.setdefault(subfolder, info) is not info:
             raise PrepError(
@@ -72,6 +74,10 @@ def _encoders(recipe: Recipe) -> dict[str, ModelInfo]:
                 "give them different subfolders in the recipe"
             )
     return encoders
+
+
+def _has_weights(spec: Visual | Text) -> bool:
+    return spec.named and lookup(spec.model) is None
 
 
 def _known(model: str, families: tuple[Family, ...]) -> ModelInfo:
