@@ -85,6 +85,13 @@ def spellings(suffix: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((suffix, suffix.lower(), suffix.upper())))
 
 
+def captions_folder(path: str) -> str:
+    """The folder above ``path`` that is called as folders of captions are, "" if there is none."""
+    folders = path.split("/")[:-1]
+    place = next((i for i, name in enumerate(folders) if name.lower() in CAPTION_FOLDERS), None)
+    return "" if place is None else "/".join(folders[: place + 1])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Places:
     """Where the captions and the JSON of media lie: beside them, or in a folder with the tree of the media."""
@@ -130,15 +137,15 @@ class Places:
         return tuple(found)
 
     def advice(self, path: str) -> str:
-        """Which folder nearby may hold the caption that the media at ``path`` lack; "" for none."""
+        """Which folder nearby may hold the caption that the media at ``path`` lack, to begin a sentence; or ""."""
         if self.captions_dir is not None:
-            return f"; it was looked for in {self.captions_dir}"
+            return f"looked in {self.captions_dir}; "
         folder = (self.root / path).parent
         for near in (folder.parent, folder, self.root):
             for name in CAPTION_FOLDERS:
                 if (near / name).is_dir():
                     relative = os.path.relpath(near / name, self.root)
-                    return f"; there is a folder {relative}: give --captions-dir {relative}"
+                    return f"there is a folder {relative}: give --captions-dir {relative}; "
         return ""
 
 

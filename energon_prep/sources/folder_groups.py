@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from energon_prep.sources.account import Account
-from energon_prep.sources.beside import Names
+from energon_prep.sources.beside import Names, captions_folder
 from energon_prep.sources.metadata import MetadataFiles
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import is_chosen
-from energon_prep.sources.walk import Found, composed, suffix_of
+from energon_prep.sources.walk import Found, composed, printable, suffix_of
 
 LEFT_OUT = "left out by --include/--exclude"
 UNNAMED = "media without a caption that no row of the metadata file names"
@@ -57,6 +57,7 @@ class Sorter:
         self._tables = frozenset(metadata.paths)
         self._account = account
         self._open: list[_Group] = []
+        self._has_advised = False
 
     def samples(self, found: Iterable[Found]) -> Iterator[str]:
         """The paths of media that are samples. All else is entered into the account."""
@@ -119,6 +120,16 @@ class Sorter:
                 without = f"{suffix_of(text)} without media"
                 kept = self._is_chosen(text) and not is_of_left_out
                 self._account.pass_over(without if kept else LEFT_OUT, text)
+                self._advise(text)
+
+    def _advise(self, text: str) -> None:
+        """Of the first text without media in a folder of captions, say how its media may be found."""
+        if not self._has_advised and (folder := captions_folder(text)):
+            self._has_advised = True
+            self._account.tell(
+                f"the texts in {printable(folder)} have no media beside them: is it the folder of "
+                f"captions? Give --captions-dir {printable(folder)}"
+            )
 
     def _media_of(self, group: _Group) -> Iterator[str]:
         """The samples of a group that is closed, if they are not kept for the group above."""
