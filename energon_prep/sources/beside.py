@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from energon_prep.sources.webdataset import is_tar
 METADATA_SUFFIX = "json"
 #: What folders of captions are called, to be named to a user whose media have none beside them.
 CAPTION_FOLDERS = ("captions", "caption", "texts", "text", "txt", "labels", "prompts")
+
+
+_role_of = lru_cache(maxsize=1024)(role_of)
 
 
 class Role(NamedTuple):
@@ -53,22 +57,24 @@ class Names:
         media_length = self._media_length(name)
         if media_length:
             return Role("media", path[:-media_length])
-        for start in (i for i, char in enumerate(name) if char == "." and i > 0):  # the longest suffix first
+        start = name.find(".", 1)
+        while start > 0:  # the longest suffix first
             if name[start:] in self.text_suffixes:
                 return Role("text", folder + slash + name[:start])
+            start = name.find(".", start + 1)
         return Role(self._kind(name))
 
     def _media_length(self, name: str) -> int:
         """Characters of the suffix that makes the file media, 0 if it is none."""
         suffix = suffix_of(name)
         if self.media_suffix is None:
-            return len(suffix) if role_of(suffix).role in ("image", "video") else 0
+            return len(suffix) if _role_of(suffix).role in ("image", "video") else 0
         is_media = name.lower().endswith(self.media_suffix) and len(name) > len(self.media_suffix)
         return len(self.media_suffix) if is_media else 0
 
     def _kind(self, name: str) -> str:
         suffix = suffix_of(name)
-        known = role_of(suffix)
+        known = _role_of(suffix)
         if known.role in ("image", "video"):
             return f"{suffix} (not the --image-key)"
         if known.remedy:

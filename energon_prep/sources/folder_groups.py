@@ -56,7 +56,7 @@ class Sorter:
         self._metadata = metadata
         self._tables = frozenset(metadata.paths)
         self._account = account
-        self._open: list[_Group] = []
+        self._open: dict[str, _Group] = {}  #: by stem; the stem of each begins with those before it
         self._has_advised = False
 
     def samples(self, found: Iterable[Found]) -> Iterator[str]:
@@ -80,7 +80,7 @@ class Sorter:
             return
         yield from self._close_all_but(composed(path))
         group = self._group(composed(stem))
-        if role == "media" and path in self._metadata.named:  # the row is what was found
+        if role == "media" and self._tables and path in self._metadata.named:  # the row is what was found
             group.named.append(path)
             return
         self._account.find()
@@ -94,20 +94,20 @@ class Sorter:
 
     def _group(self, stem: str) -> _Group:
         """The open group of that stem; opened with that of what its name has before the first dot."""
-        for wanted in dict.fromkeys((_base(stem), stem)):
-            if not any(group.stem == wanted for group in self._open):
-                self._open.append(_Group(wanted))
-        return next(group for group in reversed(self._open) if group.stem == stem)
+        for wanted in (_base(stem), stem):
+            if wanted not in self._open:
+                self._open[wanted] = _Group(wanted)
+        return self._open[stem]
 
     def _close_all_but(self, path: str) -> Iterator[str]:
         """Close the groups that ``path`` and what follows it cannot belong to."""
-        while self._open and not path.startswith(self._open[-1].stem + "."):
-            group = self._open.pop()
+        while self._open and not path.startswith(next(reversed(self._open)) + "."):
+            _, group = self._open.popitem()
             self._sort_texts(group)
             yield from self._media_of(group)
 
     def _sort_texts(self, group: _Group) -> None:
-        above = self._open[-1] if self._open else _Group("")
+        above = self._open[next(reversed(self._open))] if self._open else _Group("")
         if group.media or group.named:
             group.has_caption |= bool(group.texts)
             self._account.add_companion(len(group.texts))
@@ -140,8 +140,7 @@ class Sorter:
             yield from group.parts
         if not group.media:
             return
-        base_stem = _base(group.stem)
-        base = next((above for above in self._open if above.stem == base_stem), None)
+        base = self._open.get(_base(group.stem))
         if not group.has_caption and self._metadata.covers(group.stem):
             for path in group.media:
                 self._account.pass_over(UNNAMED, path)
