@@ -30,14 +30,14 @@ class Arrow:
         yield from range(num_rows)
 
     def rows(self, start: int, count: int) -> Iterator[tuple[int, Row]]:
-        """Bytes come as memoryviews of the file."""
+        """Bytes come as memoryviews of the file. A batch that is broken gives a fault for each row."""
         with _open(self.path) as reader:
             first = 0
             for batch in _batches(reader):
                 wanted = range(max(first, start), min(first + batch.num_rows, start + count))
-                if wanted:
-                    batch.validate(full=True)  # offsets that lead out of the file would end the process
-                    yield from ((number, row_of(batch, number - first)) for number in wanted)
+                fault = _fault_of(batch) if wanted else None
+                for number in wanted:
+                    yield number, fault or row_of(batch, number - first)
                 first += batch.num_rows
                 if first >= start + count:
                     return
@@ -52,6 +52,17 @@ def row_of(batch: Any, index: int) -> Row:
         return {name: _value(column[index]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
     except (ValueError, OverflowError) as error:  # text that is not UTF-8, a date that Python does not have
         return SampleError("read", "a value of the row cannot be read", str(error))
+
+
+def _fault_of(batch: Any) -> SampleError | None:
+    """Offsets that lead out of the batch would end the process."""
+    import pyarrow
+
+    try:
+        batch.validate(full=True)
+    except pyarrow.ArrowException as error:
+        return SampleError("read", "the Arrow batch cannot be read", str(error))
+    return None
 
 
 def _value(scalar: Any) -> Any:
