@@ -13,6 +13,7 @@ from energon_prep.engine.stations import Stations
 from energon_prep.errors import SampleError
 from energon_prep.samples import (
     CAPTION_LEFT_OUT,
+    MEDIA_LEFT_OUT,
     DecodedSample,
     Frames,
     PendingSample,
@@ -152,9 +153,13 @@ def _decoded(
             for name, view in clip.items()
         },
         carried=carried,
-        notes=(CAPTION_LEFT_OUT,) * (0 if number else raw.num_captions_left_out),
+        notes=() if number else _notes(raw),
     )
     return DecodedSample(info=info, pixels={name: view.pixels for name, view in clip.items()})
+
+
+def _notes(raw: RawSample) -> tuple[str, ...]:
+    return (CAPTION_LEFT_OUT,) * raw.num_captions_left_out + (MEDIA_LEFT_OUT,) * raw.num_media_left_out
 
 
 def _carried(raw: RawSample, carry: Sequence[str]) -> dict[str, bytes]:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from energon_prep.errors import PrepError
 from energon_prep.formats import role_of
 from energon_prep.sources.captions import CAPTION_SUFFIXES
-from energon_prep.sources.manifest import MANIFEST_SUFFIXES
 from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.table_files import table_suffix
 from energon_prep.sources.walk import suffix_of
 from energon_prep.sources.webdataset import is_tar
 
@@ -81,7 +81,7 @@ class Names:
             return f"{suffix} ({known.remedy})"
         if is_tar(name):
             return f"{suffix} (--source webdataset)"
-        if suffix in MANIFEST_SUFFIXES and suffix != f".{METADATA_SUFFIX}":
+        if table_suffix(name) not in ("", f".{METADATA_SUFFIX}"):
             return f"{suffix} (a table: give it as SRC)"
         return suffix or "without suffix"
 

@@ -21,11 +21,10 @@ from energon_prep.sources.folder_groups import LEFT_OUT, Sorter
 from energon_prep.sources.links import LinkRule, absolute
 from energon_prep.sources.manifest import ManifestSource
 from energon_prep.sources.media import read_media, read_text_file
-from energon_prep.sources.metadata import find_metadata, is_metadata_name, named_file
+from energon_prep.sources.metadata import find_metadata, is_metadata_name
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import is_chosen
-from energon_prep.sources.tables import Row
 from energon_prep.sources.walk import Found, composed, find, printable, suffix_of
 
 _REPEATS = re.compile(r"(?:^|/)(\d+)_[^/]*/[^/]+$")
@@ -74,7 +73,7 @@ class FolderSource:
             rows = ManifestSource(root=self.root, options=self.options)
             for start, row in rows.rows(piece):
                 pending = rows.pending(piece.path, start, row)
-                load = partial(self._load_row, pending, piece.path, row)
+                load = partial(self._load_row, pending, rows.named_file(piece.path, row))
                 yield dataclasses.replace(pending, load=load)
             return
         key, source = printable(self._stem(piece.path)), printable(piece.path)
@@ -127,13 +126,10 @@ class FolderSource:
                 plain = {"text": f"{suffix} without media", "media": f"{suffix} in the folder of captions"}
                 account.pass_over(kind or plain.get(role, role), path)
 
-    def _load_row(self, pending: PendingSample, table: str, row: Row) -> RawSample:
-        """The sample of a row of a metadata file, held to the rules of a folder: its links and patterns."""
-        path = None if isinstance(row, SampleError) else named_file(self.root, table, row, self.options)
-        if path is not None:
-            if not self._is_chosen(path):
-                raise SampleError("filter", LEFT_OUT, printable(path))
-            self._check_link(self.root / path, stage="read")
+    def _load_row(self, pending: PendingSample, path: str | None) -> RawSample:
+        """The sample of a row of a metadata file that names the media at ``path``, if that fits the patterns."""
+        if path is not None and not self._is_chosen(path):
+            raise SampleError("filter", LEFT_OUT, printable(path))
         return pending.load()
 
     def _load(self, path: str, key: str, repeat: int) -> RawSample:
