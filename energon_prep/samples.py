@@ -59,6 +59,8 @@ class RawSample:
     captions: tuple[str, ...]  #: one; several if each is to become a sample
     num_captions_left_out: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)  #: JSON-able; whatever else the source knew
+    #: Of the further parts that SourceOptions.carry_parts names, those that it has: "mask.png" -> content.
+    parts: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:

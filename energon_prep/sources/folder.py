@@ -17,14 +17,14 @@ from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.beside import Names, Places
 from energon_prep.sources.captions import find_captions, parse_metadata
-from energon_prep.sources.folder_groups import LEFT_OUT, Sorter
+from energon_prep.sources.folder_groups import Sorter
 from energon_prep.sources.links import LinkRule, absolute
 from energon_prep.sources.manifest import ManifestSource
 from energon_prep.sources.media import read_media, read_text_file
 from energon_prep.sources.metadata import find_metadata, is_metadata_name, named_file
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
-from energon_prep.sources.patterns import is_chosen
+from energon_prep.sources.patterns import LEFT_OUT, is_chosen
 from energon_prep.sources.tables import Row
 from energon_prep.sources.walk import Found, composed, find, printable, suffix_of
 

@@ -32,6 +32,7 @@ class SourceOptions:
     captions_dir: str | None = None  #: a folder with the media's tree of caption files, relative to the source
     allow_empty_captions: bool = False
     media_root: str | None = None  #: what the relative paths of a manifest start from; None: its own folder
+    carry_parts: tuple[str, ...] = ()  #: further parts of samples that are kept, by name: "mask.png"
     include: tuple[str, ...] = ()  #: patterns of paths, relative to the source; only these are taken
     exclude: tuple[str, ...] = ()
     follow_links: bool = False  #: also out of the source
