@@ -278,5 +278,5 @@ def _judge(account: Account) -> None:
         number = len(account.damaged)
         raise PrepError(
             f"{number} {'tar ends' if number == 1 else 'tars end'} early or damaged, first {tar}: {what}. What could "
-            "be read is encoded. Fetch again and encode into a new destination, or give --allow-damaged"
+            "be read is encoded. Fetch again and encode into a new destination, or run this again with --allow-damaged"
         )

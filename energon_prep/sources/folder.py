@@ -157,7 +157,16 @@ class FolderSource:
             captions=captions.texts,
             num_captions_left_out=captions.num_left_out,
             metadata=values,
+            parts=dict(self._parts(stem)),
         )
+
+    def _parts(self, stem: str) -> Iterator[tuple[str, bytes]]:
+        """Of the parts that are to be carried those that lie beside the media: ``cat.mask.png``."""
+        for name in self.options.carry_parts:
+            file = self.root / f"{stem}.{name}"
+            self._check_link(file, stage="read")
+            if file.is_file():
+                yield name, read_media(file, max_bytes=self.options.max_bytes).read()
 
     def _read_first(self, files: Iterable[Path], *, stage: str) -> bytes | None:
         """The first of the files that holds something, or else one that is there, or else None."""

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -72,22 +70,3 @@ def test_the_name_of_every_target_s_parts_is_refused() -> None:
         for part in get_target(target).part_names:
             with pytest.raises(PrepError):
                 check_carry((part,), get_target(target))
-
-
-def test_masks_arrive_in_the_dataset(tmp_path: Path) -> None:
-    from energon_prep import encode
-
-    members = {"s0.jpg": png(), "s0.mask.png": b"mask 0", "s0.txt": b"cat", "s1.jpg": png(), "s1.txt": b"dog"}
-    with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    changes = {"carry": ["media", "mask.png"], "resize.resolution": 32, "text.max_tokens": 8}
-    report = encode(tmp_path / "a.tar", tmp_path / "out", changes=changes, weights="tiny", device="cpu")
-    with tarfile.open(tmp_path / "out" / "shard_000000.tar") as tar:
-        names = tar.getnames()
-        mask = tar.extractfile("samples/sample_000000000.mask.png")
-        assert mask is not None and mask.read() == b"mask 0"
-    assert "samples/sample_000000001.mask.png" not in names and "samples/sample_000000001.png" in names
-    assert report.notes == {"without the part mask.png (--carry)": 1}

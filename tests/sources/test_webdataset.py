@@ -6,6 +6,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Piece
+from energon_prep.sources.detect import make_source
 from energon_prep.sources.media import MAX_TEXT_BYTES
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.webdataset import WebDatasetSource
@@ -307,3 +309,43 @@ def test_a_tar_that_shrank_since_the_listing_stops_the_run(tmp_path: Path) -> No
         list(WebDatasetSource(root=tmp_path).read(Piece("a.tar", 0, 2)))
     with pytest.raises(PrepError, match=r"cannot read .*gone\.tar"):
         list(WebDatasetSource(root=tmp_path).read(Piece("gone.tar", 0, 1)))
+
+
+def test_a_video_is_left_in_its_tar_and_read_as_far_as_needed(tmp_path: Path) -> None:
+    video = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 1000
+    members = [("0.txt", b"c"), ("0.mp4", video), ("1.png", b"\x89PNG\r\n\x1a\n" + bytes(2000)), ("1.txt", b"c")]
+    source = WebDatasetSource(root=write_tar(tmp_path / "a.tar", members), options=SourceOptions(max_bytes=1000))
+    first, second = (pending for piece in [Piece("a.tar", 0, 2)] for pending in source.read(piece))
+    media = first.load().media
+    assert media.size == len(video) and media.head(20) == video[:20]
+    with media.open() as file:
+        file.seek(-300, io.SEEK_END)
+        assert (file.read(), file.read(1)) == (video[-300:], b"")
+        file.seek(70_000)
+        assert file.read(100_000) == video[70_000:170_000]
+    with pytest.raises(SampleError, match="larger than"):
+        media.read()
+    with pytest.raises(SampleError, match="larger than"):
+        second.load()
+
+
+def test_tars_of_a_hub_snapshot_are_links_that_keep_their_names(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--x" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    write_tar(tmp_path / "models--x" / "blobs" / "sha", samples("0"))
+    write_tar(tmp_path / "elsewhere.tar", samples("1"))
+    (snapshot / "a.tar").symlink_to("../../blobs/sha")
+    (snapshot / "b.tar").symlink_to(tmp_path / "elsewhere.tar")
+    for root in (snapshot, snapshot / "a.tar", snapshot / "{a,a}.tar"):
+        source = make_source(WebDatasetSource(root=root).describe())
+        assert keys_of(load_all(source)) == ["0"]
+    followed = WebDatasetSource(root=snapshot, options=SourceOptions(follow_links=True))
+    assert keys_of(load_all(followed)) == ["0", "1"]
+    assert account_of(WebDatasetSource(root=snapshot)).passed_over == {"links out of the source (--follow-links)": 1}
+
+
+@pytest.mark.parametrize("options", [{"captions_dir": "x"}, {"media_root": "x"}, {"folder_repeats": True}])
+def test_options_of_other_sources_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    tar = write_tar(tmp_path / "a.tar", samples("0"))
+    with pytest.raises(PrepError, match="means nothing where the source is tars"):
+        listed(WebDatasetSource(root=tar, options=SourceOptions(**options)))
