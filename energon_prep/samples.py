@@ -61,6 +61,8 @@ class RawSample:
     num_captions_left_out: int = 0
     num_media_left_out: int = 0  #: of a row that has several
     metadata: dict[str, Any] = field(default_factory=dict)  #: JSON-able; whatever else the source knew
+    #: Of the further parts that SourceOptions.carry_parts names, those that it has: "mask.png" -> content.
+    parts: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:

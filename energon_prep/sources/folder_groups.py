@@ -9,10 +9,9 @@ from energon_prep.sources.account import Account
 from energon_prep.sources.beside import Names, captions_folder
 from energon_prep.sources.metadata import MetadataFiles
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.patterns import is_chosen
+from energon_prep.sources.patterns import LEFT_OUT, is_chosen
 from energon_prep.sources.walk import Found, composed, printable, suffix_of
 
-LEFT_OUT = "left out by --include/--exclude"
 UNNAMED = "media without a caption that no row of the metadata file names"
 PARTS = "{} and such, which have no caption, are parts of the samples that they are named after, and no samples"
 
