@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: What may be noted of a written sample; counted in the ledger, in run.json and in reports.
 CAPTION_CUT = "caption cut to the recipe's max_tokens"
 CAPTION_LEFT_OUT = "caption left out (--captions)"
+MEDIA_LEFT_OUT = "further image or video of a row left out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,10 @@ class RawSample:
     media: Media
     captions: tuple[str, ...]  #: one; several if each is to become a sample
     num_captions_left_out: int = 0
+    num_media_left_out: int = 0  #: of a row that has several
     metadata: dict[str, Any] = field(default_factory=dict)  #: JSON-able; whatever else the source knew
+    #: Of the further parts that SourceOptions.carry_parts names, those that it has: "mask.png" -> content.
+    parts: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:
@@ -116,7 +120,8 @@ class SampleInfo:
     original_width: int
     sizes: dict[str, Size]  #: of what is encoded, by the recipe's resolutions ("512", "720x1280"), the main one first
     carried: dict[str, bytes] = field(default_factory=dict)  #: originals to keep, by part name
-    notes: tuple[str, ...] = ()  #: what was done to it that the user should know of; CAPTION_LEFT_OUT once for each
+    #: What was done to it that the user should know of; CAPTION_LEFT_OUT and MEDIA_LEFT_OUT once for each.
+    notes: tuple[str, ...] = ()
 
     @property
     def main(self) -> Size:

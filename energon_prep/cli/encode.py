@@ -106,7 +106,11 @@ _ORIGINALS = {"image": "media", "video": "media"}
 @click.option("--follow-links", is_flag=True, help="Follow links out of SRC and to folders.")
 @click.option("--folder-repeats", is_flag=True, help="Take folders named 10_cats ten times, as kohya's trainers do.")
 @click.option("--allow-damaged", is_flag=True, help="Tars that end early are told, and no error.")
-@click.option("--carry", metavar="image,caption", help="Keep originals in the tar, beside the encodings.")
+@click.option(
+    "--carry",
+    metavar="image,caption,PART",
+    help="Keep originals in the tar, beside the encodings; also parts such as mask.png of s0.mask.png.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples, after --shuffle.")
 @click.option("--shuffle", type=click.IntRange(min=0), metavar="SEED", help="Draw the order of all samples.")
 @click.option(

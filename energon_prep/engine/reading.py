@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
+from energon_prep.engine.carrying import carried_caption, carried_media, missing_parts
 from energon_prep.engine.plan import ShardPlan
 from energon_prep.engine.stations import Stations
 from energon_prep.errors import SampleError
 from energon_prep.samples import (
     CAPTION_LEFT_OUT,
+    MEDIA_LEFT_OUT,
     DecodedSample,
     Frames,
     PendingSample,
@@ -101,7 +103,7 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
             raw = sample.load()
         with stations.profile.station("decode"):
             clips = stations.decode(raw)
-        carried = _carried(raw, stations.carry)
+        carried = carried_media(raw, stations.carry)
     except SampleError as error:
         return to_reject(error, serial=serial, key=sample.key, source=sample.source)
     pictures = [(picture, caption) for picture in range(len(clips)) for caption in raw.captions]
@@ -114,7 +116,8 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
             clips[picture],
             picture,
             number if several else None,
-            {**carried, **_carried_caption(caption, stations.carry)},
+            {**carried, **carried_caption(caption, stations.carry)},
+            missing_parts(raw, stations.carry),
         )
         for number, (picture, caption) in enumerate(pictures)
     ]
@@ -132,6 +135,7 @@ def _decoded(
     picture: int,
     number: int | None,
     carried: dict[str, bytes],
+    missing: Sequence[str],
 ) -> DecodedSample:
     main = next(iter(clip.values()))
     info = SampleInfo(
@@ -152,17 +156,10 @@ def _decoded(
             for name, view in clip.items()
         },
         carried=carried,
-        notes=(CAPTION_LEFT_OUT,) * (0 if number else raw.num_captions_left_out),
+        notes=() if number else (*missing, *_notes(raw)),
     )
     return DecodedSample(info=info, pixels={name: view.pixels for name, view in clip.items()})
 
 
-def _carried(raw: RawSample, carry: Sequence[str]) -> dict[str, bytes]:
-    """The original media, if it is kept, by part name: "jpg". Raises SampleError."""
-    if "media" not in carry:
-        return {}
-    return {raw.media_name.rpartition(".")[2].lower() or "media": raw.media.read()}
-
-
-def _carried_caption(caption: str, carry: Sequence[str]) -> dict[str, bytes]:
-    return {"txt": caption.encode()} if "caption" in carry else {}
+def _notes(raw: RawSample) -> tuple[str, ...]:
+    return (CAPTION_LEFT_OUT,) * raw.num_captions_left_out + (MEDIA_LEFT_OUT,) * raw.num_media_left_out

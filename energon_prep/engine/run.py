@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.engine import start
+from energon_prep.engine.carrying import check_carry, further_parts
 from energon_prep.engine.destination import caption_file_names, clear
 from energon_prep.engine.executors.base import Executor
 from energon_prep.engine.executors.local import LocalExecutor
@@ -155,7 +156,8 @@ def encode(
         if run is not old or "totals" not in run:  # which was killed just before they were entered
             write_run(storage, {**run, "totals": report.to_dict()})
         tally.finish()
-        _judge(account)
+        if not asked.options.allow_damaged:
+            _judge(account)
     return report
 
 
@@ -195,6 +197,7 @@ class _Asked:
     recipe: Recipe
     target: Target
     source: Source
+    options: SourceOptions
 
 
 def _ask(
@@ -211,9 +214,10 @@ def _ask(
         allow_empty_captions=asked.allow_empty_captions or resolved.allow_empty_captions,
         max_bytes=resolved.limits.max_bytes,
         seed=resolved.seed,
+        carry_parts=further_parts(resolved.carry),
     )
     opened = open_source(str(source), kind=source_kind, options=asked)
-    return _Asked(recipe=resolved, target=_target(resolved), source=opened)
+    return _Asked(recipe=resolved, target=_target(resolved), source=opened, options=asked)
 
 
 def _cut(recipe: Recipe, limit: int | None, shuffle: int | None, split: str | Sequence[float] | None) -> Cut:
@@ -230,6 +234,7 @@ def _target(recipe: Recipe) -> Target:
     target = get_target(recipe.target)
     num_sizes = 1 + len(recipe.resize.more_resolutions)
     require_fit(target, text_names=[text.name for text in recipe.text], num_sizes=num_sizes)
+    check_carry(recipe.carry, target)
     return target
 
 
@@ -270,7 +275,8 @@ def _judge(account: Account) -> None:
     """Raise PrepError for tars that end early: what they lack is in nobody's count."""
     if account.damaged:
         tar, what = next(iter(account.damaged.items()))
+        number = len(account.damaged)
         raise PrepError(
-            f"{len(account.damaged)} tars end early or are damaged, first {tar}: {what}. What could be read of "
-            "them is encoded. Fetch them again and encode into a new destination, or give --allow-damaged"
+            f"{number} {'tar ends' if number == 1 else 'tars end'} early or damaged, first {tar}: {what}. What could "
+            "be read is encoded. Fetch again and encode into a new destination, or run this again with --allow-damaged"
         )

@@ -74,8 +74,14 @@ def _members(path: Path, tar: str, found: Found) -> Iterator[Member]:
                 start = _after_end_mark(path, item.start)
                 if start <= item.start:
                     named = f"the member {item.name}" if item.name else f"byte {item.start}"
-                    size, found.torn = path.stat().st_size, item.name or ""
-                    found.lost.append(f"{named}: {item.what}: the {size - item.start} bytes from there on are lost")
+                    found.torn = item.name or ""
+                    behind = path.stat().st_size - item.start
+                    lost = (
+                        f"the {behind} bytes from there on are lost"
+                        if behind
+                        else "what followed, if anything, is lost"
+                    )
+                    found.lost.append(f"{named}: {item.what}: {lost}")
                     return
                 break
             end = item.data + -(-item.size // BLOCK) * BLOCK

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 DType = Literal["bf16", "fp16", "fp32"]
 
@@ -141,6 +142,12 @@ class Limits(_Section):
     max_seconds: float = Field(default=24 * 3600.0, gt=0)  #: of one video
 
 
+def _part(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_-]+([.][a-z0-9_-]+)*", name) or len(name) > 40:
+        raise ValueError('give "media", "caption" or a part\'s name such as "mask.png" (a-z 0-9 _ - .)')
+    return name
+
+
 class Recipe(_Section):
     """Encoders, preprocessing and target: what a dataset is made with."""
 
@@ -152,7 +159,9 @@ class Recipe(_Section):
     text: tuple[Text, ...] = Field(min_length=1)
     resize: Resize = Resize()
     frames: Frames = Frames()
-    carry: tuple[Literal["media", "caption"], ...] = ()  #: originals that are kept in the tar beside the encodings
+    #: Originals that are kept in the tar beside the encodings: "media", "caption", and further parts of the source's
+    #: samples by name, such as "mask.png".
+    carry: tuple[Annotated[str, AfterValidator(_part)], ...] = ()
     limits: Limits = Limits()
     allow_empty_captions: bool = False
     #: Samples in a batch, of whatever size, in the place of batch_pixels and batch_tokens; "auto": found by trial.

@@ -6,20 +6,24 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from energon_prep.errors import PrepError
 from energon_prep.formats import role_of
 from energon_prep.sources.captions import CAPTION_SUFFIXES
-from energon_prep.sources.manifest import MANIFEST_SUFFIXES
 from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.table_files import table_suffix
 from energon_prep.sources.walk import suffix_of
 from energon_prep.sources.webdataset import is_tar
 
 METADATA_SUFFIX = "json"
 #: What folders of captions are called, to be named to a user whose media have none beside them.
 CAPTION_FOLDERS = ("captions", "caption", "texts", "text", "txt", "labels", "prompts")
+
+
+_role_of = lru_cache(maxsize=1024)(role_of)
 
 
 class Role(NamedTuple):
@@ -53,29 +57,31 @@ class Names:
         media_length = self._media_length(name)
         if media_length:
             return Role("media", path[:-media_length])
-        for start in (i for i, char in enumerate(name) if char == "." and i > 0):  # the longest suffix first
+        start = name.find(".", 1)
+        while start > 0:  # the longest suffix first
             if name[start:] in self.text_suffixes:
                 return Role("text", folder + slash + name[:start])
+            start = name.find(".", start + 1)
         return Role(self._kind(name))
 
     def _media_length(self, name: str) -> int:
         """Characters of the suffix that makes the file media, 0 if it is none."""
         suffix = suffix_of(name)
         if self.media_suffix is None:
-            return len(suffix) if role_of(suffix).role in ("image", "video") else 0
+            return len(suffix) if _role_of(suffix).role in ("image", "video") else 0
         is_media = name.lower().endswith(self.media_suffix) and len(name) > len(self.media_suffix)
         return len(self.media_suffix) if is_media else 0
 
     def _kind(self, name: str) -> str:
         suffix = suffix_of(name)
-        known = role_of(suffix)
+        known = _role_of(suffix)
         if known.role in ("image", "video"):
             return f"{suffix} (not the --image-key)"
         if known.remedy:
             return f"{suffix} ({known.remedy})"
         if is_tar(name):
             return f"{suffix} (--source webdataset)"
-        if suffix in MANIFEST_SUFFIXES and suffix != f".{METADATA_SUFFIX}":
+        if table_suffix(name) not in ("", f".{METADATA_SUFFIX}"):
             return f"{suffix} (a table: give it as SRC)"
         return suffix or "without suffix"
 
@@ -83,6 +89,13 @@ class Names:
 def spellings(suffix: str) -> tuple[str, ...]:
     """The suffix as given, in lower and in upper case."""
     return tuple(dict.fromkeys((suffix, suffix.lower(), suffix.upper())))
+
+
+def captions_folder(path: str) -> str:
+    """The folder above ``path`` that is called as folders of captions are, "" if there is none."""
+    folders = path.split("/")[:-1]
+    place = next((i for i, name in enumerate(folders) if name.lower() in CAPTION_FOLDERS), None)
+    return "" if place is None else "/".join(folders[: place + 1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,15 +143,15 @@ class Places:
         return tuple(found)
 
     def advice(self, path: str) -> str:
-        """Which folder nearby may hold the caption that the media at ``path`` lack; "" for none."""
+        """Which folder nearby may hold the caption that the media at ``path`` lack, to begin a sentence; or ""."""
         if self.captions_dir is not None:
-            return f"; it was looked for in {self.captions_dir}"
+            return f"looked in {self.captions_dir}; "
         folder = (self.root / path).parent
         for near in (folder.parent, folder, self.root):
             for name in CAPTION_FOLDERS:
                 if (near / name).is_dir():
                     relative = os.path.relpath(near / name, self.root)
-                    return f"; there is a folder {relative}: give --captions-dir {relative}"
+                    return f"there is a folder {relative}: give --captions-dir {relative}; "
         return ""
 
 

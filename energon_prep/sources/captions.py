@@ -58,7 +58,7 @@ def find_captions(
     ``read_text`` gives the sample's text file of a suffix ("txt"), or None; ``metadata`` is its JSON or its row. With
     ``options.caption_keys`` nothing else serves: another text in their place would be a wrong caption. Without, the
     first text file or entry with a usual name that is not empty gives them all. ``key`` seeds what is drawn.
-    Raises SampleError if there is none, with what ``advice`` gives behind the keys tried and those present.
+    Raises SampleError if there is none, with what ``advice`` gives before the keys tried and those present.
     """
     weights = options.caption_weights
     if weights:
@@ -84,7 +84,7 @@ def find_captions(
     raise SampleError(
         "caption",
         f"{'empty' if places else 'no'} caption {CAPTION_ADVICE}",
-        f"looked for {' '.join(tried)}; there are {' '.join(metadata) or 'no columns or JSON keys'}{advice()}",
+        f"{advice()}looked for {' '.join(tried)}; there are {' '.join(metadata) or 'no columns or JSON keys'}",
     )
 
 

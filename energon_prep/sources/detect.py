@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from energon_prep.errors import PrepError
 from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.sources.folder import FolderSource
+from energon_prep.sources.line_lists import CAPTION_LISTS, MEDIA_LISTS, find_lists
 from energon_prep.sources.links import absolute
-from energon_prep.sources.manifest import MANIFEST_SUFFIXES, ManifestSource, is_parquet
+from energon_prep.sources.manifest import ManifestSource
 from energon_prep.sources.media import URL
-from energon_prep.sources.metadata import METADATA_NAMES, find_metadata
+from energon_prep.sources.metadata import find_metadata
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import is_chosen
+from energon_prep.sources.table_files import TABLE_SUFFIXES, is_table, table_suffix
 from energon_prep.sources.walk import suffix_of, walk
 from energon_prep.sources.webdataset import WebDatasetSource, expand_braces, is_brace_pattern, is_tar
 
@@ -43,7 +46,7 @@ def open_source(
         )
     if kind is not None and kind not in SOURCES:
         raise PrepError(f"there is no source of kind {kind!r}: give one of {', '.join(SOURCES)}")
-    path, options = absolute(Path(src).expanduser()), options or SourceOptions()
+    path, options = absolute(Path(src).expanduser()), _absolute_media_root(options or SourceOptions())
     _check_exists(path)
     kind = kind or _recognise(path, options)
     if kind == "folder" and not path.is_dir():
@@ -62,16 +65,22 @@ def make_source(description: Mapping[str, Any]) -> LocalSource:
     return SOURCES[kind](root=Path(root), options=SourceOptions.parse(options))
 
 
+def _absolute_media_root(options: SourceOptions) -> SourceOptions:
+    """Other processes may have other working folders."""
+    if options.media_root is None:
+        return options
+    return replace(options, media_root=str(absolute(Path(options.media_root).expanduser())))
+
+
 def _recognise(path: Path, options: SourceOptions) -> str:
     if path.is_dir():
         return _recognise_folder(path, options)
-    if is_tar(path.name):
+    name = Path(expand_braces(path)[0]).name if is_brace_pattern(path) else path.name
+    if is_tar(name):
         return "webdataset"
-    if suffix_of(path.name) in MANIFEST_SUFFIXES:
+    if is_table(name):
         return "manifest"
-    if is_brace_pattern(path):
-        return "webdataset"
-    known = " ".join((".tar", *MANIFEST_SUFFIXES))
+    known = " ".join((".tar", *TABLE_SUFFIXES, *MEDIA_LISTS, *CAPTION_LISTS))
     raise PrepError(f"{path} is no source that is recognised by its name: give a folder, or a file named {known}")
 
 
@@ -84,6 +93,8 @@ def _recognise_folder(folder: Path, options: SourceOptions) -> str:
         )
     if "tar" in found:
         return "webdataset"
+    if find_lists(folder):
+        return "manifest"
     if "media" in found or find_metadata(folder, options).paths:
         return "folder"
     return "manifest" if "table" in found else "folder"  # which says what it holds instead
@@ -105,7 +116,7 @@ def _kinds_of_files(folder: Path, options: SourceOptions) -> set[str]:
 def _kind_of_file(name: str) -> str | None:
     if is_tar(name):
         return "tar"
-    if is_parquet(name):
+    if table_suffix(name):
         return "table"
     return "media" if suffix_of(name) in MEDIA_SUFFIXES else None
 
@@ -113,10 +124,8 @@ def _kind_of_file(name: str) -> str | None:
 def _manifest_in(folder: Path, options: SourceOptions) -> Path:
     """The manifest that a folder stands for: the metadata file on top of it, or itself if it holds tables."""
     on_top = [path for path in find_metadata(folder, options).paths if "/" not in path]
-    if not on_top and "table" not in _kinds_of_files(folder, options):
-        raise PrepError(
-            f"no manifest in {folder}: looked for {' '.join(METADATA_NAMES)} *.parquet; give the file itself"
-        )
+    if not on_top and not find_lists(folder) and "table" not in _kinds_of_files(folder, options):
+        raise PrepError(f"no table in {folder}: looked for {' '.join(TABLE_SUFFIXES)}; give the file itself")
     return folder / on_top[0] if on_top else folder
 
 

@@ -17,15 +17,14 @@ from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.beside import Names, Places
 from energon_prep.sources.captions import find_captions, parse_metadata
-from energon_prep.sources.folder_groups import LEFT_OUT, Sorter
+from energon_prep.sources.folder_groups import Sorter
 from energon_prep.sources.links import LinkRule, absolute
 from energon_prep.sources.manifest import ManifestSource
 from energon_prep.sources.media import read_media, read_text_file
-from energon_prep.sources.metadata import find_metadata, is_metadata_name, named_file
+from energon_prep.sources.metadata import find_metadata, is_metadata_name
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
-from energon_prep.sources.patterns import is_chosen
-from energon_prep.sources.tables import Row
+from energon_prep.sources.patterns import LEFT_OUT, is_chosen
 from energon_prep.sources.walk import Found, composed, find, printable, suffix_of
 
 _REPEATS = re.compile(r"(?:^|/)(\d+)_[^/]*/[^/]+$")
@@ -74,7 +73,7 @@ class FolderSource:
             rows = ManifestSource(root=self.root, options=self.options)
             for start, row in rows.rows(piece):
                 pending = rows.pending(piece.path, start, row)
-                load = partial(self._load_row, pending, piece.path, row)
+                load = partial(self._load_row, pending, rows.named_file(piece.path, row))
                 yield dataclasses.replace(pending, load=load)
             return
         key, source = printable(self._stem(piece.path)), printable(piece.path)
@@ -127,13 +126,10 @@ class FolderSource:
                 plain = {"text": f"{suffix} without media", "media": f"{suffix} in the folder of captions"}
                 account.pass_over(kind or plain.get(role, role), path)
 
-    def _load_row(self, pending: PendingSample, table: str, row: Row) -> RawSample:
-        """The sample of a row of a metadata file, held to the rules of a folder: its links and patterns."""
-        path = None if isinstance(row, SampleError) else named_file(self.root, table, row, self.options)
-        if path is not None:
-            if not self._is_chosen(path):
-                raise SampleError("filter", LEFT_OUT, printable(path))
-            self._check_link(self.root / path, stage="read")
+    def _load_row(self, pending: PendingSample, path: str | None) -> RawSample:
+        """The sample of a row of a metadata file that names the media at ``path``, if that fits the patterns."""
+        if path is not None and not self._is_chosen(path):
+            raise SampleError("filter", LEFT_OUT, printable(path))
         return pending.load()
 
     def _load(self, path: str, key: str, repeat: int) -> RawSample:
@@ -157,7 +153,16 @@ class FolderSource:
             captions=captions.texts,
             num_captions_left_out=captions.num_left_out,
             metadata=values,
+            parts=dict(self._parts(stem)),
         )
+
+    def _parts(self, stem: str) -> Iterator[tuple[str, bytes]]:
+        """Of the parts that are to be carried those that lie beside the media: ``cat.mask.png``."""
+        for name in self.options.carry_parts:
+            file = self.root / f"{stem}.{name}"
+            self._check_link(file, stage="read")
+            if file.is_file():
+                yield name, read_media(file, max_bytes=self.options.max_bytes).read()
 
     def _read_first(self, files: Iterable[Path], *, stage: str) -> bytes | None:
         """The first of the files that holds something, or else one that is there, or else None."""

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from energon_prep.sources.account import Account
-from energon_prep.sources.beside import Names
+from energon_prep.sources.beside import Names, captions_folder
 from energon_prep.sources.metadata import MetadataFiles
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.patterns import is_chosen
-from energon_prep.sources.walk import Found, composed, suffix_of
+from energon_prep.sources.patterns import LEFT_OUT, is_chosen
+from energon_prep.sources.walk import Found, composed, printable, suffix_of
 
-LEFT_OUT = "left out by --include/--exclude"
 UNNAMED = "media without a caption that no row of the metadata file names"
 PARTS = "{} and such, which have no caption, are parts of the samples that they are named after, and no samples"
 
@@ -56,7 +55,8 @@ class Sorter:
         self._metadata = metadata
         self._tables = frozenset(metadata.paths)
         self._account = account
-        self._open: list[_Group] = []
+        self._open: dict[str, _Group] = {}  #: by stem; the stem of each begins with those before it
+        self._has_advised = False
 
     def samples(self, found: Iterable[Found]) -> Iterator[str]:
         """The paths of media that are samples. All else is entered into the account."""
@@ -79,7 +79,7 @@ class Sorter:
             return
         yield from self._close_all_but(composed(path))
         group = self._group(composed(stem))
-        if role == "media" and path in self._metadata.named:  # the row is what was found
+        if role == "media" and self._tables and path in self._metadata.named:  # the row is what was found
             group.named.append(path)
             return
         self._account.find()
@@ -93,20 +93,20 @@ class Sorter:
 
     def _group(self, stem: str) -> _Group:
         """The open group of that stem; opened with that of what its name has before the first dot."""
-        for wanted in dict.fromkeys((_base(stem), stem)):
-            if not any(group.stem == wanted for group in self._open):
-                self._open.append(_Group(wanted))
-        return next(group for group in reversed(self._open) if group.stem == stem)
+        for wanted in (_base(stem), stem):
+            if wanted not in self._open:
+                self._open[wanted] = _Group(wanted)
+        return self._open[stem]
 
     def _close_all_but(self, path: str) -> Iterator[str]:
         """Close the groups that ``path`` and what follows it cannot belong to."""
-        while self._open and not path.startswith(self._open[-1].stem + "."):
-            group = self._open.pop()
+        while self._open and not path.startswith(next(reversed(self._open)) + "."):
+            _, group = self._open.popitem()
             self._sort_texts(group)
             yield from self._media_of(group)
 
     def _sort_texts(self, group: _Group) -> None:
-        above = self._open[-1] if self._open else _Group("")
+        above = self._open[next(reversed(self._open))] if self._open else _Group("")
         if group.media or group.named:
             group.has_caption |= bool(group.texts)
             self._account.add_companion(len(group.texts))
@@ -119,6 +119,16 @@ class Sorter:
                 without = f"{suffix_of(text)} without media"
                 kept = self._is_chosen(text) and not is_of_left_out
                 self._account.pass_over(without if kept else LEFT_OUT, text)
+                self._advise(text)
+
+    def _advise(self, text: str) -> None:
+        """Of the first text without media in a folder of captions, say how its media may be found."""
+        if not self._has_advised and (folder := captions_folder(text)):
+            self._has_advised = True
+            self._account.tell(
+                f"the texts in {printable(folder)} have no media beside them: is it the folder of "
+                f"captions? Give --captions-dir {printable(folder)}"
+            )
 
     def _media_of(self, group: _Group) -> Iterator[str]:
         """The samples of a group that is closed, if they are not kept for the group above."""
@@ -129,8 +139,7 @@ class Sorter:
             yield from group.parts
         if not group.media:
             return
-        base_stem = _base(group.stem)
-        base = next((above for above in self._open if above.stem == base_stem), None)
+        base = self._open.get(_base(group.stem))
         if not group.has_caption and self._metadata.covers(group.stem):
             for path in group.media:
                 self._account.pass_over(UNNAMED, path)

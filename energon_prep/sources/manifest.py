@@ -1,12 +1,13 @@
-"""Station 1, sources: a manifest, a table whose rows name (or hold) the media and their captions."""
+"""Tables whose rows name (or hold) the media and their captions."""
 
 from __future__ import annotations
 
-import json
-import os
+import codecs
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +16,60 @@ from energon_prep.samples import Media, PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import CAPTION_NAMES, find_captions, jsonable, names_in, pick
+from energon_prep.sources.line_lists import LineLists
 from energon_prep.sources.links import absolute
-from energon_prep.sources.media import MAX_TEXT_BYTES, URL, check_media_size, read_media, sniffed_suffix
+from energon_prep.sources.media import check_media_size, read_media, sniffed_suffix
+from energon_prep.sources.media_paths import MediaPaths
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.parquet import Parquet
-from energon_prep.sources.tables import Csv, JsonLines, JsonList, Row, Table, open_table
-from energon_prep.sources.walk import printable, suffix_of, walk
-
-MANIFEST_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-MEDIA_NAMES = (  #: columns with a path or bytes; URLs come last, to be refused by name
-    *("file_name", "filename", "file", "path", "file_path", "filepath", "media", "media_path"),
-    *("image", "image_path", "image_file", "img", "img_path", "video", "video_path", "video_file"),
-    *("jpg", "png", "webp", "mp4", "url", "image_url", "video_url"),
-)
-KEY_NAMES = ("key", "id", "sample_id")
+from energon_prep.sources.path_set import PathSet
+from energon_prep.sources.rows import CHAT_NAMES, MEDIA_NAMES, RowMedia, media_column, row_key, with_answers
+from energon_prep.sources.table_files import open_rows
+from energon_prep.sources.table_set import TableSet, TakenTables
+from energon_prep.sources.tables import Row, Table
+from energon_prep.sources.walk import printable, suffix_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestSource:
-    """Every row is a sample: its media column holds a path or bytes, its caption column text, the rest is metadata.
+    """Every row is a sample: its media column holds a path or bytes, its caption columns text, the rest is metadata.
 
-    A relative path is looked up from the manifest's folder and must not leave it; an absolute one is taken as it is.
+    Relative paths start from ``options.media_root``, or from the folder of their table, and must not leave it.
     """
 
-    root: Path  #: the manifest, or a folder of Parquet files
+    root: Path  #: a table, a folder of tables, or a brace pattern such as ``/data/train-{00000..00009}.parquet``
     options: SourceOptions = SourceOptions()
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "manifest", "root": str(absolute(self.root)), **self.options.describe()}
 
     def list(self, account: Account) -> Iterator[Entry]:
-        """One entry per row. Raises PrepError for a table that cannot be read or lacks the columns asked for."""
-        entry = None
-        follow_links = self.options.follow_links
-        for path in walk(self.root, is_parquet, follow_links=follow_links) if self.root.is_dir() else (self.root.name,):
-            table = open_rows(self._folder() / path)
-            self._check_columns(path, table.columns())
-            size = (self._folder() / path).stat().st_size
+        """One entry per row. Raises PrepError for a table that cannot be read or lacks the columns asked for.
+
+        A table of a folder that has no such columns is passed over, if others have them and none were asked for.
+        """
+        tables, taken = TableSet(root=self.root, options=self.options), TakenTables()
+        fault = None
+        for path in tables.paths(account):
+            table = self.open(path)
+            missing = self._missing_column(path, table.columns())
+            if missing and (not tables.is_folder or self.options.media_key or self.options.caption_keys):
+                raise PrepError(missing)
+            if missing:
+                fault = fault or missing
+                account.pass_over("tables without media or captions", path)
+                continue
+            if tables.is_folder:
+                account.add_companion()
+            size, num_before = _size(table), account.num_samples
             for start in table.starts():
-                entry = Entry(path, start, size)
                 account.find()
                 account.add_sample()
-                yield entry
-        if entry is None:
-            raise PrepError(f"no rows in {self.root}")
+                yield Entry(path, start, size)
+            taken.add(path, account.num_samples - num_before)
+        if not taken.rows.total():
+            raise PrepError(fault or f"no rows in {self.root}")
+        taken.tell(account, is_chosen=bool(self.options.include or self.options.exclude))
+        self._enter_media(tables, account)
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
         """The samples of the rows from ``piece.start`` on. Raises PrepError if the table has fewer by now."""
@@ -67,138 +78,167 @@ class ManifestSource:
 
     def rows(self, piece: Piece) -> Iterator[tuple[int, Row]]:
         """The rows of the piece with their places. Raises PrepError if the table has fewer by now."""
-        file = self._folder() / piece.path
         num_read = 0
-        for start, row in open_rows(file).rows(piece.start, piece.count):
+        for start, row in self.open(piece.path).rows(piece.start, piece.count):
             num_read += 1
             yield start, row
         if num_read < piece.count:
-            raise PrepError(f"{file} has fewer rows than when it was listed: was it replaced? Restore it")
+            raise PrepError(
+                f"{self._folder / piece.path} has fewer rows than when it was listed: was it replaced? Restore it"
+            )
 
     def pending(self, path: str, start: int, row: Row) -> PendingSample:
-        """The sample of the row at ``start`` of the table at ``path``, which is relative to the folder of the root."""
-        file = self._folder() / path
-        key = _key(row) or f"{file.stem}:{start}"
-        load = partial(self._load, row, key, file.parent, path)
-        return PendingSample(key=printable(key), source=printable(path), load=load)
+        """The sample of the row at ``start`` of the table at ``path``, which is relative to the folder of the root.
 
-    def _folder(self) -> Path:
-        """What the entries' paths are relative to."""
-        return self.root if self.root.is_dir() else self.root.parent
+        It is called by its own key, or else by its media; a row without media by its place.
+        """
+        paths, media = self._media_paths(path), self.media_of(row)
+        key = source = path
+        if isinstance(media, SampleError):
+            key = f"{path}:{start}"
+        elif media.content is not None:
+            key = media.path or f"{path}:{start}"
+        else:
+            key = source = paths.shown(media.path or "")
+        if not isinstance(row, SampleError):
+            key = row_key(row) or key
+        key, source = printable(key), printable(source)
 
-    def _check_columns(self, path: str, columns: Sequence[str] | None) -> None:
-        if columns is None:
-            return
-        row = dict.fromkeys(columns, "")
-        found = f"its columns: {', '.join(columns)}"
-        media_key = self.options.media_key
-        if pick(row, media_key, MEDIA_NAMES) is None:
-            raise PrepError(f"{path} has no media column {media_key or '(give --image-key)'}; {found}")
-        keys = self.options.caption_weights
-        if not names_in(row, CAPTION_NAMES if not keys else ()) and not keys.keys() & row.keys():
-            advice = "(give --caption-key, --caption or --allow-empty-captions)"
-            if not self.options.has_fallback:
-                raise PrepError(f"{path} has no caption column {' '.join(keys) or advice}; {found}")
+        def load() -> RawSample:
+            try:
+                return self._raw(key, source, row, media, paths)
+            except SampleError as error:
+                place = self.open(path).place(start)
+                detail = f"{error.detail}; {place}" if error.detail else place
+                raise SampleError(error.stage, error.reason, detail) from error
 
-    def _load(self, row: Row, key: str, folder: Path, path: str) -> RawSample:
+        return PendingSample(key=key, source=source, load=load)
+
+    def media_of(self, row: Row) -> RowMedia | SampleError:
+        """The media that a row names or holds, or what is wrong with them."""
+        try:
+            if isinstance(row, SampleError):
+                raise row
+            return RowMedia.of(row[media_column(row, self.options.media_key)])
+        except SampleError as error:
+            return error
+
+    def named_file(self, path: str, row: Row) -> str | None:
+        """The media file that a row of the table at ``path`` names, relative to the folder of the root.
+
+        None if the row is broken, holds its media itself, or names them outside of that folder.
+        """
+        media = self.media_of(row)
+        if isinstance(media, SampleError) or media.path is None or media.content is not None:
+            return None
+        try:
+            file = self._media_paths(path).find(media.path)
+        except SampleError:
+            return None
+        return str(file.relative_to(self._folder)) if file.is_relative_to(self._folder) else None
+
+    def open(self, path: str) -> Table:
+        """The table at ``path``, relative to the folder of the root."""
+        encoding = codecs.lookup(self.options.caption_encoding).name
+        return open_rows(self._folder / path, encoding=encoding, media_root=self._media_root)
+
+    def _raw(self, key: str, source: str, row: Row, media: RowMedia | SampleError, paths: MediaPaths) -> RawSample:
         if isinstance(row, SampleError):
             raise row
-        media_name = media_column(row, self.options.media_key)
-        if media_name is None:
-            raise SampleError("read", "no media in the row (give --image-key)", f"its columns: {', '.join(row)}")
+        if isinstance(media, SampleError):
+            raise media
         options = self.options
-        name, media = _media(row[media_name], key, folder, max_bytes=options.max_bytes)
-        captions = find_captions(lambda suffix: None, row, options=options, key=key, media_name=name)
-        rest = {column: value for column, value in row.items() if column != media_name}
+        name, content = _read(media, key, paths, max_bytes=options.max_bytes)
+        captions = find_captions(lambda suffix: None, with_answers(row), options=options, key=key, media_name=name)
+        taken = media_column(row, options.media_key)
+        rest = {column: value for column, value in row.items() if column != taken or media.num_left_out}
         return RawSample(
-            key=printable(key),
-            source=printable(path),
+            key=key,
+            source=source,
             media_name=printable(name),
-            media=media,
+            media=content,
             captions=captions.texts,
             num_captions_left_out=captions.num_left_out,
+            num_media_left_out=media.num_left_out,
             metadata=jsonable(rest),
         )
 
+    def _enter_media(self, tables: TableSet, account: Account) -> None:
+        """Enter the media of a folder that no row names: a row and the file that it names are one thing found."""
+        files = tables.media()
+        first = next(files, None)
+        if first is None:
+            return
+        named = PathSet()
+        for table in tables.paths(Account()):
+            for path in self._named_in(table):
+                named.add(path)
+        for path in chain([first], files):
+            if path not in named:
+                account.find()
+                account.pass_over(f"{suffix_of(path)} that no row names", path)
 
-def open_rows(path: Path) -> Table:
-    """The table in a manifest file, by its suffix, and for JSON by its first character."""
-    suffix = suffix_of(path.name)
-    if is_parquet(path.name):
-        return Parquet(path=path)
-    if suffix in (".csv", ".tsv"):
-        return Csv(path=path, delimiter="," if suffix == ".csv" else "\t")
-    with open_table(path) as file:
-        lines = iter(partial(file.readline, MAX_TEXT_BYTES), b"")
-        line = next((line for line in lines if not line.isspace()), b"").lstrip()
-    if line.startswith(b"["):
-        return JsonList(path=path)
-    if suffix == ".json" and not _is_json(line):
-        raise PrepError(
-            f"{path} is neither a JSON list of objects nor JSON lines: write one object a line, or give another source"
+    def _named_in(self, path: str) -> Iterator[str]:
+        """The media that the rows of a table name, relative to the folder of the root."""
+        table = self.open(path)
+        for start in islice(table.starts(), 1):
+            for _, row in table.rows(start, sys.maxsize):
+                if named := self.named_file(path, row):
+                    yield named
+
+    def _media_paths(self, path: str) -> MediaPaths:
+        table_dir = (self._folder / path).parent
+        return MediaPaths(
+            table_dir=table_dir,
+            start=self._media_root or table_dir,
+            fence=self._media_root or self._folder,
+            follow_links=self.options.follow_links,
         )
-    return JsonLines(path=path)
+
+    def _missing_column(self, path: str, columns: Sequence[str] | None) -> str:
+        """What to say of a table that has no column of media or of captions; "" if it has, or if every row may."""
+        if columns is None:
+            return ""
+        row = dict.fromkeys(columns, "")
+        found = f"its columns: {', '.join(columns)}"
+        media_key, keys = self.options.media_key, self.options.caption_weights
+        if pick(row, media_key, MEDIA_NAMES) is None:
+            return f"{path} has no media column {media_key or '(give --image-key)'}; {found}"
+        has_captions = keys.keys() & row.keys() if keys else names_in(row, (*CAPTION_NAMES, *CHAT_NAMES))
+        if not has_captions and not self.options.has_fallback:
+            advice = "(give --caption-key, --caption or --allow-empty-captions)"
+            return f"{path} has no caption column {' '.join(keys) or advice}; {found}"
+        return ""
+
+    @cached_property
+    def _folder(self) -> Path:
+        """What the entries' paths are relative to."""
+        return TableSet(root=self.root, options=self.options).folder
+
+    @cached_property
+    def _media_root(self) -> Path | None:
+        """Raises PrepError if there is no such folder."""
+        if self.options.media_root is None:
+            return None
+        folder = absolute(Path(self.options.media_root).expanduser())
+        if not folder.is_dir():
+            raise PrepError(f"--media-root {folder} is no folder: give the one that the tables' paths start from")
+        return folder
 
 
-def is_parquet(name: str) -> bool:
-    return suffix_of(name) == ".parquet"
+def _read(media: RowMedia, key: str, paths: MediaPaths, *, max_bytes: int) -> tuple[str, Media]:
+    """Name and content of the media."""
+    if media.content is not None:
+        check_media_size(len(media.content), max_bytes)
+        content = bytes(media.content)
+        return media.path or key + sniffed_suffix(content), Media.of(content)
+    file = paths.locate(media.path or "")
+    return file.name, read_media(file, max_bytes=max_bytes)
 
 
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _key(row: Row) -> str:
-    """What the row calls itself, "" if nothing."""
-    name = None if isinstance(row, SampleError) else pick(row, None, KEY_NAMES)
-    value = row[name] if name is not None and not isinstance(row, SampleError) else None
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-
-
-def media_column(row: dict[str, Any], media_key: str | None) -> str | None:
-    """The media column: of those with a usual name rather one that holds bytes than one that holds a path."""
-    with_bytes = {name: value for name, value in row.items() if bytes_in(value) is not None}
-    return (
-        pick(row, media_key, ()) if media_key else pick(with_bytes, None, MEDIA_NAMES) or pick(row, None, MEDIA_NAMES)
-    )
-
-
-def bytes_in(value: object) -> bytes | memoryview | None:
-    """The bytes of a column that holds bytes, or Hugging Face's {bytes, path}."""
-    if isinstance(value, dict):
-        value = value.get("bytes")
-    return value if isinstance(value, (bytes, memoryview)) else None
-
-
-def _media(value: object, key: str, folder: Path, *, max_bytes: int) -> tuple[str, Media]:
-    """Name and bytes of the media in a column: bytes, a path, or Hugging Face's {bytes, path}."""
-    path = value.get("path") if isinstance(value, dict) else value
-    content = bytes_in(value)
-    if content is not None:
-        check_media_size(len(content), max_bytes)
-        media = bytes(content)
-        return (path if isinstance(path, str) and path else key + sniffed_suffix(media)), Media.of(media)
-    if path is None or path == "":
-        raise SampleError("read", "no media in the row (give --image-key)", "the media column is empty")
-    if not isinstance(path, str):
-        raise SampleError("read", "the media column holds neither a path nor bytes", f"it is {type(path).__name__}")
-    return path, read_media(_media_path(path, folder), max_bytes=max_bytes)
-
-
-def _media_path(path: str, folder: Path) -> Path:
-    """Where the media lie. Raises SampleError for a URL and for a path out of the manifest's folder."""
-    if URL.match(path):
-        remedy = "fetch them first (img2dataset, rclone) or mount the bucket, and give paths"
-        raise SampleError("read", "remote media are not read here", f"{path}: {remedy}")
-    if "\0" in path:
-        raise SampleError("read", "the media path holds a NUL")
-    if Path(path).is_absolute():
-        return Path(path)
-    normal = os.path.normpath(path)
-    if normal.split("/", 1)[0] == "..":
-        raise SampleError("read", "the media path leaves the manifest's folder", f"{path}; give it as an absolute path")
-    return folder / normal
+def _size(table: Table) -> int:
+    """Bytes of the table's files, so that a changed one shows."""
+    files = [table.path]
+    if isinstance(table, LineLists) and table.captions is not None:
+        files.append(table.captions)
+    return sum(file.stat().st_size for file in files)

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from energon_prep.errors import PrepError
 from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.sources.captions import pick
-from energon_prep.sources.manifest import (
-    MANIFEST_SUFFIXES,
-    MEDIA_NAMES,
-    bytes_in,
-    media_column,
-    open_rows,
-)
+from energon_prep.sources.manifest import ManifestSource
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import is_chosen
+from energon_prep.sources.rows import MEDIA_NAMES, RowMedia
+from energon_prep.sources.table_files import TABLE_SUFFIXES
 from energon_prep.sources.walk import walk
 
-METADATA_NAMES = tuple(f"{stem}{suffix}" for stem in ("metadata", "meta") for suffix in MANIFEST_SUFFIXES)
+METADATA_NAMES = tuple(f"{stem}{suffix}" for stem in ("metadata", "meta") for suffix in TABLE_SUFFIXES)
 
 _NUM_TRIED = 10  # rows that are looked at for media
 _ALL = 2**62
@@ -46,15 +40,16 @@ class MetadataFiles:
 
     def starts(self, path: str) -> Iterator[int]:
         """Where the rows of one file begin. Notes which media they name."""
-        table = open_rows(self.root / path)
-        if _holds_bytes(self.root / path, self.options):
+        manifest = ManifestSource(root=self.root, options=self.options)
+        table = manifest.open(path)
+        if any(media.content is not None for media in _first_media(manifest, path)):
             yield from table.starts()
             return
         first = next(table.starts(), None)
         if first is None:
             return
         for start, row in table.rows(first, _ALL):
-            if isinstance(row, dict) and (name := named_file(self.root, path, row, self.options)):
+            if name := manifest.named_file(path, row):
                 self.named.add(name)
             yield start
 
@@ -72,11 +67,12 @@ def find_metadata(root: Path, options: SourceOptions) -> MetadataFiles:
 
     One on top of ``root`` may be a link, as if it had been given itself. Raises PrepError if a folder has several.
     """
+    manifest = ManifestSource(root=root, options=options)
     on_top = (name for name in METADATA_NAMES if (root / name).is_file())
     found = dict.fromkeys((*on_top, *walk(root, is_metadata_name, follow_links=options.follow_links, warn=False)))
     by_folder: dict[str, str] = {}
     for path in found:
-        if _is_taken(path, options) and not _lies_beside_media(root / path) and _is_table(root / path, options):
+        if _is_taken(path, options) and not _lies_beside_media(root / path) and _is_table(manifest, path):
             folder = path.rpartition("/")[0]
             other = by_folder.setdefault(folder, path)
             if other != path:
@@ -85,18 +81,6 @@ def find_metadata(root: Path, options: SourceOptions) -> MetadataFiles:
                     "of the folder, or leave others out with --exclude"
                 )
     return MetadataFiles(root=root, options=options, paths=tuple(sorted(by_folder.values())))
-
-
-def named_file(root: Path, table: str, row: dict[str, Any], options: SourceOptions) -> str | None:
-    """The media file that a row of ``table`` names, relative to ``root``; None if it names none below it."""
-    column = media_column(row, options.media_key)
-    value = None if column is None else row[column]
-    if isinstance(value, dict):
-        value = None if bytes_in(value) is not None else value.get("path")
-    if not isinstance(value, str) or not value or "\0" in value:
-        return None
-    path = os.path.relpath(root / Path(table).parent / value, root)
-    return None if path.split("/", 1)[0] == ".." else path
 
 
 def _folders_above(path: str) -> Iterator[str]:
@@ -116,28 +100,25 @@ def _lies_beside_media(file: Path) -> bool:
     return any(file.with_suffix(suffix).exists() for suffix in suffixes)
 
 
-def _is_table(file: Path, options: SourceOptions) -> bool:
+def _is_table(manifest: ManifestSource, path: str) -> bool:
     """Whether the file has rows with media. Raises PrepError for a table that cannot be read."""
     try:
-        columns = open_rows(file).columns()
+        columns = manifest.open(path).columns()
         if columns is not None:
-            return pick(dict.fromkeys(columns, ""), options.media_key, MEDIA_NAMES) is not None
-        return any(media_column(row, options.media_key) is not None for row in _first_rows(file))
+            return pick(dict.fromkeys(columns, ""), manifest.options.media_key, MEDIA_NAMES) is not None
+        return any(True for _ in _first_media(manifest, path))
     except PrepError:
-        if file.suffix.lower() == ".json":  # which may be anything
+        if path.lower().endswith(".json"):  # which may be anything
             return False
         raise
 
 
-def _holds_bytes(file: Path, options: SourceOptions) -> bool:
-    rows = list(_first_rows(file))
-    return any(bytes_in(row.get(media_column(row, options.media_key) or "")) is not None for row in rows)
-
-
-def _first_rows(file: Path) -> Iterator[dict[str, Any]]:
-    table = open_rows(file)
+def _first_media(manifest: ManifestSource, path: str) -> Iterator[RowMedia]:
+    """Those of the first rows that name or hold media."""
+    table = manifest.open(path)
     first = next(table.starts(), None)
     rows = () if first is None else table.rows(first, _NUM_TRIED)
     for _, row in islice(rows, _NUM_TRIED):
-        if isinstance(row, dict):
-            yield row
+        media = manifest.media_of(row)
+        if isinstance(media, RowMedia):
+            yield media

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from energon_prep.errors import PrepError
@@ -16,7 +16,7 @@ MAX_BYTES = 256 * 2**20  #: of one media file that is read into memory, unless t
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """Choices of the user that decide what is read; all of them are part of a run's identity.
+    """Choices of the user that decide what is read; all but ``allow_damaged`` are part of a run's identity.
 
     Raises PrepError for a value that can mean nothing.
     """
@@ -32,6 +32,7 @@ class SourceOptions:
     captions_dir: str | None = None  #: a folder with the media's tree of caption files, relative to the source
     allow_empty_captions: bool = False
     media_root: str | None = None  #: what the relative paths of a manifest start from; None: its own folder
+    carry_parts: tuple[str, ...] = ()  #: further parts of samples that are kept, by name: "mask.png"
     include: tuple[str, ...] = ()  #: patterns of paths, relative to the source; only these are taken
     exclude: tuple[str, ...] = ()
     follow_links: bool = False  #: also out of the source
@@ -63,13 +64,15 @@ class SourceOptions:
         return named or self.allow_empty_captions
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able; ``parse`` reads it back."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """JSON-able; ``parse`` reads it back, but for what decides of the exit code alone."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        del values["allow_damaged"]
+        return values
 
     @staticmethod
     def parse(description: Mapping[str, Any]) -> SourceOptions:
         """Raises PrepError for what ``describe`` does not give."""
-        if description.keys() != {field.name for field in fields(SourceOptions)}:
+        if description.keys() != SourceOptions().describe().keys():
             raise PrepError(f"not the options of a source that this version knows: {description}")
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in description.items()

@@ -1,4 +1,4 @@
-"""Station 1, sources: the rows of a Parquet manifest, read by row groups, media bytes left where they lie."""
+"""The rows of Parquet files, read by row groups, media bytes left where they lie."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
+from energon_prep.sources.arrow import row_of
 from energon_prep.sources.tables import Row
 
 _MOST_ROWS_A_BYTE = 100  #: however well rows are compressed, each names other media
@@ -48,6 +49,9 @@ class Parquet:
                     yield from _group_rows(file, group, first, wanted)
                 first = behind
 
+    def place(self, start: int) -> str:
+        return f"row {start} (from 0) of {self.path.name}"
+
 
 def _open(path: Path) -> Any:
     try:
@@ -75,27 +79,5 @@ def _group_rows(file: Any, group: int, first: int, wanted: range) -> Iterator[tu
             yield from ((number, fault) for number in range(max(place, wanted.start), wanted.stop))
             return
         for index in range(max(0, wanted.start - place), min(batch.num_rows, wanted.stop - place)):
-            yield place + index, _row(batch, index)
+            yield place + index, row_of(batch, index)
         place += batch.num_rows
-
-
-def _row(batch: Any, index: int) -> Row:
-    try:
-        return {name: _value(column[index]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-    except (ValueError, OverflowError) as error:  # text that is not UTF-8, a date that Python does not have
-        return SampleError("read", "a value of the Parquet row cannot be read", str(error))
-
-
-def _value(scalar: Any) -> Any:
-    import pyarrow
-
-    if not scalar.is_valid:
-        return None
-    kind = scalar.type
-    if pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
-        return memoryview(scalar.as_buffer())
-    if pyarrow.types.is_struct(kind):
-        return {field.name: _value(scalar[field.name]) for field in kind}
-    if pyarrow.types.is_timestamp(kind) and kind.unit == "ns":  # finer than Python's
-        return scalar.cast(pyarrow.timestamp("us", kind.tz), safe=False).as_py()
-    return scalar.as_py()

@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 
 from braceexpand import braceexpand
 
+LEFT_OUT = "left out by --include/--exclude"  #: what paths that are not chosen are called in an account
+
 
 def is_chosen(path: str, *, include: Sequence[str], exclude: Sequence[str]) -> bool:
     """Whether ``path``, relative to the source, fits one of ``include``, if there are any, and none of ``exclude``.

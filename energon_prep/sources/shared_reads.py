@@ -26,9 +26,12 @@ class Guard(Protocol):
     def __call__(self, read: Callable[[], T]) -> T: ...
 
 
-def open_shared(path: Path, guard: Guard) -> BinaryIO:
-    """The file at its first byte, seekable, with a place of its own. Raises what ``guard`` does."""
-    return io.BufferedReader(_SharedFile(path, guard), BLOCK_BYTES)
+def open_shared(path: Path, guard: Guard, *, start: int = 0, size: int | None = None) -> BinaryIO:
+    """The file at its first byte, seekable, with a place of its own. Raises what ``guard`` does.
+
+    ``start`` and ``size``, in bytes, make a file of a stretch of it, such as a member of a tar.
+    """
+    return io.BufferedReader(_SharedFile(path, guard, start, size), BLOCK_BYTES)
 
 
 class _BlockCache:
@@ -63,12 +66,13 @@ _cache = _BlockCache(CACHE_BYTES // BLOCK_BYTES)
 class _SharedFile(io.RawIOBase):
     """A file of the size it had when it was opened; a later change of it is another file to the cache."""
 
-    def __init__(self, path: Path, guard: Guard) -> None:
+    def __init__(self, path: Path, guard: Guard, start: int, size: int | None) -> None:
         self._guard = guard
         self._file = guard(lambda: path.open("rb", buffering=0))
         info = guard(lambda: os.fstat(self._file.fileno()))
         self._identity = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
-        self._size = info.st_size
+        rest = max(0, info.st_size - start)
+        self._start, self._size = start, rest if size is None else min(size, rest)
         self._place = 0
 
     def readable(self) -> bool:
@@ -89,11 +93,11 @@ class _SharedFile(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fills ``buffer`` up to the end of a block."""
-        number, skipped = divmod(self._place, BLOCK_BYTES)
+        number, skipped = divmod(self._start + self._place, BLOCK_BYTES)
         if self._place >= self._size:
             return 0
         block = _cache.get(self._identity, number, lambda: self._read_block(number))
-        piece = block[skipped : skipped + len(buffer)]
+        piece = block[skipped : skipped + min(len(buffer), self._size - self._place)]
         buffer[: len(piece)] = piece
         self._place += len(piece)
         return len(piece)

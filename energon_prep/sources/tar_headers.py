@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-logger = logging.getLogger(__name__)
-
 BLOCK = 512
+NO_END_MARK = "it has no end-of-archive mark: it was cut behind some member, or written by a tool that sets none"
 _WINDOW = 16 * BLOCK  # read at once: captions, JSON and the next header usually lie together
 _MAX_EXTENSION = 2**20  # bytes of a PAX header or a GNU long name
 
@@ -61,7 +59,7 @@ def scan_members(path: Path, start: int = 0) -> Iterator[Member | Damage]:
         blocks = _Blocks(file.fileno())
         offset = start
         while offset < tar_size:
-            if blocks.is_zero(offset):
+            if blocks.is_zero(offset) and offset + BLOCK <= tar_size:
                 if blocks.rest_of(offset).strip(b"\0"):
                     yield Damage(offset, "the tar's end mark stands here, and bytes follow it (tars joined with cat?)")
                 return
@@ -79,7 +77,7 @@ def scan_members(path: Path, start: int = 0) -> Iterator[Member | Damage]:
         if tar_size == 0:
             yield Damage(0, "the file is empty")
         elif start < tar_size:
-            logger.warning("%s has no end-of-archive mark: it may have been cut, and lack samples", path)
+            yield Damage(min(offset, tar_size), NO_END_MARK)
 
 
 class _Blocks:

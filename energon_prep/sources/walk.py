@@ -9,7 +9,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from energon_prep.errors import PrepError
@@ -42,7 +42,8 @@ def printable(text: str) -> str:
 
 def suffix_of(name: str) -> str:
     """The last suffix in lower case with its dot, "" if there is none: ``a.b.JPG`` -> ``.jpg``."""
-    return PurePosixPath(name).suffix.lower()
+    stem, _, suffix = name.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if stem and suffix else ""
 
 
 def composed(name: str) -> str:

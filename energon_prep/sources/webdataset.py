@@ -1,53 +1,56 @@
-"""Station 1, sources: WebDataset tars as img2dataset writes them, jpg/png/webp + txt + json, read without unpacking."""
+"""WebDataset tars as img2dataset writes them, jpg/png/webp + txt + json, read without unpacking."""
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from braceexpand import braceexpand
 
 from energon_prep.errors import PrepError, SampleError
-from energon_prep.formats import MEDIA_SUFFIXES
-from energon_prep.samples import Media, PendingSample, RawSample
+from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
-from energon_prep.sources.captions import find_captions, parse_object
+from energon_prep.sources.captions import find_captions, parse_metadata
+from energon_prep.sources.img2dataset import FailedRows, tar_beside
 from energon_prep.sources.links import absolute
-from energon_prep.sources.media import (
-    check_media_size,
-    check_text_size,
-    faults_of,
-    try_again,
-)
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.tar_headers import Damage, Member, scan_members
-from energon_prep.sources.walk import printable, walk
+from energon_prep.sources.patterns import LEFT_OUT, is_chosen
+from energon_prep.sources.tar_account import TarAccount, kind_of_loose
+from energon_prep.sources.tar_groups import (
+    MOST_DECIDING,
+    TEXT_SUFFIXES,
+    Group,
+    Naming,
+    group_members,
+    is_ambiguous,
+    main_part,
+    media_parts,
+    naming_for,
+    suffix_of_part,
+    text_parts,
+)
+from energon_prep.sources.tar_headers import BLOCK, Damage, Member, scan_members
+from energon_prep.sources.tar_members import read_media, read_part, read_text
+from energon_prep.sources.walk import find, printable
 
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")  #: all but the first are refused
-_HIDDEN = re.compile(r"(^|/)\.(?!\.?(/|$))")  # a part that begins with a dot, and is not "." or ".."
 _COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-
-
-class _Group(NamedTuple):
-    """Consecutive members of one key: a sample. Or the place where the tar is damaged."""
-
-    key: str
-    start: int
-    members: dict[str, Member]  #: by suffix, in lower case and without its dot
-    damage: Damage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebDatasetSource:
-    """Consecutive members with the same name but for the last suffix are a sample: ``a/1.jpg``, ``a/1.txt``.
+    """Neighbouring members of one key are a sample: ``a/1.jpg``, ``a/1.txt``.
 
-    So keys may hold dots, unlike in Energon. Hidden members are passed over, as Energon does.
+    A name is cut into key and part at the last dot, so that keys may hold dots (``v1.5_a.jpg``), or at the first, as
+    Energon does (``s0.jpg``, ``s0.mask.png``): in each tar where that makes more of its groups one sample, with one
+    main medium and a caption. The first MOST_DECIDING members decide, by their names. An entry's ``start`` is the byte
+    offset of the sample's first header, which is even, and one more where the tar's names are cut at the first dot.
     """
 
     root: Path  #: a tar, a folder of tars, or a brace pattern such as ``/data/{00000..00099}.tar``
@@ -57,31 +60,65 @@ class WebDatasetSource:
         return {"kind": "webdataset", "root": str(absolute(self.root)), **self.options.describe()}
 
     def list(self, account: Account) -> Iterator[Entry]:
-        """One entry per sample and per damaged place. Raises PrepError for a tar that is missing or compressed."""
-        entry = None
-        for path in self._tar_paths():
+        """One entry per sample. Raises PrepError for a tar that is missing or compressed, and for no samples at all.
+
+        A tar that is damaged is in the account; what precedes the damage is listed.
+        """
+        self._refuse_other_options()
+        inside, failed = TarAccount(account, self.options), FailedRows()
+        for path in self._tar_paths(account):
             file = self._folder() / path
             size = _checked_size(file)
-            for group in _groups(file, 0):
-                entry = Entry(path, group.start, size)
-                account.find(len(group.members) or 1)
-                account.add_companion(max(len(group.members) - 1, 0))
-                account.add_sample()
-                yield entry
-        if entry is None:
-            raise PrepError(f"no samples in {self.root}: looked into files named *.tar")
+            inside.begin(path)
+            naming, items = self._open(file)
+            for item in items:
+                if isinstance(item, Damage):
+                    inside.add_damage(item)
+                elif isinstance(item, Member):
+                    inside.add_member(item)
+                elif inside.add_group(item):
+                    yield Entry(path, item.start + naming.first_dot, size)
+            inside.end()
+            failed.add(file, account)
+        inside.tell()
+        failed.tell(account)
+        if not account.num_samples:
+            raise PrepError(f"no samples in {self.root}: looked into files named *.tar{_what_else(account)}")
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
-        """The samples from the one at byte ``piece.start`` on. Raises PrepError if the tar has fewer by now."""
+        """The samples from the one at ``piece.start`` on. Raises PrepError if the tar has fewer by now."""
         file = self._folder() / piece.path
         _checked_size(file)
         source = printable(piece.path)
+        first_dot = bool(piece.start % BLOCK)
+        naming = Naming.of(self._asked, first_dot=first_dot)
+        items = group_members(scan_members(file, piece.start - first_dot), naming)
+        groups = (item for item in items if isinstance(item, Group) and not item.is_cut)
+        media_key = self.options.media_key
+        found = ((group, main) for group in groups if (main := main_part(group, media_key)) is not None)
         num_read = 0
-        for group in islice(_groups(file, piece.start), piece.count):
+        for group, main in islice(found, piece.count):
             num_read += 1
-            yield PendingSample(key=group.key, source=source, load=partial(self._load, file, source, group))
+            load = partial(self._load, file, source, group, main)
+            yield PendingSample(key=group.key, source=source, load=load)
         if num_read < piece.count:
             raise PrepError(f"{file} has fewer samples than when it was listed: was it replaced? Restore it")
+
+    def _open(self, file: Path) -> tuple[Naming, Iterator[Group | Member | Damage]]:
+        """How names are cut in a tar, and what is in it."""
+        items = scan_members(file)
+        first = list(islice(items, MOST_DECIDING))
+        names = (item.name for item in first if isinstance(item, Member) and item.kind != "directory")
+        naming = naming_for(names, asked=self._asked, media_key=self.options.media_key)
+        return naming, group_members(itertools.chain(first, items), naming)
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        """The parts that the options name, and the text files that may lie beside such media."""
+        options = self.options
+        media = options.media_key
+        beside = () if media is None else tuple(f"{media}.{suffix}" for suffix in TEXT_SUFFIXES)
+        return (*options.caption_weights, *options.carry_parts, *(() if media is None else (media,)), *beside)
 
     def _folder(self) -> Path:
         """What the entries' paths are relative to."""
@@ -90,39 +127,81 @@ class WebDatasetSource:
             return next(parents)
         return self.root if self.root.is_dir() else self.root.parent
 
-    def _tar_paths(self) -> Iterator[str]:
+    def _tar_paths(self, account: Account) -> Iterator[str]:
+        """The tars that are taken; what else lies in a folder of them goes into the account."""
         if is_brace_pattern(self.root):
             folder = self._folder()
-            for expanded in expand_braces(self.root):
-                yield str(Path(expanded).relative_to(folder))
+            paths = iter([str(Path(expanded).relative_to(folder)) for expanded in expand_braces(self.root)])
         elif self.root.is_dir():
-            yield from walk(self.root, is_tar, follow_links=self.options.follow_links)
+            paths = self._tars_in_folder(account)
         else:
-            yield self.root.name
+            paths = iter((self.root.name,))
+        for path in paths:
+            if is_chosen(path, include=self.options.include, exclude=self.options.exclude):
+                yield path
+            else:
+                account.find()
+                account.pass_over(LEFT_OUT, printable(path))
 
-    def _load(self, tar: Path, source: str, group: _Group) -> RawSample:
-        if group.damage is not None:
-            where = f"{source}, byte {group.damage.start}: {group.damage.what}; fetch or pack this tar again"
-            raise SampleError("read", "the tar is cut or damaged here; what follows in it is lost", where)
-        media = _media_member(group, self.options.media_key)
-        json_member = group.members.get("json")
-        metadata = {} if json_member is None else parse_object(_read_member(tar, json_member, stage="read"))
+    def _tars_in_folder(self, account: Account) -> Iterator[str]:
+        for path, kind in find(self.root, follow_links=self.options.follow_links):
+            if not kind and is_tar(path):
+                yield path
+                continue
+            account.find()
+            if not kind and tar_beside(self.root / path) is not None:
+                account.add_companion()
+            else:
+                account.pass_over(kind or kind_of_loose(path), printable(path))
 
-        def read_text(suffix: str) -> bytes | None:
-            member = group.members.get(suffix.lower())
-            return None if member is None else _read_member(tar, member, stage="caption")
+    def _load(self, tar: Path, source: str, group: Group, main: str) -> RawSample:
+        options = self.options
+        if is_ambiguous(group, main, options.media_key):
+            raise SampleError("read", "several media in the sample (give --image-key)", " ".join(media_parts(group)))
 
-        captions = find_captions(read_text, metadata, options=self.options, key=group.key, media_name=media.name)
-        content = _read_member(tar, media, stage="read", max_bytes=self.options.max_bytes)
+        def text(suffix: str, stage: str = "caption") -> bytes | None:
+            """The first that holds something, or else one that is there, or else None."""
+            empty = None
+            for part in text_parts(group, suffix, main):
+                data = read_text(tar, group.parts[part], stage=stage)
+                if data and not data.isspace():
+                    return data
+                empty = data
+            return empty
+
+        data = text("json", "read")
+        metadata = {} if data is None else parse_metadata(data)
+
+        media = group.parts[main]
+        captions = find_captions(
+            text, metadata, options=options, key=group.key, media_name=f"{group.key}.{suffix_of_part(main)}"
+        )
+        further = {name: next(iter(group.matches(name)), None) for name in options.carry_parts}
         return RawSample(
             key=group.key,
             source=source,
-            media_name=Path(media.name).name,
-            media=Media.of(content),
+            media_name=PurePosixPath(media.name).name,
+            media=read_media(tar, media, max_bytes=options.max_bytes),
             captions=captions.texts,
             num_captions_left_out=captions.num_left_out,
             metadata=metadata,
+            parts={
+                name: read_part(tar, group.parts[part], max_bytes=options.max_bytes)
+                for name, part in further.items()
+                if part is not None
+            },
         )
+
+    def _refuse_other_options(self) -> None:
+        options = self.options
+        others = {
+            "--captions-dir": options.captions_dir,
+            "--media-root": options.media_root,
+            "--folder-repeats": options.folder_repeats,
+        }
+        for option, value in others.items():
+            if value:
+                raise PrepError(f"{option} means nothing where the source is tars: leave it out")
 
 
 def is_brace_pattern(path: Path) -> bool:
@@ -142,72 +221,6 @@ def is_tar(name: str) -> bool:
     return name.lower().endswith(_TAR_SUFFIXES)
 
 
-def _groups(tar: Path, start: int) -> Iterator[_Group]:
-    """The samples of a tar from the one at byte ``start`` on, then its damage, if any."""
-    key, members = "", dict[str, Member]()
-    for item in scan_members(tar, start):
-        named = None if item.name is None else _key_and_suffix(item.name)
-        if isinstance(item, Damage):
-            if members and named and named[0] == key:  # the cut sample is the damaged place
-                yield _Group(key, _start(members), {}, item)
-                return
-            if members:
-                yield _Group(key, _start(members), members)
-            yield _Group(named[0] if named else f"byte {item.start}", item.start, {}, item)
-            return
-        if named is None or item.kind == "directory":
-            continue
-        if members and (named[0] != key or named[1] in members):  # the same member again: a second sample of that key
-            yield _Group(key, _start(members), members)
-            members = {}
-        key = named[0]
-        members[named[1]] = item
-    if members:
-        yield _Group(key, _start(members), members)
-
-
-def _start(members: dict[str, Member]) -> int:
-    return next(iter(members.values())).start
-
-
-def _key_and_suffix(name: str) -> tuple[str, str] | None:
-    """``a/b.c.JPG`` -> ``("a/b.c", "jpg")``; None for hidden names and names without suffix (``__index__``)."""
-    stem, _, suffix = name.removeprefix("./").rpartition(".")
-    if not stem or not suffix or "/" in suffix or _HIDDEN.search(name):
-        return None
-    return stem, suffix.lower()
-
-
-def _media_member(group: _Group, media_key: str | None) -> Member:
-    wanted = MEDIA_SUFFIXES if media_key is None else (media_key.lower(),)
-    for suffix in wanted:
-        member = group.members.get(suffix.lstrip("."))
-        if member is not None:
-            return member
-    raise SampleError("read", "no media in the sample", f"its members: {' '.join(group.members)}")
-
-
-def _read_member(tar: Path, member: Member, *, stage: str, max_bytes: int | None = None) -> bytes:
-    """The content of a regular member, of at most ``max_bytes`` of media, or of text where that is None."""
-    if member.kind != "file":
-        raise SampleError(stage, f"a {member.kind} in a tar is not followed", f"the member {member.name}")
-    if max_bytes is None:
-        check_text_size(member.size, stage=stage)
-    else:
-        check_media_size(member.size, max_bytes)
-
-    def read() -> bytes:
-        with tar.open("rb") as file:
-            file.seek(member.data)
-            return file.read(member.size)
-
-    with faults_of(tar, stage=stage):
-        content = try_again(read)
-    if len(content) < member.size:
-        raise SampleError(stage, "the tar was cut since it was listed", f"within the member {member.name}")
-    return content
-
-
 def _checked_size(tar: Path) -> int:
     """Bytes of the tar. Raises PrepError if it is missing or compressed."""
     try:
@@ -218,6 +231,14 @@ def _checked_size(tar: Path) -> int:
         raise PrepError(f"cannot read {tar}: {error.strerror}") from error
     if magic.startswith(_COMPRESSED_MAGIC):
         raise PrepError(
-            f"{tar} is compressed, and Energon cannot load such tars either: unpack it (gunzip, unzstd) first"
+            f"{tar} is compressed, so no sample can be read at its place, and Energon cannot load such tars either: "
+            f"unpack it (gunzip, unzstd) first, or leave it out (--exclude '{tar.name}')"
         )
     return size
+
+
+def _what_else(account: Account) -> str:
+    """What there was in the place of samples, for a message."""
+    kinds = [f"{number} {kind}" for kind, number in account.passed_over.most_common(5)]
+    damaged = [f"{tar}: {what}" for tar, what in itertools.islice(account.damaged.items(), 1)]
+    return "".join(f"; {words}" for words in (f"passed over: {', '.join(kinds)}" if kinds else "", *damaged) if words)

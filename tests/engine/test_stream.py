@@ -227,7 +227,7 @@ def test_a_video_of_several_clips_is_one_sample_in_and_several_out(tmp_path: Pat
 def test_originals_are_carried(tmp_path: Path) -> None:
     (entry,), _ = run(tmp_path, stations(Numbers(2), carry=("media", "caption")))
     parts = members(tmp_path / entry.shard)
-    assert (parts["samples/sample_000000001.png"], parts["samples/sample_000000001.txt"]) == (b"1", b"word ")
+    assert (parts["samples/sample_000000001.media"], parts["samples/sample_000000001.txt"]) == (b"1", b"word ")
 
 
 def test_decoding_goes_on_beyond_the_end_of_a_shard(tmp_path: Path) -> None:

@@ -25,6 +25,15 @@ def listed(source: Source) -> list[Entry]:
     return entries
 
 
+def account_of(source: Source) -> Account:
+    """What a whole listing finds."""
+    account = Account()
+    num = len(list(source.list(account)))
+    account.check()
+    assert account.num_samples == num
+    return account
+
+
 def load_all(source: Source, *, cut: int = 1000) -> list[RawSample | SampleError]:
     """Every sample or its fault, in order, read in shards of ``cut``; checks that read() joins with list()."""
     entries = [Listed(*item) for item in enumerate(listed(source))]

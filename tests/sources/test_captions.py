@@ -39,7 +39,7 @@ def captions(
         options=SourceOptions(**options),
         key=key,
         media_name="a_cat-01.jpg",
-        advice=lambda: "; try it",
+        advice=lambda: "try it; ",
     )
     return found.texts
 
@@ -129,10 +129,10 @@ def test_where_a_caption_is_looked_for(
 def test_another_caption_never_stands_in_for_the_one_asked_for() -> None:
     error = fault({"txt": b"other"}, {"text": "other", "score": 1}, caption_keys=("long",))
     assert error.reason == "no caption (give --caption-key, --caption or --allow-empty-captions)"
-    assert error.detail == "looked for long; there are text score; try it"
+    assert error.detail == "try it; looked for long; there are text score"
     error = fault({"txt": b" "}, {})
     assert error.reason.startswith("empty caption")
-    assert error.detail.endswith("there are no columns or JSON keys; try it")
+    assert error.detail.endswith("there are no columns or JSON keys")
 
 
 def test_what_stands_in_for_a_caption_that_is_missing() -> None:

@@ -288,7 +288,7 @@ def test_with_a_folder_of_captions_no_text_beside_the_media_serves(tmp_path: Pat
     assert [entry.path for entry in source.list(account)] == ["images/a.jpg"]
     account.check()
     assert account.passed_over == {".txt without media": 1, ".jpg in the folder of captions": 1}
-    assert f"it was looked for in {tmp_path}/captions" in fault(source).detail
+    assert fault(source).detail.startswith(f"looked in {tmp_path}/captions; looked for .txt")
     with pytest.raises(PrepError, match=r"there is no folder of captions .*gone"):
         listed(FolderSource(root=tmp_path, options=SourceOptions(captions_dir="gone")))
 
@@ -301,8 +301,18 @@ def test_a_missing_caption_points_to_a_folder_of_captions_nearby(
     write(tmp_path / "images" / "a.json", '{"score": 1}')
     write(tmp_path / name / "a.txt", "parallel")
     detail = fault(FolderSource(root=tmp_path / root)).detail
-    assert detail.startswith("looked for .txt .caption caption text prompt")
-    assert detail.endswith(f"there are score; there is a folder {given}: give --captions-dir {given}")
+    assert detail.startswith(f"there is a folder {given}: give --captions-dir {given}; looked for .txt .caption")
+    assert detail.endswith("; there are score")
+
+
+def test_texts_without_media_in_a_folder_of_captions_are_told(tmp_path: Path) -> None:
+    for name in ("images/a.jpg", "train/captions/a.txt", "train/captions/b.txt", "captions/c.txt"):
+        write(tmp_path / name)
+    account = Account()
+    list(FolderSource(root=tmp_path).list(account))
+    assert account.told == [
+        "the texts in captions have no media beside them: is it the folder of captions? Give --captions-dir captions"
+    ]
 
 
 def test_folders_with_a_number_are_repeated_when_asked(tmp_path: Path) -> None:

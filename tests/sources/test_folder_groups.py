@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from energon_prep.sources.account import Account
 from energon_prep.sources.folder import FolderSource
-from energon_prep.sources.folder_groups import LEFT_OUT, PARTS, Sorter
+from energon_prep.sources.folder_groups import PARTS, Sorter
 from energon_prep.sources.metadata import MetadataFiles
 from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.patterns import LEFT_OUT
 from energon_prep.sources.walk import HIDDEN, LINK_OUT, LINKED_FOLDER, SPECIAL, WRITTEN, Found
 from tests.sources.reading import listed, write
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +15,15 @@ from hypothesis import strategies as st
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import RawSample
+from energon_prep.sources.account import Account
 from energon_prep.sources.base import Piece
 from energon_prep.sources.manifest import ManifestSource
-from tests.sources.reading import fault, load_all, only, write
+from energon_prep.sources.options import SourceOptions
+from tests.sources.reading import fault, listed, load_all, only, write
 
 NO_MEDIA = "no media in the row (give --image-key)"
-NO_CAPTION = "no caption (give --caption-key, or --allow-empty-captions)"
+NO_CAPTION = "no caption (give --caption-key, --caption or --allow-empty-captions)"
+OUT = "the media path leaves the media root (give --media-root)"
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -30,33 +35,50 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
         pq = pytest.importorskip("pyarrow.parquet")
         pq.write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), path)
         return path
-    if path.suffix in (".csv", ".tsv"):
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), delimiter="," if path.suffix == ".csv" else "\t")
-            writer.writeheader()
-            writer.writerows(rows)
+    if path.suffix == ".arrow":
+        pa = pytest.importorskip("pyarrow")
+        table = pa.Table.from_pylist(rows)
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=2)
         return path
-    return write(path, "".join(json.dumps(row) + "\n" for row in rows))
+    if ".csv" in path.suffixes:
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+        return write(path, packed(path, text.getvalue()))
+    if ".tsv" in path.suffixes:
+        lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
+        return write(path, packed(path, "\r\n".join(lines)))
+    return write(path, packed(path, "".join(json.dumps(row) + "\n" for row in rows)))
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".JSONL"])
+def packed(path: Path, text: str) -> bytes:
+    return gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode()
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".JSONL", ".jsonl.gz", ".csv.gz", ".tsv.gz"],
+)
 def test_rows_of_every_format(tmp_path: Path, suffix: str) -> None:
     captions = ["a cat", 'two\nlines, "quoted"\tand more', "\u00fcber \u732b"]
+    if ".tsv" in suffix:
+        captions[1] = '"not closed, and more'
     rows = [{"file_name": f"img/{n}.jpg", "caption": text, "note": f"n{n}"} for n, text in enumerate(captions)]
     for n in range(3):
         write(tmp_path / "img" / f"{n}.jpg", f"media {n}")
     manifest = write_rows(tmp_path / f"m{suffix}", rows)
     for cut in (1, 2, 3):
         outcomes = load_all(ManifestSource(root=manifest), cut=cut)
-        starts = [entry.start for entry in listed(ManifestSource(root=manifest))]
         assert outcomes == [
             RawSample(
-                key=f"m:{starts[n]}",
-                source=f"m{suffix}",
-                media_name=f"img/{n}.jpg",
+                key=f"img/{n}.jpg",
+                source=f"img/{n}.jpg",
+                media_name=f"{n}.jpg",
                 media=b"media %d" % n,
-                caption=captions[n],
-                metadata={"note": f"n{n}"},
+                captions=(captions[n],),
+                metadata={"caption": captions[n], "note": f"n{n}"},
             )
             for n in range(3)
         ]
@@ -92,13 +114,13 @@ def test_as_many_samples_come_out_as_entries_went_in(
         ({"id": "v1.5 a/b \u732b"}, "v1.5 a/b \u732b"),
         ({"key": 12}, "12"),
         ({"sample_id": "s", "id": None}, "s"),
-        ({"id": ""}, "m:0"),
-        ({"id": True}, "m:0"),
-        ({"id": ["x"]}, "m:0"),
-        ({}, "m:0"),
+        ({"id": ""}, "1.jpg"),
+        ({"id": True}, "1.jpg"),
+        ({"id": ["x"]}, "1.jpg"),
+        ({}, "1.jpg"),
     ],
 )
-def test_rows_are_called_by_their_key_or_by_their_place(tmp_path: Path, row: dict[str, Any], key: str) -> None:
+def test_rows_are_called_by_their_key_or_by_their_media(tmp_path: Path, row: dict[str, Any], key: str) -> None:
     write(tmp_path / "1.jpg")
     manifest = write_rows(tmp_path / "m.jsonl", [{"path": "1.jpg", "caption": "cat", **row}])
     assert only(ManifestSource(root=manifest)).key == key
@@ -120,9 +142,9 @@ def test_duplicate_keys_are_samples_of_their_own(tmp_path: Path) -> None:
     [
         ("https://example.com/a.jpg", "read", "remote media are not read here"),
         ("s3://bucket/a.jpg", "read", "remote media are not read here"),
-        ("../secret.jpg", "read", "the media path leaves the manifest's folder"),
-        ("img/../../secret.jpg", "read", "the media path leaves the manifest's folder"),
-        ("..", "read", "the media path leaves the manifest's folder"),
+        ("../secret.jpg", "read", OUT),
+        ("img/../../secret.jpg", "read", OUT),
+        ("..", "read", OUT),
         ("gone.jpg", "read", "cannot be read: No such file or directory"),
         ("img", "read", "not a regular file"),
         ("a\0b.jpg", "read", "the media path holds a NUL"),
@@ -157,7 +179,12 @@ def test_paths_may_be_absolute_or_turn_back_within_the_folder(tmp_path: Path) ->
         ({"TEXT": "cat"}, "cat"),
         ({"caption": None, "prompt": "cat"}, "cat"),
         ({"caption": ["cat", "dog"]}, "cat"),
-        ({"caption": ""}, "empty caption (give --caption-key, or --allow-empty-captions)"),
+        ({"caption": "", "prompt": "cat"}, "cat"),
+        ({"caption": "one\r\ntwo"}, "one\ntwo"),
+        ({"caption": ""}, NO_CAPTION),
+        ({"conversations": [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "cat"}]}, "cat"),
+        ({"messages": [{"role": "assistant", "content": [{"type": "text", "text": "cat"}]}]}, "cat"),
+        ({"messages": [{"role": "user", "content": "cat"}]}, NO_CAPTION),
         ({"caption": 1.5}, "the caption is not text"),
         ({}, NO_CAPTION),
     ],
@@ -175,7 +202,7 @@ def test_columns_that_were_asked_for_are_taken_and_no_others(tmp_path: Path) -> 
     manifest = write_rows(tmp_path / "m.jsonl", [row])
     sample = only(ManifestSource(root=manifest, options=SourceOptions(media_key="second", caption_keys=("long",))))
     assert (sample.media, sample.caption) == (b"two", "long caption")
-    assert sample.metadata == {"file_name": "1.jpg", "caption": "short"}
+    assert sample.metadata == {"file_name": "1.jpg", "caption": "short", "long": "long caption"}
     assert fault(ManifestSource(root=manifest, options=SourceOptions(caption_keys=("other",)))).reason == NO_CAPTION
     assert fault(ManifestSource(root=manifest, options=SourceOptions(media_key="other"))).reason == NO_MEDIA
 
@@ -187,7 +214,7 @@ def test_columns_that_a_table_lacks_stop_the_run_at_once(tmp_path: Path, suffix:
         listed(ManifestSource(root=manifest))
     with pytest.raises(PrepError, match=r"no media column other; its columns: x, y"):
         listed(ManifestSource(root=manifest, options=SourceOptions(media_key="other")))
-    with pytest.raises(PrepError, match=r"no caption column \(give --caption-key, or --allow-empty-captions\)"):
+    with pytest.raises(PrepError, match=r"no caption column \(give --caption-key, --caption or --allow-empty"):
         listed(ManifestSource(root=manifest, options=SourceOptions(media_key="x")))
     assert (
         len(listed(ManifestSource(root=manifest, options=SourceOptions(media_key="x", allow_empty_captions=True)))) == 1
@@ -198,7 +225,7 @@ def test_metadata_is_strict_json(tmp_path: Path) -> None:
     write(tmp_path / "1.jpg")
     line = '{"path": "1.jpg", "caption": "cat", "nan": NaN, "deep": [{"inf": -Infinity}], "half": "\\ud83d"}'
     sample = only(ManifestSource(root=write(tmp_path / "m.jsonl", line)))
-    assert sample.metadata == {"nan": None, "deep": [{"inf": None}], "half": "\ufffd"}
+    assert sample.metadata == {"caption": "cat", "nan": None, "deep": [{"inf": None}], "half": "\ufffd"}
 
 
 def test_a_malformed_line_is_one_reject_with_its_place(tmp_path: Path) -> None:
@@ -209,7 +236,8 @@ def test_a_malformed_line_is_one_reject_with_its_place(tmp_path: Path) -> None:
     assert isinstance(first, RawSample) and isinstance(last, RawSample)
     assert isinstance(broken, SampleError) and (broken.stage, broken.reason) == ("read", "broken JSON")
     (pending,) = source.read(Piece("m.jsonl", len(good) + 1, 1))
-    assert pending.key == f"m:{len(good) + 1}"
+    assert (pending.key, pending.source) == (f"m.jsonl:{len(good) + 1}", "m.jsonl")
+    assert "the row that begins with b'broken" in broken.detail and f"byte {len(good) + 1} of m.jsonl" in broken.detail
 
 
 @pytest.mark.parametrize(
@@ -226,7 +254,7 @@ def test_json_is_told_by_what_it_holds(tmp_path: Path, name: str, text: str, num
     assert [type(outcome) for outcome in outcomes] == [RawSample] * num_rows
 
 
-@pytest.mark.parametrize("text", ['{\n "a": {"path": "1.jpg"}\n}', "", "caption"])
+@pytest.mark.parametrize("text", ["", "caption", "{"])
 def test_json_that_is_no_table_stops_the_run(tmp_path: Path, text: str) -> None:
     with pytest.raises(PrepError, match="neither a JSON list of objects nor JSON lines"):
         listed(ManifestSource(root=write(tmp_path / "m.json", text)))
@@ -261,7 +289,7 @@ def test_listing_does_not_hold_the_rows(tmp_path: Path) -> None:
     line = json.dumps(row) + "\n"
     manifest.write_text(line * 200_000)
     tracemalloc.start()
-    num_rows = sum(1 for _ in listed(ManifestSource(root=manifest)))
+    num_rows = sum(1 for _ in ManifestSource(root=manifest).list(Account()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert num_rows == 200_000

@@ -13,8 +13,9 @@ from energon_prep.samples import RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.detect import open_source
 from energon_prep.sources.folder import FolderSource
-from energon_prep.sources.folder_groups import LEFT_OUT, UNNAMED
+from energon_prep.sources.folder_groups import UNNAMED
 from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.patterns import LEFT_OUT
 from tests.sources.reading import load_all, only, write
 
 

@@ -13,8 +13,9 @@ import pytest
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import RawSample
 from energon_prep.sources.manifest import ManifestSource
+from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.parquet import Parquet
-from tests.sources.reading import load_all, only, write
+from tests.sources.reading import listed, load_all, only, write
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -59,13 +60,19 @@ def test_bytes_in_a_binary_column_and_in_a_hugging_face_image(tmp_path: Path) ->
     jpeg = b"\xff\xd8\xff\xe0jpeg"
     binary = write_parquet(tmp_path / "a.parquet", {"image": [jpeg], "text": ["a cat"], "width": [3]})
     assert only(ManifestSource(root=binary)) == RawSample(
-        key="a:0", source="a.parquet", media_name="a:0.jpg", media=jpeg, caption="a cat", metadata={"width": 3}
+        key="a.parquet:0",
+        source="a.parquet",
+        media_name="a.parquet:0.jpg",
+        media=jpeg,
+        captions=("a cat",),
+        metadata={"text": "a cat", "width": 3},
     )
     image = {"bytes": jpeg, "path": "cat.jpg"}
     columns = {"file_name": ["nowhere.jpg"], "image": [image], "mask": [image], "text": ["a cat"], "id": [7]}
     sample = only(ManifestSource(root=write_parquet(tmp_path / "b.parquet", columns)))
     assert (sample.key, sample.media_name, sample.media) == ("7", "cat.jpg", jpeg)
-    assert sample.metadata == {"file_name": "nowhere.jpg", "mask": {"path": "cat.jpg"}, "id": 7}
+    assert sample.source == "b.parquet"
+    assert sample.metadata == {"file_name": "nowhere.jpg", "mask": {"path": "cat.jpg"}, "text": "a cat", "id": 7}
     json.dumps(sample.metadata, allow_nan=False)
 
 
@@ -83,8 +90,8 @@ def test_paths_are_looked_up_from_each_files_own_folder(tmp_path: Path) -> None:
         write_parquet(tmp_path / part / "part.parquet", {"path": ["img/1.jpg"], "caption": ["cat"]})
     outcomes = load_all(ManifestSource(root=tmp_path), cut=1)
     assert [isinstance(outcome, RawSample) and (outcome.source, outcome.media) for outcome in outcomes] == [
-        ("0/part.parquet", b"media 0"),
-        ("1/part.parquet", b"media 1"),
+        ("0/img/1.jpg", b"media 0"),
+        ("1/img/1.jpg", b"media 1"),
     ]
 
 
@@ -92,7 +99,7 @@ def test_a_value_that_python_cannot_hold_is_one_fault(tmp_path: Path) -> None:
     broken = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\xffb"))
     path = write_parquet(tmp_path / "a.parquet", {"image": [b"x", b"y"], "text": broken})
     first, second = load_all(ManifestSource(root=path))
-    assert isinstance(first, SampleError) and first.reason == "a value of the Parquet row cannot be read"
+    assert isinstance(first, SampleError) and first.reason == "a value of the row cannot be read"
     assert isinstance(second, RawSample) and second.caption == "b"
 
 
@@ -120,8 +127,9 @@ def test_without_pyarrow_the_remedy_is_named(tmp_path: Path) -> None:
     code = """
 import sys; sys.modules["pyarrow"] = None
 from pathlib import Path
+from energon_prep.sources.account import Account
 from energon_prep.sources.detect import open_source
-listed(open_source(sys.argv[1]))
+list(open_source(sys.argv[1]).list(Account()))
 """
     path = write(tmp_path / "a.parquet", b"x")
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
