@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from energon_prep.errors import PrepError
@@ -16,6 +17,7 @@ from energon_prep.sources.tar_groups import (
     Group,
     is_hidden,
     main_part,
+    matches,
     media_parts,
     suffix_of_part,
     text_parts,
@@ -43,6 +45,8 @@ class TarAccount:
     _empty: list[str] = field(default_factory=list)  #: tars without a sample
     _carried: Counter[str] = field(default_factory=Counter)  #: parts that are asked for -> samples that have them
     _left_out: Counter[str] = field(default_factory=Counter)  #: further parts that are not asked for
+    #: By a sample's parts: what is to be counted of it.
+    _notes: dict[tuple[str, ...], list[tuple[Counter[str], str]]] = field(default_factory=dict)
     _chosen: Counter[str] = field(default_factory=Counter)  #: what was taken where there were several -> samples
 
     def begin(self, tar: str) -> None:
@@ -64,7 +68,7 @@ class TarAccount:
 
     def add_group(self, group: Group) -> bool:
         """Returns whether it is a sample."""
-        main = None if group.is_cut else main_part(group, self.options.media_key)
+        main = None if group.is_cut else main_part(tuple(group.parts), self.options.media_key)
         if main is None:
             for part, member in group.parts.items():
                 self._pass_over(member, CUT if group.is_cut else self._kind(part, member))
@@ -72,7 +76,13 @@ class TarAccount:
         self.account.find(len(group.parts))
         self.account.add_companion(len(group.parts) - 1)
         self.account.add_sample()
-        self._note(group, main)
+        layout = tuple(group.parts)
+        if layout not in self._notes:
+            if len(self._notes) == _MOST_NAMES:  # which all differ
+                self._notes.clear()
+            self._notes[layout] = list(self._notes_of(layout, main))
+        for counter, what in self._notes[layout]:
+            counter[what if what in counter or len(counter) < _MOST_NAMES else "others"] += 1
         return True
 
     def tell(self) -> None:
@@ -101,27 +111,21 @@ class TarAccount:
             return f"{suffix} (not the --image-key)"
         return _kind_of(suffix)
 
-    def _note(self, group: Group, main: str) -> None:
-        """What was chosen where the sample has several of a kind, and what is left out."""
+    def _notes_of(self, parts: tuple[str, ...], main: str) -> Iterator[tuple[Counter[str], str]]:
+        """What was chosen where a sample has several of a kind, what is carried, and what is left out."""
         options = self.options
-        kept = {part for name in options.carry_parts for part in group.matches(name)}
-        self._carried.update(name for name in options.carry_parts if group.matches(name))
-        several = [part for part in media_parts(group) if "." not in part and options.media_key is None]
+        kept = [part for name in options.carry_parts for part in matches(parts, name)]
+        yield from ((self._carried, name) for name in options.carry_parts if matches(parts, name))
+        several = [part for part in media_parts(parts) if "." not in part and options.media_key is None]
         if len(several) > 1:
-            media = " ".join(sorted(several))
-            self._count(self._chosen, f"media ({media}), of which {main} is encoded (--image-key)")
+            yield self._chosen, f"media ({' '.join(sorted(several))}), of which {main} is encoded (--image-key)"
         for suffix in () if options.caption_keys else CAPTION_SUFFIXES:
-            texts = text_parts(group, suffix, main)
+            texts = text_parts(parts, suffix, main)
             if len(texts) > 1 and not any(text.startswith(main) for text in texts) and suffix not in texts:
-                self._count(self._chosen, f"captions ({' '.join(texts)}), of which the first is taken (--caption-key)")
-        for part in group.parts:
-            if part not in {main, *kept, *several} and suffix_of_part(part) not in TEXT_SUFFIXES:
-                self._count(self._left_out, part)
-
-    @staticmethod
-    def _count(counter: Counter[str], name: str) -> None:
-        """Names that all differ must not fill the memory."""
-        counter[name if name in counter or len(counter) < _MOST_NAMES else "others"] += 1
+                yield self._chosen, f"captions ({' '.join(texts)}), of which the first is taken (--caption-key)"
+        for part in parts:
+            if part not in (main, *kept, *several) and suffix_of_part(part) not in TEXT_SUFFIXES:
+                yield self._left_out, part
 
 
 def kind_of_loose(path: str) -> str:

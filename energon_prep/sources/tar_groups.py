@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -29,12 +30,8 @@ class Group(NamedTuple):
 
     @property
     def start(self) -> int:
+        """Byte offset of the first header."""
         return next(iter(self.parts.values())).start
-
-    def matches(self, name: str) -> list[str]:
-        """The parts that ``name`` means: the one that is called so, or else those that end in it: "png", "mask.png"."""
-        name = part_name(name)
-        return [name] if name in self.parts else [part for part in self.parts if part.endswith(f".{name}")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +117,7 @@ def group_members(items: Iterable[Member | Damage], naming: Naming) -> Iterator[
         if named is None or item.kind == "directory":
             yield item
             continue
-        if _extends(named, key, parts, naming):
+        if naming.asked and _extends(named, key, parts, naming):
             named = key, item.name.removeprefix("./")[len(key) + 1 :].lower()
         if parts and (named[0] != key or named[1] in parts or len(parts) == _MOST_PARTS):
             yield Group(key, parts)
@@ -137,46 +134,53 @@ def _extends(named: tuple[str, str], key: str, parts: Mapping[str, Member], nami
     return is_certain and named[1] not in naming.asked and named[0].startswith(f"{key}.")
 
 
-def main_part(group: Group, media_key: str | None) -> str | None:
+@lru_cache(maxsize=1024)  # samples have few layouts
+def main_part(parts: tuple[str, ...], media_key: str | None) -> str | None:
     """The part that is the sample's medium; None if there is none that can be read.
 
     The one that ``media_key`` names; else of those without a dot in their part name the first of MEDIA_SUFFIXES; else
     the only one with a dot. Of several with a dot it is the first, and ``is_ambiguous``.
     """
     if media_key is not None:
-        return next(iter(group.matches(media_key)), None)
-    media = media_parts(group)
+        return next(iter(matches(parts, media_key)), None)
+    media = media_parts(parts)
     plain = [part for part in media if "." not in part]
     if plain:
         return min(plain, key=_MEDIA.index)
-    is_unread = any("." not in part and role_of(f".{part}").role != "unknown" for part in group.parts)
+    is_unread = any("." not in part and role_of(f".{part}").role != "unknown" for part in parts)
     return None if is_unread else next(iter(media), None)
 
 
-def is_ambiguous(group: Group, main: str, media_key: str | None) -> bool:
-    """Whether other media of the group are as likely to be the one that is meant."""
+def is_ambiguous(parts: Collection[str], main: str, media_key: str | None) -> bool:
+    """Whether other media of the sample are as likely to be the one that is meant."""
     if media_key is not None:
-        return len(group.matches(media_key)) > 1
-    return "." in main and len(media_parts(group)) > 1
+        return len(matches(parts, media_key)) > 1
+    return "." in main and len(media_parts(parts)) > 1
 
 
-def media_parts(group: Group) -> list[str]:
-    return [part for part in group.parts if is_media(part)]
+def media_parts(parts: Collection[str]) -> list[str]:
+    return [part for part in parts if is_media(part)]
 
 
-def text_parts(group: Group, suffix: str, main: str) -> list[str]:
+def matches(parts: Collection[str], name: str) -> list[str]:
+    """The parts that ``name`` means: the one that is called so, or else those that end in it: "png", "mask.png"."""
+    name = part_name(name)
+    return [name] if name in parts else [part for part in parts if part.endswith(f".{name}")]
+
+
+def text_parts(parts: Collection[str], suffix: str, main: str) -> list[str]:
     """The parts that may hold the text called ``suffix`` of the medium ``main``, the likeliest first.
 
     "txt" itself; beside "input.jpg" also "input.jpg.txt" and "input.txt"; if there is none, all that end in it.
     """
     suffix = part_name(suffix)
     stem = main.rpartition(".")[0] or main
-    likely = [part for part in (suffix, f"{main}.{suffix}", f"{stem}.{suffix}") if part in group.parts]
-    return list(dict.fromkeys(likely)) or group.matches(suffix)
+    likely = [part for part in (suffix, f"{main}.{suffix}", f"{stem}.{suffix}") if part in parts]
+    return list(dict.fromkeys(likely)) or matches(parts, suffix)
 
 
 def is_hidden(name: str) -> bool:
-    return _HIDDEN.search(name) is not None
+    return (name.startswith(".") or "/." in name) and _HIDDEN.search(name) is not None
 
 
 def is_media(part: str) -> bool:

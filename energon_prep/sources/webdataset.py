@@ -30,6 +30,7 @@ from energon_prep.sources.tar_groups import (
     group_members,
     is_ambiguous,
     main_part,
+    matches,
     media_parts,
     naming_for,
     suffix_of_part,
@@ -95,7 +96,7 @@ class WebDatasetSource:
         items = group_members(scan_members(file, piece.start - first_dot), naming)
         groups = (item for item in items if isinstance(item, Group) and not item.is_cut)
         media_key = self.options.media_key
-        found = ((group, main) for group in groups if (main := main_part(group, media_key)) is not None)
+        found = ((group, main) for group in groups if (main := main_part(tuple(group.parts), media_key)) is not None)
         num_read = 0
         for group, main in islice(found, piece.count):
             num_read += 1
@@ -156,13 +157,15 @@ class WebDatasetSource:
 
     def _load(self, tar: Path, source: str, group: Group, main: str) -> RawSample:
         options = self.options
-        if is_ambiguous(group, main, options.media_key):
-            raise SampleError("read", "several media in the sample (give --image-key)", " ".join(media_parts(group)))
+        if is_ambiguous(group.parts, main, options.media_key):
+            raise SampleError(
+                "read", "several media in the sample (give --image-key)", " ".join(media_parts(group.parts))
+            )
 
         def text(suffix: str, stage: str = "caption") -> bytes | None:
             """The first that holds something, or else one that is there, or else None."""
             empty = None
-            for part in text_parts(group, suffix, main):
+            for part in text_parts(group.parts, suffix, main):
                 data = read_text(tar, group.parts[part], stage=stage)
                 if data and not data.isspace():
                     return data
@@ -176,7 +179,7 @@ class WebDatasetSource:
         captions = find_captions(
             text, metadata, options=options, key=group.key, media_name=f"{group.key}.{suffix_of_part(main)}"
         )
-        further = {name: next(iter(group.matches(name)), None) for name in options.carry_parts}
+        further = {name: next(iter(matches(group.parts, name)), None) for name in options.carry_parts}
         return RawSample(
             key=group.key,
             source=source,
