@@ -56,8 +56,9 @@ class FolderSource:
                 account.add_sample()
                 yield Entry(path, start, size)
         media = Sorter(self.options, metadata, account).samples(self._found())
-        captioned = PathSet()
+        captioned, not_met = PathSet(), set(self.options.carry_parts)
         for path in media:
+            not_met -= {name for name in not_met if self._part_file(self._stem(path), name).is_file()}
             yield from self._entries(path, account)
             if self._captions_prefix is not None:
                 for stem in self._places.caption_stems(path, self._stem(path)):
@@ -66,6 +67,8 @@ class FolderSource:
             self._sort_captions(captioned, account)
         if not account.num_samples:
             raise PrepError(f"nothing to encode in {self.root}{_passed_over(account)}")
+        for name in not_met:
+            raise PrepError(f"--carry {name}: no media have a part of that name beside them: cat.{name} of cat.jpg")
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
         """The samples of rows from ``piece.start`` on, or the one of a media file, again for each of its repeats."""
@@ -159,10 +162,13 @@ class FolderSource:
     def _parts(self, stem: str) -> Iterator[tuple[str, bytes]]:
         """Of the parts that are to be carried those that lie beside the media: ``cat.mask.png``."""
         for name in self.options.carry_parts:
-            file = self.root / f"{stem}.{name}"
+            file = self._part_file(stem, name)
             self._check_link(file, stage="read")
             if file.is_file():
                 yield name, read_media(file, max_bytes=self.options.max_bytes).read()
+
+    def _part_file(self, stem: str, name: str) -> Path:
+        return self.root / f"{stem}.{name}"
 
     def _read_first(self, files: Iterable[Path], *, stage: str) -> bytes | None:
         """The first of the files that holds something, or else one that is there, or else None."""

@@ -177,7 +177,12 @@ class WebDatasetSource:
 
         media = group.parts[main]
         captions = find_captions(
-            text, metadata, options=options, key=group.key, media_name=f"{group.key}.{suffix_of_part(main)}"
+            text,
+            metadata,
+            options=options,
+            key=group.key,
+            media_name=f"{group.key}.{suffix_of_part(main)}",
+            advice=lambda: f"its parts: {' '.join(group.parts)}; ",
         )
         further = {name: next(iter(matches(group.parts, name)), None) for name in options.carry_parts}
         return RawSample(

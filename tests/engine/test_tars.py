@@ -49,8 +49,10 @@ def test_masks_are_carried_by_name(tmp_path: Path, kind: str) -> None:
 
 def test_a_part_that_no_sample_has_stops_the_run(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [("0.png", png()), ("0.txt", b"cat")])
-    with pytest.raises(PrepError, match=r"--carry depth\.png: no sample has a part of that name"):
-        run(tar, tmp_path / "out", carry=("depth.png",))
+    write(tmp_path / "in" / "0.png", png())
+    for source in (tar, tmp_path / "in"):
+        with pytest.raises(PrepError, match=r"--carry depth\.png: no (sample|media) ha(s|ve) a part of that name"):
+            run(source, tmp_path / "out", carry=("depth.png",), caption_text="c")
 
 
 def test_a_damaged_tar_is_an_error_that_can_be_allowed_afterwards(tmp_path: Path) -> None:

@@ -194,6 +194,12 @@ def test_faults_of_one_sample_spare_the_next(
     assert isinstance(second, RawSample)
 
 
+def test_a_missing_caption_is_told_with_what_is_there(tmp_path: Path) -> None:
+    members = [("0.jpg", b"x"), ("0.json", b'{"score": 1}'), ("0.cls", b"3")]
+    error = fault(WebDatasetSource(root=write_tar(tmp_path / "a.tar", members)))
+    assert error.detail.startswith("its parts: jpg json cls; looked for ") and error.detail.endswith("there are score")
+
+
 def test_empty_captions_where_they_are_allowed(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [("0.jpg", b"x"), ("1.jpg", b"x"), ("1.txt", b" ")])
     outcomes = load_all(WebDatasetSource(root=tar, options=SourceOptions(allow_empty_captions=True)))
