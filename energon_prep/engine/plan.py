@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from energon_prep.engine.plan_order import Listed, in_parts
 from energon_prep.errors import PrepError
 from energon_prep.sources.account import Account
-from energon_prep.sources.base import Piece, Source
+from energon_prep.sources.base import Entry, Piece, Source
 from energon_prep.splits import SPLITS, Ratio
 from energon_prep.storage import PRIVATE_DIR, Storage
 
@@ -67,9 +67,9 @@ def make_plan(source: Source, cut: Cut, account: Account | None = None) -> Itera
     """Cut the source's listing: the last shard of a part takes what is left, nothing is dropped.
 
     Streaming where neither order nor shares are asked for. ``account`` is complete when all shards are given out,
-    unless ``cut.limit`` ended the listing early.
+    unless ``cut.limit`` ended the listing early. Raises PrepError if it then lacks something that was found.
     """
-    entries = source.list(Account() if account is None else account)
+    entries = _accounted(source, Account() if account is None else account)
     parts = in_parts(entries, limit=cut.limit, shuffle=cut.shuffle, split=cut.split)
     serial = index = 0
     for name, part in parts:
@@ -83,6 +83,12 @@ def make_plan(source: Source, cut: Cut, account: Account | None = None) -> Itera
             )
             index += 1
             serial += len(shard)
+
+
+def _accounted(source: Source, account: Account) -> Iterator[Entry]:
+    """The source's listing, held against its account when it ends."""
+    yield from source.list(account)
+    account.check()
 
 
 def join_entries(listed: Iterable[Listed]) -> Iterator[Piece]:

@@ -206,3 +206,14 @@ def test_limit_takes_the_first_of_the_shuffled_order() -> None:
     (shard,) = make_plan(Listing([20]), whole)
     (first,) = make_plan(Listing([20]), Cut(samples_per_shard=100, shuffle=5, limit=6))
     assert places(first) == places(shard)[:6]
+
+
+def test_a_listing_that_loses_what_it_found_is_refused() -> None:
+    class Losing(Listing):
+        def list(self, account: Account) -> Iterator[Entry]:
+            account.find()
+            yield from super().list(account)
+
+    with pytest.raises(PrepError, match="1 things were found"):
+        list(plan(Losing([6])))
+    assert len(list(plan(Losing([6]), limit=5))) == 2
