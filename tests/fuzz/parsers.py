@@ -167,7 +167,7 @@ def _meta(name: str) -> Feed:
         (folder / ".nv-meta").mkdir()
         (folder / ".nv-meta" / name).write_bytes(data)
         read_shard_counts(folder / ".nv-meta")
-        check_index(folder, ["a.tar"], None)
+        check_index(folder, ["a.tar"], None, {})
         decide(data.decode(errors="replace"), "__module__: megatron.energon\n", force=False)
 
     return feed
