@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from energon_prep.decode.footage import Footage, Picture
+from energon_prep.decode.footage import DamagedError, Footage, Picture
 from energon_prep.decode.frame_select import Shot, fit_to_rule, grid, grid_length, shown_at, shown_from, spread
 from energon_prep.errors import SampleError
 
@@ -63,7 +63,13 @@ def _visit(
 ) -> Iterator[Shot[Picture]]:
     """The shots at ``times``, each decoded from the keyframe before it: the gaps between them are jumped over."""
     for keyframe, group in itertools.groupby(times, lambda time: keyframes[bisect_right(keyframes, time) - 1]):
-        yield from shown_at(footage.shots(keyframe), group, slack=slack)
+        wanted = list(group)
+        num_shown = 0
+        for shot in shown_at(footage.shots(keyframe), wanted, slack=slack):
+            yield shot
+            num_shown += 1
+        if num_shown < len(wanted):
+            raise DamagedError(f"no frame at {float(wanted[num_shown]):g} s")
 
 
 def _within(footage: Footage, fps: Fraction | None, start: Fraction, end: Fraction) -> Iterator[Shot[Picture]]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from energon_prep.recipes.model import Limits, Resize
 
 
+_MOST_FRAMES_OFF = Fraction(1, 2)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _View:
     """How frames come to one resolution."""
@@ -132,11 +135,22 @@ def _resized(picture: Pixels, footage: Footage, view: _View) -> Pixels:
     return kept
 
 
+def _rate(clip: Sequence[_Still], declared: Fraction | None) -> Fraction:
+    """Frames per second of the clip: as declared, unless its frames' own times make that another number of frames.
+
+    Matroska tells the rate that its writer had in mind, MP4 the average of the whole file.
+    """
+    if declared is None:  # then durations are what the file tells
+        return len(clip) / sum((still.duration for still in clip), Fraction(0))
+    span = clip[-1].time - clip[0].time
+    agrees = abs(span * declared - (len(clip) - 1)) <= _MOST_FRAMES_OFF
+    return declared if agrees or not span else (len(clip) - 1) / span
+
+
 def _frames(
     clip: Sequence[_Still], footage: Footage, views: Mapping[str, _View], rate: Fraction | None
 ) -> dict[str, Frames]:
-    if rate is None:
-        rate = len(clip) / sum((still.duration for still in clip), Fraction(0))
+    rate = _rate(clip, rate)
     return {
         name: Frames(
             pixels=np.stack([still.pixels[name] for still in clip]),
