@@ -72,14 +72,16 @@ def decode_video(
     try:
         with _open(media, kind, limits) as footage:
             views = _plan_views(footage, resizes, multiple)
-            selection = select(footage, frames, step=step, metadata=metadata)
-            stills = _stills(selection.shots, footage, views, taken)
-            clips = cut_clips(stills, length=selection.length, count=selection.count, step=step)
-            footage.check()
+            decoded: list[dict[str, Frames]] = []
+            for selection in select(footage, frames, step=step, metadata=metadata):
+                stills = _stills(selection.shots, footage, views, taken)
+                clips = cut_clips(stills, length=selection.length, count=selection.count, step=step)
+                footage.check()
+                decoded += [_frames(clip, footage, views, selection.rate) for clip in clips]
     except DamagedError as error:
         wanted = "" if frames.mode in WHOLE else f" of {fit_to_rule(frames.num_frames, step)}"
         raise SampleError("decode", "damaged video", f"decoded {len(taken)}{wanted} frames: {error}") from error
-    return [_frames(clip, footage, views, selection.rate) for clip in clips]
+    return decoded
 
 
 def _step(mode: str, frame_step: int | None) -> int:

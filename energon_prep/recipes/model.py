@@ -112,12 +112,17 @@ class Frames(_Section):
     """Which frames of a video become a sample; an image is one frame whatever is said here. See docs/video.md."""
 
     #: head: the first frames; uniform: spread over the whole video; chunks: all frames, as consecutive clips;
-    #: images: every frame a sample; clip: from the metadata's start to its end, in seconds.
+    #: images: every frame a sample; clip: from the metadata's start to its end, one clip or several.
     mode: Literal["head", "uniform", "chunks", "images", "clip"] = "head"
     #: Of one sample, at most; what there is, is cut to the encoder's rule (1 + n * temporal factor), never padded.
     num_frames: int = Field(default=1, gt=0)
     fps: float | None = Field(default=None, gt=0, le=1000)  #: resampled to this by timestamps; None: the own frames
-    max_clips: int = Field(default=16, gt=0)  #: samples made of one video by "chunks" and "images", at most
+    max_clips: int = Field(default=16, gt=0)  #: samples made of one video, at most; more in the metadata are a reject
+    #: Keys of mode "clip" in the metadata, instead of the usual ones (docs/video.md): of a pair or a list of pairs, or
+    #: of start and end.
+    span_key: str | None = None
+    start_key: str | None = None
+    end_key: str | None = None
 
 
 class Resize(_Section):
