@@ -72,6 +72,9 @@ class Animation:
             end = time + duration
         return Timeline(times=times, end=end, keyframes=[Fraction(0)])
 
+    def average_rate(self) -> Fraction:
+        return self.timeline().rate
+
     def check(self) -> None:
         return None
 

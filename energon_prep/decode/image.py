@@ -22,6 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from energon_prep.decode.color import opaque, to_srgb
 from energon_prep.decode.cut import plan_cut
+from energon_prep.decode.filters import check_size, notes_of
 from energon_prep.decode.geometry import Size, plan_geometry
 from energon_prep.decode.orientation import TRANSPOSE, across
 from energon_prep.decode.resample import resize_image
@@ -29,7 +30,7 @@ from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import Frames
 
 if TYPE_CHECKING:
-    from energon_prep.recipes.model import Resize
+    from energon_prep.recipes.model import Filters, Resize
 
 # The only parsers that see untrusted bytes. Image.open would offer them to all that Pillow has (EPS runs Ghostscript),
 # and hide why a file is broken.
@@ -59,20 +60,18 @@ _BAD_DATA = (
 )
 
 
-def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int) -> Frames:
+def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int, filters: Filters) -> Frames:
     """Decode the first frame of a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF file to pixels [1, H, W, 3] uint8 sRGB.
 
     H and W are multiples of ``multiple``. EXIF orientation is applied, alpha is laid over white, 16-bit gray is scaled
     and an ICC profile converted (a broken one is ignored). Resampling is antialiased, in one step from the decoded
     pixels; JPEG is decoded reduced, as far as ``resize.draft_gap`` allows.
 
-    Raises SampleError for what cannot be decoded, has more than ``max_pixels`` or is below ``resize.min_size``.
+    Raises SampleError for what cannot be decoded, has more than ``max_pixels`` or is filtered out.
     """
     image = open_image(data, max_pixels)
     stored: Size = (image.height, image.width)
-    if min(stored) < resize.min_size:
-        detail = f"{stored[0]}x{stored[1]}, needs {resize.min_size}"
-        raise SampleError("filter", "shorter side below resize.min_size", detail)
+    check_size(stored, resize, filters)
     if not isinstance(image, JpegImageFile):
         load_image(image)  # PNG may keep its orientation behind the pixels; TIFF applies its own
         stored = (image.height, image.width)
@@ -94,7 +93,13 @@ def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int)
         kept = kept.transpose(TRANSPOSE[orientation])
     pixels = np.empty((1, *geometry.final, 3), np.uint8)
     pixels[0] = np.asarray(to_srgb(kept, image.info.get("icc_profile")))  # last, when few pixels are left
-    return Frames(pixels=pixels, original_height=original[0], original_width=original[1], crop=cut.crop)
+    return Frames(
+        pixels=pixels,
+        original_height=original[0],
+        original_width=original[1],
+        crop=cut.crop,
+        notes=notes_of(cut.crop, original, geometry.final),
+    )
 
 
 def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:

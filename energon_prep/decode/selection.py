@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from energon_prep.decode.filters import check_seconds
 from energon_prep.decode.footage import DamagedError, Footage, Picture
 from energon_prep.decode.frame_select import Shot, fit_to_rule, grid, grid_length, shown_at, shown_from, spread
 from energon_prep.decode.spans import Span, spans_of
 from energon_prep.errors import SampleError
 
 if TYPE_CHECKING:
+    from energon_prep.recipes.model import Filters
     from energon_prep.recipes.model import Frames as FramesSection
 
 WHOLE = ("chunks", "images")  #: modes that make several samples, as far as the video goes
@@ -30,18 +32,24 @@ class Selection:
     count: int = 1
 
 
-def select(footage: Footage, section: FramesSection, *, step: int, metadata: Mapping[str, Any]) -> Iterator[Selection]:
+def select(
+    footage: Footage, section: FramesSection, *, step: int, filters: Filters, metadata: Mapping[str, Any]
+) -> Iterator[Selection]:
     """Choose frames as ``section.mode`` says, to be taken one selection after the other.
 
     ``metadata`` is where mode "clip" finds the starts and ends of its clips. Raises SampleError if it
-    finds none, or one that the video does not have.
+    finds none, or one that the video does not have, or one that is filtered out.
     """
+    if section.mode != "clip" and filters.min_seconds is not None:
+        check_seconds(_length(footage), filters)
     fps = None if section.fps is None else Fraction(str(section.fps))
     if section.mode == "uniform":
         yield _select_uniform(footage, fps, section.num_frames, step)
         return
     if section.mode == "clip":
         for span in _spans(metadata, section, footage.rate):
+            if filters.min_seconds is not None:
+                check_seconds((span.end or _length(footage)) - span.start, filters)
             shots = _within(footage, fps, span.start, span.end)
             yield Selection(shots=shots, length=fit_to_rule(section.num_frames, step), rate=fps or footage.rate)
         return
@@ -52,6 +60,10 @@ def select(footage: Footage, section: FramesSection, *, step: int, metadata: Map
     length = 1 if section.mode == "images" else fit_to_rule(section.num_frames, step)
     count = section.max_clips if section.mode in WHOLE else 1
     yield Selection(shots=shots, length=length, count=count, rate=fps or footage.rate)
+
+
+def _length(footage: Footage) -> Fraction:
+    return footage.duration or footage.timeline().end
 
 
 def _spans(metadata: Mapping[str, Any], section: FramesSection, rate: Fraction | None) -> list[Span]:
@@ -73,11 +85,12 @@ def _in_seconds(span: Span, rate: Fraction | None) -> Span:
 def _select_uniform(footage: Footage, fps: Fraction | None, num_frames: int, step: int) -> Selection:
     timeline = footage.timeline()
     total = len(timeline.times) if fps is None else grid_length(fps, timeline.end - 2 * footage.slack)
+    length = fit_to_rule(num_frames, step)
     num = fit_to_rule(min(num_frames, total), step)
     times = [timeline.times[i] if fps is None else i / fps for i in spread(num, total)]
     rate = (num - 1) / (times[-1] - times[0]) if num > 1 else fps or footage.rate
     slack = Fraction(0) if fps is None else footage.slack
-    return Selection(shots=_visit(footage, timeline.keyframes, times, slack), length=num, rate=rate)
+    return Selection(shots=_visit(footage, timeline.keyframes, times, slack), length=length, rate=rate)
 
 
 def _visit(

@@ -98,6 +98,11 @@ class VideoFile:
         self._check_seconds(end)
         return Timeline(times=sorted(shown), end=end, keyframes=keyframes)
 
+    def average_rate(self) -> Fraction:
+        if self.rate is None or self._kind == "matroska":  # which tells what its writer had in mind
+            return self.timeline().rate
+        return self.rate
+
     def check(self) -> None:
         self._stream.check_so_far()
 

@@ -155,6 +155,7 @@ def _decoded(
             name: Size(height=view.pixels.shape[1], width=view.pixels.shape[2], crop=view.crop)
             for name, view in clip.items()
         },
+        notes=tuple(dict.fromkeys(note for view in clip.values() for note in view.notes)),
         carried=carried,
         notes=() if number else (*missing, *_notes(raw)),
     )

@@ -139,6 +139,16 @@ class Resize(_Section):
     min_size: int = Field(default=0, ge=0)  #: samples with a shorter side are rejected
 
 
+class Filters(_Section):
+    """Which samples are wanted; others are rejected at stage "filter". See also ``resize.min_size``."""
+
+    min_frames: int = Field(default=1, gt=0)  #: of a clip, as it is stored; images are always taken
+    min_seconds: float | None = Field(default=None, ge=0)  #: of a video, or of the clip that the metadata name
+    min_fps: float | None = Field(default=None, ge=0)  #: of a video, on average, before ``frames.fps``
+    #: Longer to shorter side of the original; ``resize.max_aspect`` is of the buckets and rejects nothing.
+    max_aspect: float | None = Field(default=None, ge=1)
+
+
 class Limits(_Section):
     """Caps on input, against decompression bombs and runaway files."""
 
@@ -164,6 +174,7 @@ class Recipe(_Section):
     text: tuple[Text, ...] = Field(min_length=1)
     resize: Resize = Resize()
     frames: Frames = Frames()
+    filters: Filters = Filters()
     #: Originals that are kept in the tar beside the encodings: "media", "caption", and further parts of the source's
     #: samples by name, such as "mask.png".
     carry: tuple[Annotated[str, AfterValidator(_part)], ...] = ()
