@@ -91,6 +91,7 @@ class Frames:
     crop: tuple[int, int, int, int]  #: (top, left, bottom, right) of what was kept, in original pixels
     framerate: float | None = None  #: frames per second of ``pixels``; None for an image
     start: float | None = None  #: of the first frame in the video, seconds; None for an image
+    span: int | None = None  #: number of the clip among those that the metadata name; None if they name none
     notes: tuple[str, ...] = ()  #: what happened to the picture that may be unwanted: "enlarged"
 
 
@@ -120,7 +121,6 @@ class SampleInfo:
     original_height: int  #: after the file's own orientation was applied
     original_width: int
     sizes: dict[str, Size]  #: of what is encoded, by the recipe's resolutions ("512", "720x1280"), the main one first
-    notes: tuple[str, ...] = ()  #: what happened to the pictures that may be unwanted, as ``Frames.notes``
     carried: dict[str, bytes] = field(default_factory=dict)  #: originals to keep, by part name
     #: What was done to it that the user should know of; CAPTION_LEFT_OUT and MEDIA_LEFT_OUT once for each.
     notes: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ class Selection:
     length: int
     rate: Fraction | None  #: frames per second, as selected; None: by the shots' own durations
     count: int = 1
+    span: int | None = None  #: number of the clip among those of the metadata
 
 
 def select(
@@ -47,11 +48,12 @@ def select(
         yield _select_uniform(footage, fps, section.num_frames, step)
         return
     if section.mode == "clip":
-        for span in _spans(metadata, section, footage.rate):
+        length = fit_to_rule(section.num_frames, step)
+        for number, span in enumerate(_spans(metadata, section, footage.rate)):
             if filters.min_seconds is not None:
                 check_seconds((span.end or _length(footage)) - span.start, filters)
             shots = _within(footage, fps, span.start, span.end)
-            yield Selection(shots=shots, length=fit_to_rule(section.num_frames, step), rate=fps or footage.rate)
+            yield Selection(shots=shots, length=length, rate=fps or footage.rate, span=number)
         return
     if fps is None:
         shots = footage.shots()

@@ -166,6 +166,7 @@ def _frames(
             crop=view.cut.crop,
             framerate=float(rate),
             start=float(clip[0].time),
+            span=selection.span,
             notes=notes_of(view.cut.crop, footage.shown, across(view.cut.size, footage.orientation)) + single,
         )
         for name, view in views.items()

@@ -14,6 +14,7 @@ import av
 
 from energon_prep.decode.container import end_of_whole_boxes, find_fault
 from energon_prep.decode.footage import DamagedError
+from energon_prep.decode.h264 import FrameNumbers
 from energon_prep.errors import SampleError
 from energon_prep.formats import Kind
 from energon_prep.samples import Media
@@ -105,12 +106,15 @@ class VideoStream:
         one_frame_a_packet = self.codec_context.name in _ONE_FRAME_A_PACKET
         keyframe: int | None = None
         due: list[int] = []  # a heap: times of packets whose frames have not come
+        numbers = FrameNumbers(self.codec_context.extradata or b"") if self.codec_context.name == "h264" else None
         for packet in self._packets_from_keyframe():
             # AVI counts packets; the timestamps that FFmpeg makes of that go wrong with B-frames.
             pts = packet.dts if self._kind == "avi" else packet.pts
             keyframe = pts if keyframe is None else keyframe
             if pts is not None and keyframe is not None and pts >= keyframe and not packet.is_discard:
                 heapq.heappush(due, pts)
+            if numbers is not None and packet.size and numbers.has_gap(bytes(packet)):
+                raise DamagedError("a packet is missing")
             with _ffmpeg_faults():
                 frames = self.codec_context.decode(packet)
             for frame in frames:

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from energon_prep.formats import kind_of, suffix_for
 from tests.decode.videos import clips, numbers, rejected
 from tests.media_files import Pixels, make_video, numbered, numbers_of
 
@@ -84,9 +85,10 @@ def test_the_rate_is_that_of_the_frames_times(name: str) -> None:
 
 
 def drop(data: bytes, number: int) -> bytes:
-    """The MP4 without one of its packets."""
+    """The file without one of its packets."""
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "a.mp4"), Path(folder, "b.mp4")
+        suffix = suffix_for(kind_of(data))
+        source, target = Path(folder, f"a{suffix}"), Path(folder, f"b{suffix}")
         source.write_bytes(data)
         with av.open(str(source)) as whole, av.open(str(target), "w") as rest:
             stream = rest.add_stream_from_template(whole.streams.video[0])
@@ -117,3 +119,38 @@ def test_fragments_before_one_whose_header_is_cut_are_read() -> None:
     for cut in (data[: last + 5], data[: last + 60]):
         assert numbers(cut, "head", 9) == [list(range(9))]
         assert re.match(r"decoded (24|30) of 1000 frames: the file ends at byte", rejected(cut).detail)
+
+
+@pytest.mark.parametrize("number", [1, 5, 12, 13, 28])
+@pytest.mark.parametrize("name", ["mp4-h264", "ts-h264"])
+def test_a_lost_packet_of_h264_is_damage(number: int, name: str) -> None:
+    """The decoder repeats what it has, and says nothing."""
+    data = drop(make_video(name, options={"bf": "0"}), number)
+    assert rejected(data).reason == "damaged video"
+    assert rejected(data).detail == f"decoded {number} of 1000 frames: a packet is missing"
+    assert numbers(data, "head", number) == [list(range(number))]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        "bframes=3:b-pyramid=normal:ref=4",
+        "bframes=0:slices=4",
+        "bframes=2:open-gop=1:keyint=6:min-keyint=1",
+        "tff=1:bframes=2",
+        "intra-refresh=1:bframes=0",
+        "keyint=infinite:bframes=0:ref=1",
+        "bframes=2:cqm=jvt",
+    ],
+)
+@pytest.mark.parametrize("name", ["mp4-h264", "ts-h264"])
+def test_no_packet_is_missed_that_is_there(params: str, name: str) -> None:
+    data = make_video(name, num=40, options={"x264-params": params})
+    assert numbers(data) == [list(range(40))]
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv444p", "yuv420p10le"])
+def test_other_profiles_of_h264_are_followed_too(pixel_format: str) -> None:
+    data = make_video(pixel_format=pixel_format, options={"bf": "0"})
+    assert numbers(data) == [list(range(30))]
+    assert rejected(drop(data, 7)).detail == "decoded 7 of 1000 frames: a packet is missing"
