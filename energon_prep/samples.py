@@ -91,6 +91,8 @@ class Frames:
     crop: tuple[int, int, int, int]  #: (top, left, bottom, right) of what was kept, in original pixels
     framerate: float | None = None  #: frames per second of ``pixels``; None for an image
     start: float | None = None  #: of the first frame in the video, seconds; None for an image
+    span: int | None = None  #: number of the clip among those that the metadata name; None if they name none
+    notes: tuple[str, ...] = ()  #: what happened to the picture that may be unwanted: "enlarged"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,12 @@ FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
     "avi-mjpeg": ("avi", "mjpeg", {"qscale": "2"}),
     "mov-prores": ("mov", "prores_ks", {}),
     "mkv-ffv1": ("mkv", "ffv1", {}),
+    "ts-h264": ("ts", "libx264", {"crf": "18", "g": "12", "bf": "2"}),
+    "m2ts-mpeg2": ("m2ts", "mpeg2video", {"qscale": "2", "g": "12", "bf": "2"}),
+    "mpg-mpeg2": ("mpg", "mpeg2video", {"qscale": "2", "g": "12", "bf": "2"}),
+    "flv-h264": ("flv", "libx264", {"crf": "18", "g": "12", "bf": "2"}),
+    "wmv-wmv2": ("wmv", "wmv2", {"qscale": "2", "g": "12"}),
+    "ogv-vp8": ("ogv", "libvpx", {"b:v": "4M", "crf": "4", "cpu-used": "8", "g": "12"}),
 }
 PIXEL_FORMATS = {"mjpeg": "yuvj420p", "prores_ks": "yuv422p10le"}
 
@@ -101,7 +107,8 @@ def make_video(
             if with_audio:
                 _add_silence(container, seconds=num / rate)
             for number in range(num):
-                frame = av.VideoFrame.from_ndarray(picture(number, height, width), format="rgb24")
+                pixels = picture(number, height, width)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24" if pixels.shape[2] == 3 else "rgba")
                 if times is not None:
                     frame.pts, frame.time_base = times[number], Fraction(1, 1000)
                 container.mux(stream.encode(frame))

@@ -23,6 +23,10 @@ _FIELDS = {
     "vae": "visual.model",
     "resize": "resize.mode",
     "min_size": "resize.min_size",
+    "min_frames": "filters.min_frames",
+    "min_seconds": "filters.min_seconds",
+    "min_fps": "filters.min_fps",
+    "max_aspect": "filters.max_aspect",
     "frames": "frames.num_frames",
     "fps": "frames.fps",
     "frame_mode": "frames.mode",
@@ -64,6 +68,10 @@ _ORIGINALS = {"image": "media", "video": "media"}
 )
 @click.option("--resize", type=click.Choice(["bucket", "crop", "fit", "stretch", "none"]), help="How to get there.")
 @click.option("--min-size", type=int, help="Reject samples whose shorter side is below this.")
+@click.option("--min-frames", type=int, help="Reject videos whose clip is shorter than this.")
+@click.option("--min-seconds", type=float, help="Reject videos, or clips of the metadata, shorter than this.")
+@click.option("--min-fps", type=float, help="Reject videos of fewer frames a second.")
+@click.option("--max-aspect", type=float, help="Reject samples whose longer side is more than this times the shorter.")
 @click.option("--frames", type=click.IntRange(min=1), help="Of a video, at most; cut to what the encoder takes.")
 @click.option("--fps", type=float, help="Resample videos to this rate, by their timestamps.")
 @click.option(

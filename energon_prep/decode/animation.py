@@ -1,4 +1,4 @@
-"""Station 2, decode: an animated GIF, WebP or AVIF as footage, through Pillow, so that it looks as images do."""
+"""Station 2, decode: an animated GIF, WebP, AVIF or PNG as footage, through Pillow, so that it looks as images do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 from types import TracebackType
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 from energon_prep.decode.color import opaque, to_srgb
 from energon_prep.decode.container import find_fault
@@ -72,16 +72,20 @@ class Animation:
             end = time + duration
         return Timeline(times=times, end=end, keyframes=[Fraction(0)])
 
+    def average_rate(self) -> Fraction:
+        return self.timeline().rate
+
     def check(self) -> None:
         return None
 
-    def _timed(self) -> Iterator[tuple[Fraction, Fraction, ImageFile.ImageFile]]:
+    def _timed(self) -> Iterator[tuple[Fraction, Fraction, Image.Image]]:
         """Every frame's time and duration, in seconds; the image is the same object each time, at another frame."""
         image = open_image(self._data, self._max_pixels)
         with pillow_faults():
             num_frames = int(getattr(image, "n_frames", 1))
         time = Fraction(0)
-        for number in range(num_frames):
+        first = 1 if getattr(image, "default_image", False) else 0  # an APNG's picture for those who know no APNG
+        for number in range(first, num_frames):
             try:
                 with pillow_faults():
                     image.seek(number)

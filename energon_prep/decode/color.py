@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT, TiffImageFile
 
 from energon_prep.errors import SampleError
 
 _WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation
+_SIGNED = 2  # of the TIFF tag SampleFormat; Pillow gives 8 bits of it as if they were unsigned
 _FITS = {("L", "L"), ("L", "RGB"), ("RGB", "RGB"), ("CMYK", "CMYK")}  # (of the image, of the profile)
 
 
@@ -24,6 +25,8 @@ def opaque(image: Image.Image) -> Image.Image:
     """
     if image.mode in ("F", "I"):
         raise SampleError("decode", "floating-point, signed or 32-bit pixels", f"mode {image.mode}")
+    if isinstance(image, TiffImageFile) and _SIGNED in image.tag_v2.get(SAMPLEFORMAT, ()):
+        raise SampleError("decode", "floating-point, signed or 32-bit pixels", f"signed, mode {image.mode}")
     if image.mode.startswith("I;16"):
         return _gray_from_16_bit(image)
     if image.has_transparency_data:

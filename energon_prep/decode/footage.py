@@ -27,6 +27,11 @@ class Timeline:
     end: Fraction  #: of the last frame
     keyframes: Sequence[Fraction]  #: where decoding can begin; the first is 0
 
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, on average."""
+        return len(self.times) / self.end
+
 
 class Footage(Protocol):
     """The frames of one file, in the order they are shown."""
@@ -49,6 +54,10 @@ class Footage(Protocol):
     @property
     def rate(self) -> Fraction | None:
         """Average frames per second, if the file says so."""
+        ...
+
+    def average_rate(self) -> Fraction:
+        """Frames per second over the whole file, measured where ``rate`` may be wrong. Raises DamagedError."""
         ...
 
     @property

@@ -17,30 +17,33 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import PREFIXES, TiffImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from energon_prep.decode.color import opaque, to_srgb
 from energon_prep.decode.cut import plan_cut
+from energon_prep.decode.filters import check_size, notes_of
 from energon_prep.decode.geometry import Size, plan_geometry
 from energon_prep.decode.orientation import TRANSPOSE, across
+from energon_prep.decode.plugins import jxl_size, open_heif, open_jxl, require_plugin
 from energon_prep.decode.resample import resize_image
 from energon_prep.errors import PrepError, SampleError
+from energon_prep.formats import HEAD_BYTES, Kind, has_plugin, kind_of
 from energon_prep.samples import Frames
 
 if TYPE_CHECKING:
-    from energon_prep.recipes.model import Resize
+    from energon_prep.recipes.model import Filters, Resize
 
 # The only parsers that see untrusted bytes. Image.open would offer them to all that Pillow has (EPS runs Ghostscript),
 # and hide why a file is broken.
-_READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
-    (b"\xff\xd8\xff", JpegImageFile),
-    (b"\x89PNG\r\n\x1a\n", PngImageFile),
-    (b"GIF87a", GifImageFile),
-    (b"GIF89a", GifImageFile),
-    (b"BM", BmpImageFile),
-    *((prefix, TiffImageFile) for prefix in PREFIXES),
-)
+_READERS: dict[Kind, type[ImageFile.ImageFile]] = {
+    "jpeg": JpegImageFile,  # of an MPO the first picture
+    "png": PngImageFile,
+    "gif": GifImageFile,
+    "bmp": BmpImageFile,
+    "tiff": TiffImageFile,
+    "webp": WebPImageFile,
+}
 
 # What those raise for broken files: they index, unpack and divide by what the file says.
 _BAD_DATA = (
@@ -59,20 +62,18 @@ _BAD_DATA = (
 )
 
 
-def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int) -> Frames:
-    """Decode the first frame of a JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF file to pixels [1, H, W, 3] uint8 sRGB.
+def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int, filters: Filters) -> Frames:
+    """Decode the first picture of an image file to pixels [1, H, W, 3] uint8 sRGB.
 
     H and W are multiples of ``multiple``. EXIF orientation is applied, alpha is laid over white, 16-bit gray is scaled
     and an ICC profile converted (a broken one is ignored). Resampling is antialiased, in one step from the decoded
     pixels; JPEG is decoded reduced, as far as ``resize.draft_gap`` allows.
 
-    Raises SampleError for what cannot be decoded, has more than ``max_pixels`` or is below ``resize.min_size``.
+    Raises SampleError for what cannot be decoded, has more than ``max_pixels`` or is filtered out.
     """
     image = open_image(data, max_pixels)
     stored: Size = (image.height, image.width)
-    if min(stored) < resize.min_size:
-        detail = f"{stored[0]}x{stored[1]}, needs {resize.min_size}"
-        raise SampleError("filter", "shorter side below resize.min_size", detail)
+    check_size(stored, resize, filters)
     if not isinstance(image, JpegImageFile):
         load_image(image)  # PNG may keep its orientation behind the pixels; TIFF applies its own
         stored = (image.height, image.width)
@@ -94,44 +95,46 @@ def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int)
         kept = kept.transpose(TRANSPOSE[orientation])
     pixels = np.empty((1, *geometry.final, 3), np.uint8)
     pixels[0] = np.asarray(to_srgb(kept, image.info.get("icc_profile")))  # last, when few pixels are left
-    return Frames(pixels=pixels, original_height=original[0], original_width=original[1], crop=cut.crop)
+    return Frames(
+        pixels=pixels,
+        original_height=original[0],
+        original_width=original[1],
+        crop=cut.crop,
+        notes=notes_of(cut.crop, original, geometry.final),
+    )
 
 
-def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+def open_image(data: bytes, max_pixels: int) -> Image.Image:
     """Read the header and refuse what would be too large, before memory for pixels is asked for."""
     _keep_pillow_from_overruling(max_pixels)
-    reader = _reader(data)
+    kind = kind_of(data[:HEAD_BYTES])
     with pillow_faults():
-        if reader is WebPImageFile:
+        if kind == "webp":
             _check_pixels(_webp_canvas(data), max_pixels)  # its constructor already asks for the canvas
-        image = reader(io.BytesIO(data))
+        if kind == "jxl" and has_plugin(kind):
+            _check_pixels(jxl_size(data), max_pixels)  # is decoded as it is opened
+        image = _open(data, kind)
     _check_pixels((image.height, image.width), max_pixels)
     return image
 
 
-def _reader(data: bytes) -> type[ImageFile.ImageFile]:
-    for magic, reader in _READERS:
-        if data.startswith(magic):
-            return reader
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return WebPImageFile
-    if data[4:8] == b"ftyp" and {b"avif", b"avis"} & _brands(data):
+def _open(data: bytes, kind: Kind) -> Image.Image:
+    if kind in _READERS:
+        return _READERS[kind](io.BytesIO(data))
+    if kind == "avif":
         if not features.check("avif"):
             raise SampleError(
                 "decode", "AVIF needs Pillow 11.3 or newer, built with libavif", f"Pillow {PIL.__version__}"
             )
         from PIL.AvifImagePlugin import AvifImageFile
 
-        return AvifImageFile
+        return AvifImageFile(io.BytesIO(data))
+    if kind in ("heif", "jxl"):
+        require_plugin(kind)
+        return open_heif(data) if kind == "heif" else open_jxl(data)
     if not data:
         raise SampleError("decode", "empty file")
     raise SampleError("decode", "not an image Pillow can read", f"starts with {data[:24]!r}")
-
-
-def _brands(data: bytes) -> set[bytes]:
-    """What an ISO media file (AVIF, HEIF, MP4) says in its first box that it can be read as."""
-    end = min(int.from_bytes(data[:4], "big"), 256)
-    return {data[start : start + 4] for start in (8, *range(16, end, 4))}
 
 
 def _webp_canvas(data: bytes) -> Size:
@@ -171,12 +174,12 @@ def pillow_faults() -> Iterator[None]:
         raise SampleError("decode", reason, detail) from error
 
 
-def load_image(image: ImageFile.ImageFile) -> None:
+def load_image(image: Image.Image) -> None:
     with pillow_faults():
         image.load()
 
 
-def exif_orientation(image: ImageFile.ImageFile) -> int:
+def exif_orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; a broken EXIF block says 1, as in browsers."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)

@@ -14,8 +14,8 @@ from energon_prep.formats import FORMATS, HEAD_BYTES, is_video, kind_of, kind_of
 from energon_prep.samples import Frames, RawSample
 
 if TYPE_CHECKING:
+    from energon_prep.recipes.model import Filters, Limits, Resize
     from energon_prep.recipes.model import Frames as FramesSection
-    from energon_prep.recipes.model import Limits, Resize
 
 
 def resolutions(resize: Resize) -> dict[str, Resize]:
@@ -31,6 +31,7 @@ def decode_media(
     multiple: int,
     frames: FramesSection,
     frame_step: int | None,
+    filters: Filters,
     limits: Limits,
 ) -> Sequence[Mapping[str, Frames]]:
     """Decode an image (one clip of one frame) or a video (one clip or several), as the bytes themselves say.
@@ -54,6 +55,7 @@ def decode_media(
             multiple=multiple,
             frames=frames,
             frame_step=frame_step,
+            filters=filters,
             limits=limits,
             metadata=raw.metadata,
         )
@@ -65,7 +67,7 @@ def decode_media(
     data = raw.media.read()
     return [
         {
-            name: decode_image(data, resize=resize, multiple=multiple, max_pixels=limits.max_pixels)
+            name: decode_image(data, resize=resize, multiple=multiple, max_pixels=limits.max_pixels, filters=filters)
             for name, resize in resizes.items()
         }
     ]

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from energon_prep.decode.footage import Footage, Picture
+from energon_prep.decode.filters import check_seconds
+from energon_prep.decode.footage import DamagedError, Footage, Picture
 from energon_prep.decode.frame_select import Shot, fit_to_rule, grid, grid_length, shown_at, shown_from, spread
+from energon_prep.decode.spans import Span, spans_of
 from energon_prep.errors import SampleError
 
 if TYPE_CHECKING:
+    from energon_prep.recipes.model import Filters
     from energon_prep.recipes.model import Frames as FramesSection
 
 WHOLE = ("chunks", "images")  #: modes that make several samples, as far as the video goes
@@ -27,35 +30,69 @@ class Selection:
     length: int
     rate: Fraction | None  #: frames per second, as selected; None: by the shots' own durations
     count: int = 1
+    span: int | None = None  #: number of the clip among those of the metadata
 
 
-def select(footage: Footage, section: FramesSection, *, step: int, metadata: Mapping[str, Any]) -> Selection:
-    """Choose frames as ``section.mode`` says; ``metadata`` is where mode "clip" finds its start and end.
+def select(
+    footage: Footage, section: FramesSection, *, step: int, filters: Filters, metadata: Mapping[str, Any]
+) -> Iterator[Selection]:
+    """Choose frames as ``section.mode`` says, to be taken one selection after the other.
 
-    Raises SampleError if it finds none, or one that the video does not have.
+    ``metadata`` is where mode "clip" finds the starts and ends of its clips. Raises SampleError if it
+    finds none, or one that the video does not have, or one that is filtered out.
     """
+    if section.mode != "clip" and filters.min_seconds is not None:
+        check_seconds(_length(footage), filters)
     fps = None if section.fps is None else Fraction(str(section.fps))
     if section.mode == "uniform":
-        return _select_uniform(footage, fps, section.num_frames, step)
+        yield _select_uniform(footage, fps, section.num_frames, step)
+        return
     if section.mode == "clip":
-        shots = _within(footage, fps, *clip_span(metadata))
-    elif fps is None:
+        length = fit_to_rule(section.num_frames, step)
+        for number, span in enumerate(_spans(metadata, section, footage.rate)):
+            if filters.min_seconds is not None:
+                check_seconds((span.end or _length(footage)) - span.start, filters)
+            shots = _within(footage, fps, span.start, span.end)
+            yield Selection(shots=shots, length=length, rate=fps or footage.rate, span=number)
+        return
+    if fps is None:
         shots = footage.shots()
     else:
         shots = shown_at(footage.shots(), grid(fps), slack=footage.slack)
     length = 1 if section.mode == "images" else fit_to_rule(section.num_frames, step)
     count = section.max_clips if section.mode in WHOLE else 1
-    return Selection(shots=shots, length=length, count=count, rate=fps or footage.rate)
+    yield Selection(shots=shots, length=length, count=count, rate=fps or footage.rate)
+
+
+def _length(footage: Footage) -> Fraction:
+    return footage.duration or footage.timeline().end
+
+
+def _spans(metadata: Mapping[str, Any], section: FramesSection, rate: Fraction | None) -> list[Span]:
+    """The clips in seconds; frame numbers are counted at the video's average ``rate``."""
+    keys = {"span_key": section.span_key, "start_key": section.start_key, "end_key": section.end_key}
+    spans = spans_of(metadata, **keys)
+    if len(spans) > section.max_clips:
+        detail = f"{len(spans)}, the limit is {section.max_clips}"
+        raise SampleError("decode", "more clips of one video than frames.max_clips", detail)
+    return [_in_seconds(span, rate) if span.in_frames else span for span in spans]
+
+
+def _in_seconds(span: Span, rate: Fraction | None) -> Span:
+    if not rate:
+        raise SampleError("decode", "clips in frames need a video that tells its rate: give seconds")
+    return Span(start=span.start / rate, end=None if span.end is None else span.end / rate)
 
 
 def _select_uniform(footage: Footage, fps: Fraction | None, num_frames: int, step: int) -> Selection:
     timeline = footage.timeline()
     total = len(timeline.times) if fps is None else grid_length(fps, timeline.end - 2 * footage.slack)
+    length = fit_to_rule(num_frames, step)
     num = fit_to_rule(min(num_frames, total), step)
     times = [timeline.times[i] if fps is None else i / fps for i in spread(num, total)]
     rate = (num - 1) / (times[-1] - times[0]) if num > 1 else fps or footage.rate
     slack = Fraction(0) if fps is None else footage.slack
-    return Selection(shots=_visit(footage, timeline.keyframes, times, slack), length=num, rate=rate)
+    return Selection(shots=_visit(footage, timeline.keyframes, times, slack), length=length, rate=rate)
 
 
 def _visit(
@@ -63,50 +100,41 @@ def _visit(
 ) -> Iterator[Shot[Picture]]:
     """The shots at ``times``, each decoded from the keyframe before it: the gaps between them are jumped over."""
     for keyframe, group in itertools.groupby(times, lambda time: keyframes[bisect_right(keyframes, time) - 1]):
-        yield from shown_at(footage.shots(keyframe), group, slack=slack)
+        wanted = list(group)
+        num_shown = 0
+        for shot in shown_at(footage.shots(keyframe), wanted, slack=slack):
+            yield shot
+            num_shown += 1
+        if num_shown < len(wanted):
+            raise DamagedError(f"no frame at {float(wanted[num_shown]):g} s")
 
 
-def _within(footage: Footage, fps: Fraction | None, start: Fraction, end: Fraction) -> Iterator[Shot[Picture]]:
+def _within(footage: Footage, fps: Fraction | None, start: Fraction, end: Fraction | None) -> Iterator[Shot[Picture]]:
     """The shots from the one shown at ``start`` to the last before ``end``, seconds."""
     frame = 1 / footage.rate if footage.rate else Fraction(0)  # what ends may be rounded by
-    if footage.duration is not None and end > footage.duration + frame:
+    least = start if end is None else end - frame
+    if footage.duration is not None and least > footage.duration:
         raise _outside(start, end, footage.duration)
-    shots = _up_to(footage.shots(start), start, end - frame)
+    shots = _up_to(footage.shots(start), start, least, end)
+    stop = None if end is None else end - footage.slack
     if fps is not None:
-        return shown_at(shots, grid(fps, start=start, end=end - footage.slack), slack=footage.slack)
+        return shown_at(shots, grid(fps, start=start, end=stop), slack=footage.slack)
     shots = shown_from(shots, start, slack=footage.slack)
-    return itertools.takewhile(lambda shot: shot.time < end - footage.slack, shots)
+    return itertools.takewhile(lambda shot: stop is None or shot.time < stop, shots)
 
 
-def _up_to(shots: Iterator[Shot[Picture]], start: Fraction, end: Fraction) -> Iterator[Shot[Picture]]:
-    """All ``shots``; raises SampleError if they are over before ``end``."""
+def _up_to(
+    shots: Iterator[Shot[Picture]], start: Fraction, least: Fraction, end: Fraction | None
+) -> Iterator[Shot[Picture]]:
+    """All ``shots``; raises SampleError if they are over before ``least``."""
     over = Fraction(0)
     for shot in shots:
         yield shot
         over = shot.time + shot.duration
-    if over < end:
+    if over < least or (end is None and over <= start):
         raise _outside(start, end, over)
 
 
-def _outside(start: Fraction, end: Fraction, duration: Fraction) -> SampleError:
-    detail = f"{float(start):g} to {float(end):g} s of {float(duration):g} s"
+def _outside(start: Fraction, end: Fraction | None, duration: Fraction) -> SampleError:
+    detail = f"{float(start):g} to {'the end' if end is None else f'{float(end):g} s'} of {float(duration):g} s"
     return SampleError("decode", "the clip is outside the video", detail)
-
-
-def clip_span(metadata: Mapping[str, Any]) -> tuple[Fraction, Fraction]:
-    """Start and end, in seconds, from the key ``clip`` (a pair) or the keys ``start`` and ``end``."""
-    span = metadata.get("clip", [metadata.get("start"), metadata.get("end")])
-    if not isinstance(span, (list, tuple)) or len(span) != 2 or None in span:
-        raise SampleError("decode", "no clip in the metadata: give clip: [start, end] or start and end, in seconds")
-    start, end = (_seconds(value) for value in span)
-    if not 0 <= start < end:
-        raise SampleError("decode", "the clip is empty or negative", f"{float(start):g} to {float(end):g} s")
-    return start, end
-
-
-def _seconds(value: Any) -> Fraction:
-    """Of a number, or of its text: CSV has no numbers."""
-    try:
-        return Fraction(str(value).strip()) if not isinstance(value, bool) else Fraction("")
-    except (ValueError, ZeroDivisionError) as error:
-        raise SampleError("decode", "the clip's start and end are no seconds", repr(value)) from error

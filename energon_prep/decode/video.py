@@ -12,20 +12,24 @@ from PIL import Image
 
 from energon_prep.decode.animation import Animation
 from energon_prep.decode.cut import Cut, plan_cut
+from energon_prep.decode.filters import SINGLE_FRAME, check_footage, check_size, long_enough, notes_of
 from energon_prep.decode.footage import DamagedError, Footage, Picture
 from energon_prep.decode.frame_select import Shot, cut_clips, fit_to_rule
 from energon_prep.decode.geometry import plan_geometry
 from energon_prep.decode.orientation import TRANSPOSE, across
 from energon_prep.decode.resample import Pixels, resize_pixels
-from energon_prep.decode.selection import WHOLE, select
+from energon_prep.decode.selection import WHOLE, Selection, select
 from energon_prep.decode.video_file import VideoFile
 from energon_prep.errors import SampleError
 from energon_prep.formats import Kind, is_video
 from energon_prep.samples import Frames, Media
 
 if TYPE_CHECKING:
+    from energon_prep.recipes.model import Filters, Limits, Resize
     from energon_prep.recipes.model import Frames as FramesSection
-    from energon_prep.recipes.model import Limits, Resize
+
+
+_MOST_FRAMES_OFF = Fraction(1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,7 @@ def decode_video(
     multiple: int,
     frames: FramesSection,
     frame_step: int | None,
+    filters: Filters,
     limits: Limits,
     metadata: Mapping[str, Any],
 ) -> list[dict[str, Frames]]:
@@ -61,22 +66,29 @@ def decode_video(
     Frames are chosen by their times, as ``frames.mode`` says; T is 1 + n * ``frame_step``, never padded. All frames
     of a clip have one geometry, planned from the size that the video is shown at: upright, with square pixels.
 
-    Raises SampleError for what cannot be decoded or exceeds ``limits``, for a clip that ``metadata`` does not give,
-    and for a video that is damaged before the last frame that is wanted.
+    Raises SampleError for what cannot be decoded, exceeds ``limits`` or is filtered out, for a clip that
+    ``metadata`` does not give, and for a video that is damaged before the last frame that is wanted.
     """
     step = _step(frames.mode, frame_step)
     taken: list[Fraction] = []  # times of the frames in hand
     try:
         with _open(media, kind, limits) as footage:
+            for resize in resizes.values():
+                check_size(footage.shown, resize, filters)
+            check_footage(footage, filters)
             views = _plan_views(footage, resizes, multiple)
-            selection = select(footage, frames, step=step, metadata=metadata)
-            stills = _stills(selection.shots, footage, views, taken)
-            clips = cut_clips(stills, length=selection.length, count=selection.count, step=step)
-            footage.check()
+            decoded: list[dict[str, Frames]] = []
+            for selection in select(footage, frames, step=step, filters=filters, metadata=metadata):
+                stills = _stills(selection.shots, footage, views, taken)
+                clips = cut_clips(stills, length=selection.length, count=selection.count, step=step)
+                footage.check()
+                if frames.mode != "images":
+                    clips = long_enough(clips, filters)
+                decoded += [_frames(clip, footage, views, selection) for clip in clips]
     except DamagedError as error:
         wanted = "" if frames.mode in WHOLE else f" of {fit_to_rule(frames.num_frames, step)}"
         raise SampleError("decode", "damaged video", f"decoded {len(taken)}{wanted} frames: {error}") from error
-    return [_frames(clip, footage, views, selection.rate) for clip in clips]
+    return decoded
 
 
 def _step(mode: str, frame_step: int | None) -> int:
@@ -95,9 +107,6 @@ def _plan_views(footage: Footage, resizes: Mapping[str, Resize], multiple: int) 
     scale = (footage.stored[0] / height, footage.stored[1] / width)
     views = {}
     for name, resize in resizes.items():
-        if min(footage.shown) < resize.min_size:
-            detail = f"{footage.shown[0]}x{footage.shown[1]}, needs {resize.min_size}"
-            raise SampleError("filter", "shorter side below resize.min_size", detail)
         geometry = plan_geometry(
             footage.shown,
             mode=resize.mode,
@@ -132,11 +141,23 @@ def _resized(picture: Pixels, footage: Footage, view: _View) -> Pixels:
     return kept
 
 
+def _rate(clip: Sequence[_Still], declared: Fraction | None) -> Fraction:
+    """Frames per second of the clip: as declared, unless its frames' own times make that another number of frames.
+
+    Matroska tells the rate that its writer had in mind, MP4 the average of the whole file.
+    """
+    if declared is None:  # then durations are what the file tells
+        return len(clip) / sum((still.duration for still in clip), Fraction(0))
+    span = clip[-1].time - clip[0].time
+    agrees = abs(span * declared - (len(clip) - 1)) <= _MOST_FRAMES_OFF
+    return declared if agrees or not span else (len(clip) - 1) / span
+
+
 def _frames(
-    clip: Sequence[_Still], footage: Footage, views: Mapping[str, _View], rate: Fraction | None
+    clip: Sequence[_Still], footage: Footage, views: Mapping[str, _View], selection: Selection
 ) -> dict[str, Frames]:
-    if rate is None:
-        rate = len(clip) / sum((still.duration for still in clip), Fraction(0))
+    single = (SINGLE_FRAME,) if len(clip) == 1 < selection.length else ()
+    rate = _rate(clip, selection.rate)
     return {
         name: Frames(
             pixels=np.stack([still.pixels[name] for still in clip]),
@@ -145,6 +166,8 @@ def _frames(
             crop=view.cut.crop,
             framerate=float(rate),
             start=float(clip[0].time),
+            span=selection.span,
+            notes=notes_of(view.cut.crop, footage.shown, across(view.cut.size, footage.orientation)) + single,
         )
         for name, view in views.items()
     }

@@ -22,6 +22,9 @@ from energon_prep.errors import SampleError
 from energon_prep.formats import Kind
 from energon_prep.samples import Media
 
+#: Files whose timestamps are counted from where reading began, or are there for some frames only.
+_READ_FROM_START: frozenset[Kind] = frozenset({"avi", "mpeg"})
+
 _FRAME_SECONDS = Fraction(1, 25)  # of a frame of which the file tells neither duration nor rate
 
 
@@ -87,11 +90,18 @@ class VideoFile:
         else:
             shown = {self._seconds(timing.pts): timing for timing in timings if timing.pts >= self._origin}
             keyframes = sorted({Fraction(0)} | {time for time, timing in shown.items() if timing.is_keyframe})
+        if self._kind in _READ_FROM_START:
+            keyframes = [Fraction(0)]
         if not shown:
             raise DamagedError("no packets")
         end = max(time + self._duration(timing) for time, timing in shown.items())
         self._check_seconds(end)
         return Timeline(times=sorted(shown), end=end, keyframes=keyframes)
+
+    def average_rate(self) -> Fraction:
+        if self.rate is None or self._kind == "matroska":  # which tells what its writer had in mind
+            return self.timeline().rate
+        return self.rate
 
     def check(self) -> None:
         self._stream.check_so_far()
@@ -128,7 +138,7 @@ class VideoFile:
 
     def _sought(self, start: Fraction) -> Iterator[Shot[Picture]] | None:
         """The shots from a keyframe before ``start`` on; None if seeking does not lead there."""
-        if self._kind == "avi":  # whose timestamps are counted from where reading began
+        if self._kind in _READ_FROM_START:
             return None
         self._first_frames = None
         with suppress(DamagedError):

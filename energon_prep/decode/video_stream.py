@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 
-from energon_prep.decode.container import find_fault
+from energon_prep.decode.container import end_of_whole_boxes, find_fault
 from energon_prep.decode.footage import DamagedError
+from energon_prep.decode.h264 import FrameNumbers
 from energon_prep.errors import SampleError
 from energon_prep.formats import Kind
 from energon_prep.samples import Media
 
 # The one demuxer that sees the bytes. FFmpeg's own guess might be a playlist, which opens other files and addresses.
-_FORMATS = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
+_DEMUXERS: dict[Kind, str] = {
+    "mp4": "mov",
+    "matroska": "matroska",
+    "avi": "avi",
+    "mpegts": "mpegts",
+    "mpeg": "mpeg",
+    "flv": "flv",
+    "asf": "asf",
+    "ogg": "ogg",
+}
+#: Streams that one can join anywhere, so that what precedes the first keyframe is not lost but of another's.
+_JOINED_ANYWHERE: frozenset[Kind] = frozenset({"mpegts", "mpeg"})
 
-_ATTACHED_PICTURE = 0x400  # of FFmpeg's dispositions: cover art
+_DEFAULT, _ATTACHED_PICTURE = 0x1, 0x400  # of FFmpeg's dispositions; the latter is cover art
+
+#: By codec, the decoder that knows the alpha beside the picture, which FFmpeg's own passes over.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 #: Decoders of codecs of which every packet shows exactly one frame, so that one that does not come is lost.
 _ONE_FRAME_A_PACKET = ("hevc", "vp9", "libvpx-vp9", "av1", "libdav1d", "libaom-av1")
@@ -38,14 +54,11 @@ class VideoStream:
         self._kind = kind
         self._first_byte: int | None = None  # of the packets that were read, and the place of the last
         self._last_byte = 0
+        self._sought = False
         self._file = media.open()
         self._container = self._open_container()
-        self._stream = self._container.streams.best("video")  # the default one, the largest
-        if self._stream is None or int(self._stream.disposition) & _ATTACHED_PICTURE:
-            raise self.refusal("no video stream")
-        if self._stream.codec_context is None:
-            raise self.refusal("no decoder for the video's codec")
-        self.codec_context = self._stream.codec_context
+        self._stream = self._best_stream()
+        self.codec_context = _decoder_of(self._stream)
         self.codec_context.thread_count = 1  # the pool decodes several files at once
         # Of frames that grow within the stream, before memory is asked for; twice, since codecs round sizes up.
         self.codec_context.options = {"max_pixels": str(2 * max_pixels + 2**16)}
@@ -62,8 +75,11 @@ class VideoStream:
     def seek(self, pts: int) -> None:
         """To a keyframe at or before ``pts``, in ticks; where exactly is up to the container."""
         self._first_byte = None
+        self._sought = True
         with _ffmpeg_faults():
             self._container.seek(pts, stream=self._stream, backward=True)
+            if self.codec_context.is_open:  # PyAV does so for the stream's own decoder only
+                self.codec_context.flush_buffers()
 
     def packets(self) -> Iterator[Any]:
         """All packets from here on, then an empty one, which makes a decoder give its last frames.
@@ -90,14 +106,17 @@ class VideoStream:
         one_frame_a_packet = self.codec_context.name in _ONE_FRAME_A_PACKET
         keyframe: int | None = None
         due: list[int] = []  # a heap: times of packets whose frames have not come
-        for packet in self.packets():
+        numbers = FrameNumbers(self.codec_context.extradata or b"") if self.codec_context.name == "h264" else None
+        for packet in self._packets_from_keyframe():
             # AVI counts packets; the timestamps that FFmpeg makes of that go wrong with B-frames.
             pts = packet.dts if self._kind == "avi" else packet.pts
             keyframe = pts if keyframe is None else keyframe
             if pts is not None and keyframe is not None and pts >= keyframe and not packet.is_discard:
                 heapq.heappush(due, pts)
+            if numbers is not None and packet.size and numbers.has_gap(bytes(packet)):
+                raise DamagedError("a packet is missing")
             with _ffmpeg_faults():
-                frames = packet.decode()
+                frames = self.codec_context.decode(packet)
             for frame in frames:
                 if self._kind == "avi":
                     frame.pts = due[0] if due else None
@@ -111,6 +130,18 @@ class VideoStream:
                 yield frame
         if due and one_frame_a_packet:
             raise DamagedError("the last frames are missing")
+
+    def _packets_from_keyframe(self) -> Iterator[Any]:
+        """Without those that come before any keyframe; in a file that begins with them, their keyframe is lost."""
+        packets = self.packets()
+        is_start = not self._sought
+        for packet in packets:
+            if packet.is_keyframe or packet.size == 0:
+                yield packet
+                break
+            if is_start and self._kind not in _JOINED_ANYWHERE:
+                raise DamagedError("the first packet is no keyframe: those before it are lost")
+        yield from packets
 
     def refusal(self, reason: str) -> Exception:
         """A SampleError with this reason, or a DamagedError where that is what it comes from."""
@@ -127,15 +158,65 @@ class VideoStream:
 
     def _open_container(self) -> Any:
         try:
-            return av.open(self._file, format=_FORMATS[self._kind], metadata_errors="replace")
+            return self._demux(self._file)
         except av.FFmpegError as error:
             detail = f"{type(error).__name__}: {error.strerror}"
-            raise _refusal(self._media, self._kind, "not a video FFmpeg can read", detail) from error
+            fault = _refusal(self._media, self._kind, "not a video FFmpeg can read", detail)
+            end = end_of_whole_boxes(self._media) if self._kind == "mp4" else 0
+            if not end or isinstance(fault, SampleError):
+                raise fault from error
+            try:  # FFmpeg will not have a file whose last fragment's header is cut; those before it are whole
+                return self._demux(_Beginning(self._file, end))
+            except av.FFmpegError:
+                raise fault from error
+
+    def _demux(self, file: Any) -> Any:
+        return av.open(file, format=_DEMUXERS[self._kind], metadata_errors="replace")
+
+    def _best_stream(self) -> Any:
+        """The default one, then the largest, then the first. Raises as ``refusal`` says if there is none."""
+        streams = [s for s in self._container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE]
+        if not streams:
+            raise self.refusal("no video stream")
+        readable = [stream for stream in streams if stream.codec_context is not None]
+        if not readable:
+            raise self.refusal("no decoder for the video's codec")
+        return max(readable, key=lambda s: (int(s.disposition) & _DEFAULT, s.width * s.height))
 
     def _declared_duration(self) -> Fraction | None:
+        if self._kind in _JOINED_ANYWHERE:
+            return None  # FFmpeg's own estimate
         if self._stream.duration is not None:
             return Fraction(self._stream.duration) * self.tick
         return None if self._container.duration is None else Fraction(self._container.duration, av.time_base)
+
+
+def _decoder_of(stream: Any) -> Any:
+    """The stream's own decoder, or one that knows the alpha that it has besides."""
+    name = _ALPHA_DECODERS.get(stream.codec_context.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        return stream.codec_context
+    return av.CodecContext.create(name, "r")
+
+
+class _Beginning:
+    """An open file up to the byte ``end``, as FFmpeg reads it."""
+
+    def __init__(self, file: BinaryIO, end: int) -> None:
+        self._file = file
+        self._end = end
+        file.seek(0)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(max(0, min(size, self._end - self._file.tell())))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            offset, whence = self._end + offset, os.SEEK_SET
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 @contextmanager

@@ -73,6 +73,7 @@ def build_stations(job: Job, encoders: Encoders, sizes: BatchSizes, turns: Turns
             multiple=multiple,
             frames=recipe.frames,
             frame_step=None if encoders.visual.images_only else encoders.visual.temporal_factor,
+            filters=recipe.filters,
             limits=recipe.limits,
         ),
         visual=encoders.visual,

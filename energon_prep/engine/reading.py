@@ -104,9 +104,9 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
         with stations.profile.station("decode"):
             clips = stations.decode(raw)
         carried = carried_media(raw, stations.carry)
+        pictures = _pair(raw, clips)
     except SampleError as error:
         return to_reject(error, serial=serial, key=sample.key, source=sample.source)
-    pictures = [(picture, caption) for picture in range(len(clips)) for caption in raw.captions]
     several = len(pictures) > 1
     return [
         _decoded(
@@ -121,6 +121,20 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
         )
         for number, (picture, caption) in enumerate(pictures)
     ]
+
+
+def _pair(raw: RawSample, clips: Sequence[Mapping[str, Frames]]) -> list[tuple[int, str]]:
+    """The samples that a raw sample becomes, as numbers of ``clips`` and captions: every clip with every caption.
+
+    Where the metadata name several clips, and as many captions, each clip has its own. Raises
+    SampleError if those were left out.
+    """
+    named = len(clips) > 1 and all(next(iter(clip.values())).span is not None for clip in clips)
+    if named and len(raw.captions) == len(clips):
+        return list(enumerate(raw.captions))
+    if named and len(raw.captions) + raw.num_captions_left_out == len(clips):
+        raise SampleError("caption", "each of several clips has its own caption: give --captions all", f"{len(clips)}")
+    return [(picture, caption) for picture in range(len(clips)) for caption in raw.captions]
 
 
 def to_reject(error: SampleError, *, serial: int, key: str, source: str) -> Reject:
@@ -156,7 +170,10 @@ def _decoded(
             for name, view in clip.items()
         },
         carried=carried,
-        notes=() if number else (*missing, *_notes(raw)),
+        notes=(
+            *dict.fromkeys(note for view in clip.values() for note in view.notes),
+            *(() if number else (*missing, *_notes(raw))),
+        ),
     )
     return DecodedSample(info=info, pixels={name: view.pixels for name, view in clip.items()})
 

@@ -112,12 +112,17 @@ class Frames(_Section):
     """Which frames of a video become a sample; an image is one frame whatever is said here. See docs/video.md."""
 
     #: head: the first frames; uniform: spread over the whole video; chunks: all frames, as consecutive clips;
-    #: images: every frame a sample; clip: from the metadata's start to its end, in seconds.
+    #: images: every frame a sample; clip: from the metadata's start to its end, one clip or several.
     mode: Literal["head", "uniform", "chunks", "images", "clip"] = "head"
     #: Of one sample, at most; what there is, is cut to the encoder's rule (1 + n * temporal factor), never padded.
     num_frames: int = Field(default=1, gt=0)
     fps: float | None = Field(default=None, gt=0, le=1000)  #: resampled to this by timestamps; None: the own frames
-    max_clips: int = Field(default=16, gt=0)  #: samples made of one video by "chunks" and "images", at most
+    max_clips: int = Field(default=16, gt=0)  #: samples made of one video, at most; more in the metadata are a reject
+    #: Keys of mode "clip" in the metadata, instead of the usual ones (docs/video.md): of a pair or a list of pairs, or
+    #: of start and end.
+    span_key: str | None = None
+    start_key: str | None = None
+    end_key: str | None = None
 
 
 class Resize(_Section):
@@ -132,6 +137,16 @@ class Resize(_Section):
     filter: Literal["lanczos", "bicubic", "bilinear", "box"] = "lanczos"  #: all antialiased, as Pillow has them
     draft_gap: float = Field(default=1.5, ge=1)  #: JPEG is decoded reduced while this times the target size is left
     min_size: int = Field(default=0, ge=0)  #: samples with a shorter side are rejected
+
+
+class Filters(_Section):
+    """Which samples are wanted; others are rejected at stage "filter". See also ``resize.min_size``."""
+
+    min_frames: int = Field(default=1, gt=0)  #: of a clip, as it is stored; images are always taken
+    min_seconds: float | None = Field(default=None, ge=0)  #: of a video, or of the clip that the metadata name
+    min_fps: float | None = Field(default=None, ge=0)  #: of a video, on average, before ``frames.fps``
+    #: Longer to shorter side of the original; ``resize.max_aspect`` is of the buckets and rejects nothing.
+    max_aspect: float | None = Field(default=None, ge=1)
 
 
 class Limits(_Section):
@@ -159,6 +174,7 @@ class Recipe(_Section):
     text: tuple[Text, ...] = Field(min_length=1)
     resize: Resize = Resize()
     frames: Frames = Frames()
+    filters: Filters = Filters()
     #: Originals that are kept in the tar beside the encodings: "media", "caption", and further parts of the source's
     #: samples by name, such as "mask.png".
     carry: tuple[Annotated[str, AfterValidator(_part)], ...] = ()

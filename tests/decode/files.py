@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from energon_prep.decode.image import decode_image
-from energon_prep.recipes.model import Resize
+from energon_prep.recipes.model import Filters, Resize
 from energon_prep.samples import Frames
 
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # PNG color types
@@ -34,7 +34,7 @@ def written(image: Image.Image, suffix: str, **options: Any) -> bytes:
 def decoded(data: bytes, *, multiple: int = 1, max_pixels: int = 10**7, **resize: Any) -> Frames:
     """Decoded as it is, unless ``resize`` says more."""
     settings = Resize(**{"mode": "none", **resize})
-    return decode_image(data, resize=settings, multiple=multiple, max_pixels=max_pixels)
+    return decode_image(data, resize=settings, multiple=multiple, max_pixels=max_pixels, filters=Filters())
 
 
 def lanczos(image: Image.Image, frames: Frames, shift: int = 0) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from tests.decode.videos import clips, numbers, rejected
 from tests.media_files import make_animation, numbered, numbers_of
 
 DURATIONS = [40, 40, 200, 100, 40, 40, 40, 500, 40]
-SUFFIXES = ["GIF", "WEBP", *(["AVIF"] if features.check("avif") else [])]
+SUFFIXES = ["GIF", "WEBP", "PNG", *(["AVIF"] if features.check("avif") else [])]
 FILES = {suffix: make_animation(suffix, DURATIONS) for suffix in SUFFIXES}
 
 
@@ -97,3 +97,16 @@ def test_the_timeline_is_that_of_the_shots():
         shots = list(footage.shots())
     assert list(timeline.times) == [shot.time for shot in shots]
     assert timeline.end == shots[-1].time + shots[-1].duration
+
+
+def test_the_picture_for_those_who_know_no_apng_is_no_frame():
+    images = [Image.fromarray(numbered(number, 48, 96)) for number in range(4)]
+    data = written(images[0], "PNG", save_all=True, append_images=images[1:], duration=40, default_image=True)
+    assert numbers(data) == [[1, 2, 3]]
+    assert numbers_of(decoded(data).pixels) == [0]
+
+
+def test_an_apng_that_is_cut_is_damaged_wherever_it_ends():
+    data = FILES["PNG"]
+    for end in (len(data) - 1, len(data) - 12, len(data) - 20, len(data) // 2):
+        assert rejected(data[:end]).reason == "damaged video"

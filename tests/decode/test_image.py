@@ -96,7 +96,6 @@ def test_bytes_tell_the_format():
         b"not a picture at all",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
         b"P6 1 1 255 abc",
-        struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic",
     ):
         error = rejected(data)
         assert (error.stage, error.reason) == ("decode", "not an image Pillow can read")
@@ -291,3 +290,38 @@ def test_mutated_files_give_frames_or_a_sample_error(name, edits, headers_only, 
         assert error.stage == "decode"
     else:
         assert frames.pixels.shape == (1, 32, 32, 3)
+
+
+def test_an_mpo_is_its_first_picture():
+    """As phones and stereo cameras write them, several JPEGs in one file."""
+    first, second = smooth(32, 48, seed=1), smooth(32, 48, seed=2)
+    data = written(first, "MPO", save_all=True, append_images=[second], quality=95)
+    assert np.abs(decoded(data).pixels[0].astype(int) - np.asarray(first)).mean() < 4
+
+
+@pytest.mark.parametrize(("sample_format", "kind"), [(1, None), (2, "signed, mode L")])
+def test_signed_bytes_of_a_tiff_are_no_gray(sample_format, kind):
+    """Pillow gives -128 as 128."""
+    tags = [
+        (256, 4),
+        (257, 2),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 0),
+        (277, 1),
+        (278, 2),
+        (279, 8),
+        (339, sample_format),
+    ]
+    start = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, start if tag == 273 else value, 0) for tag, value in tags)
+    data = (
+        b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + bytes([0, 1, 127, 128, 129, 200, 254, 255])
+    )
+    if kind is None:
+        assert decoded(data).pixels[0, :, :, 0].tolist() == [[0, 1, 127, 128], [129, 200, 254, 255]]
+        return
+    with pytest.raises(SampleError) as caught:
+        decoded(data)
+    assert (caught.value.reason, caught.value.detail) == ("floating-point, signed or 32-bit pixels", kind)

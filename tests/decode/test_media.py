@@ -6,7 +6,7 @@ import pytest
 
 from energon_prep.decode.media import decode_media, resolutions
 from energon_prep.errors import SampleError
-from energon_prep.recipes.model import Frames, Limits, Resize
+from energon_prep.recipes.model import Filters, Frames, Limits, Resize
 from energon_prep.samples import Media, RawSample
 from tests.decode.files import smooth, written
 from tests.media_files import make_animation, make_video, numbers_of
@@ -25,6 +25,7 @@ def media(data: bytes, name: str, *, step: int | None = 4, resize: dict[str, Any
         multiple=16,
         frames=Frames.model_validate({"num_frames": 9, **frames}),
         frame_step=step,
+        filters=Filters(),
         limits=Limits(),
     )
 

@@ -132,18 +132,23 @@ def test_variable_frame_rate(name):
     assert numbers(data, "uniform", 3) == [[0, 6, 11]]
 
 
-CLIP_KEYS = [
-    {"clip": [0.25, 0.5]},
-    {"clip": ["0.25", "0.5"]},
-    {"start": 0.25, "end": 0.5},
-    {"start": "0.25", "end": " 0.5 "},
-    {"clip": (0.25, 0.5), "start": 0.75, "end": 1},
-]
+@pytest.mark.parametrize("name", ["mp4-h264", "webm-vp9", "avi-mpeg4", "mpg-mpeg2"])
+def test_clips_in_seconds_and_in_frames_one_or_several(files, name):
+    data = files[name]
+    assert numbers(data, "clip", metadata={"start_time": "00:00:00.250", "end_time": "0.5"}) == [list(range(6, 12))]
+    assert numbers(data, "clip", metadata={"start_frame": 6, "end_frame": "12"}) == [list(range(6, 12))]
+    assert numbers(data, "clip", metadata={"start": "1", "end": ""}) == [list(range(24, 30))]
+    assert numbers(data, "clip", fps=12, metadata={"start": 1}) == [[24, 26, 28]]
+    several = clips(data, "clip", metadata={"clip": "[[0.75, 1], [0, 0.125], [0.5, 0.75]]"})
+    assert [numbers_of(clip.pixels) for clip in several] == [list(range(18, 24)), [0, 1, 2], list(range(12, 18))]
+    assert [clip.start for clip in several] == pytest.approx([0.75, 0, 0.5], abs=0.001)
 
 
-@pytest.mark.parametrize("metadata", CLIP_KEYS)
-def test_where_the_clip_is_told(files, metadata):
-    assert numbers(files["mp4-h264"], "clip", metadata=metadata) == [list(range(6, 12))]
+def test_more_clips_than_are_held_at_once_are_refused(files):
+    metadata = {"clip": [[0, 0.25]] * 3}
+    assert len(clips(files["mp4-h264"], "clip", metadata=metadata, max_clips=3)) == 3
+    error = rejected(files["mp4-h264"], "clip", metadata=metadata, max_clips=2)
+    assert (error.reason, error.detail) == ("more clips of one video than frames.max_clips", "3, the limit is 2")
 
 
 def test_a_clip_is_capped(files):
@@ -153,16 +158,10 @@ def test_a_clip_is_capped(files):
 @pytest.mark.parametrize(
     ("metadata", "reason"),
     [
-        ({}, "no clip in the metadata"),
-        ({"start": 1}, "no clip in the metadata"),
-        ({"clip": None}, "no clip in the metadata"),
-        ({"clip": [1]}, "no clip in the metadata"),
-        ({"clip": "0-1"}, "no clip in the metadata"),
-        ({"clip": ["0:00:01", "0:00:02"]}, "no seconds"),
-        ({"clip": [0, float("nan")]}, "no seconds"),
-        ({"clip": [0, float("inf")]}, "no seconds"),
-        ({"clip": [False, True]}, "no seconds"),
-        ({"clip": [{}, 1]}, "no seconds"),
+        ({}, "no clip times in the metadata"),
+        ({"clip": [[0, 0.5], [0.75, 1.5]]}, "outside the video"),
+        ({"start": 2}, "outside the video"),
+        ({"start": 1.25}, "outside the video"),
         ({"clip": [0.5, 0.5]}, "empty or negative"),
         ({"clip": [1.0, 0.5]}, "empty or negative"),
         ({"clip": [-1, 1]}, "empty or negative"),

@@ -48,6 +48,8 @@ def test_a_cut_file_gives_the_frames_asked_for_or_none(files, whole, name):
     data, num_good = files[name], 0
     for share in np.linspace(0.01, 0.999, 16):
         cut = data[: int(len(data) * share)]
+        if kind_of(cut) == "unknown":  # less than two packets of a transport stream
+            continue
         try:
             (clip,) = clips(cut, "head", 9)
         except SampleError as error:
@@ -89,9 +91,10 @@ def test_a_hole_is_found(files, whole, name):
     data = files[name]
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.video[0]
-        packets = [(packet.pos, packet.size) for packet in container.demux(stream) if packet.size]
+        packets = [(packet.pos, packet.size) for packet in container.demux(stream) if packet.size and packet.pos]
     found = 0
-    for position, size in packets[3:21:3]:
+    holes = packets[3:21:3]
+    for position, size in holes:
         before = 16 if name.startswith(("webm", "mkv", "avi")) else 0  # with the packet's own header
         hole = bytearray(data)
         hole[position - before : position + size // 2] = bytes(size // 2 + before)
@@ -102,7 +105,7 @@ def test_a_hole_is_found(files, whole, name):
             found += 1
         else:
             assert clip.pixels.shape[0] == NUM  # nothing is ever missing
-    assert found >= 5
+    assert found >= max(len(holes) - 1, 1)
 
 
 def test_a_hole_behind_what_is_wanted_does_no_harm(files, whole):

@@ -12,7 +12,7 @@ import pytest
 
 from energon_prep.decode.media import decode_media, resolutions
 from energon_prep.errors import PrepError, SampleError
-from energon_prep.recipes.model import Frames, Limits, Resize
+from energon_prep.recipes.model import Filters, Frames, Limits, Resize
 from energon_prep.samples import Media
 from energon_prep.sources import shared_reads
 from energon_prep.sources.base import Piece
@@ -46,6 +46,7 @@ def encode_clips(source: ManifestSource, num: int) -> tuple[int, list[list[int]]
         multiple=1,
         frames=Frames(mode="clip", num_frames=1000),
         frame_step=1,
+        filters=Filters(),
         limits=Limits(),
     )
     before = bytes_read()

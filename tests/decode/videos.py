@@ -9,8 +9,8 @@ import pytest
 from energon_prep.decode.video import decode_video
 from energon_prep.errors import SampleError
 from energon_prep.formats import HEAD_BYTES, kind_of
+from energon_prep.recipes.model import Filters, Limits, Resize
 from energon_prep.recipes.model import Frames as FramesSection
-from energon_prep.recipes.model import Limits, Resize
 from energon_prep.samples import Frames, Media
 from tests.media_files import numbers_of
 
@@ -25,6 +25,7 @@ def clips(
     max_clips: int = 1000,
     metadata: dict[str, Any] | None = None,
     multiple: int = 1,
+    filters: dict[str, Any] | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     resize: dict[str, Any] | None = None,
 ) -> list[Frames]:
@@ -38,6 +39,7 @@ def clips(
         multiple=multiple,
         frames=section,
         frame_step=step,
+        filters=Filters.model_validate(filters or {}),
         limits=limits,
         metadata=metadata or {},
     )

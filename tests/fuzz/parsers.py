@@ -68,6 +68,7 @@ def _media(suffix: str) -> Feed:
             multiple=16,
             frames=recipe.frames,
             frame_step=4,
+            filters=recipe.filters,
             limits=recipe.limits,
         )
 

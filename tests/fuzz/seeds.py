@@ -57,7 +57,16 @@ def videos() -> Sequence[bytes]:
     import av
 
     found = []
-    for container, codec in (("mp4", "mpeg4"), ("matroska", "mpeg4"), ("avi", "mpeg4")):
+    for container, codec in (
+        ("mp4", "mpeg4"),
+        ("matroska", "mpeg4"),
+        ("avi", "mpeg4"),
+        ("mpegts", "mpeg2video"),
+        ("mpeg", "mpeg2video"),
+        ("flv", "flv"),
+        ("asf", "wmv2"),
+        ("ogg", "libvpx"),
+    ):
         buffer = io.BytesIO()
         with av.open(buffer, "w", format=container) as file:
             stream = file.add_stream(codec, rate=25)
