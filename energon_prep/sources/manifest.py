@@ -6,7 +6,7 @@ import codecs
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -187,13 +187,7 @@ class ManifestSource:
                     yield named
 
     def _media_paths(self, path: str) -> MediaPaths:
-        table_dir = (self._folder / path).parent
-        return MediaPaths(
-            table_dir=table_dir,
-            start=self._media_root or table_dir,
-            fence=self._media_root or self._folder,
-            follow_links=self.options.follow_links,
-        )
+        return _media_paths(self._folder, path, self._media_root, self.options.follow_links)
 
     def _missing_column(self, path: str, columns: Sequence[str] | None) -> str:
         """What to say of a table that has no column of media or of captions; "" if it has, or if every row may."""
@@ -224,6 +218,17 @@ class ManifestSource:
         if not folder.is_dir():
             raise PrepError(f"--media-root {folder} is no folder: give the one that the tables' paths start from")
         return folder
+
+
+@lru_cache(maxsize=64)
+def _media_paths(folder: Path, path: str, media_root: Path | None, follow_links: bool) -> MediaPaths:
+    table_dir = (folder / path).parent
+    return MediaPaths(
+        table_dir=table_dir,
+        start=media_root or table_dir,
+        fence=media_root or folder,
+        follow_links=follow_links,
+    )
 
 
 def _read(media: RowMedia, key: str, paths: MediaPaths, *, max_bytes: int) -> tuple[str, Media]:

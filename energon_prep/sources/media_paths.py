@@ -34,7 +34,7 @@ class MediaPaths:
             file = self._target(path)
         except SampleError:
             return printable(path)
-        return printable(path if path.startswith("/") else os.path.relpath(file, self.fence))
+        return printable(path if path.startswith("/") else file.removeprefix(self._prefix))
 
     def locate(self, path: str) -> Path:
         """The media file, which need not exist. Raises SampleError for a path that leads where it must not."""
@@ -64,12 +64,11 @@ class MediaPaths:
             raise SampleError("read", "the media path is one of Windows", f"{path}; {remedy}")
         if path.startswith("/"):
             return path
-        fence = f"{str(self.fence).rstrip('/')}/"
         targets = [os.path.normpath(f"{folder}/{path}") for folder in (self.start, self.table_dir)]
         for target in targets:
-            if target.startswith(fence):
+            if target.startswith(self._prefix):
                 return target
-        detail = f"{path} leaves {self.fence}, and not {os.path.commonpath([targets[-1], fence])}"
+        detail = f"{path} leaves {self.fence}, and not {os.path.commonpath([targets[-1], self._prefix])}"
         raise SampleError("read", "the media path leaves the media root (give --media-root)", detail)
 
     def _check_links(self, file: Path) -> None:
@@ -79,6 +78,10 @@ class MediaPaths:
         real = os.path.realpath(file)
         if not any(f"{real}/".startswith(f"{folder.rstrip('/')}/") for folder in rule.folders):
             raise SampleError("read", "a link leads out of the source (give --follow-links)", f"to {printable(real)}")
+
+    @cached_property
+    def _prefix(self) -> str:
+        return f"{str(self.fence).rstrip('/')}/"
 
     @cached_property
     def _link_rule(self) -> LinkRule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
@@ -137,6 +138,39 @@ def json_lists() -> Sequence[bytes]:
 
 def csvs() -> Sequence[bytes]:
     return [b'file_name,text\r\na.jpg,"a, ""quoted""\ncat"\r\n/etc/hostname,c\n', b'file_name,text\n"open,', b"\0,\0\n"]
+
+
+def tsvs() -> Sequence[bytes]:
+    return [b'file_name\ttext\r\na.jpg\ta "quoted\r\n/etc/hostname\tc\n', b"file_name\ttext\na\tb\tc\n", b"\0\t\0\n"]
+
+
+def json_documents() -> Sequence[bytes]:
+    image, caption = b'{"id": 1, "file_name": "a.jpg"}', b'{"image_id": 1, "caption": "t"}'
+    return [
+        b'{"a.jpg": {"caption": "t", "tags": "u"}, "b": "c"}',
+        b'{"images": [' + image + b'], "annotations": [' + caption + b"]}",
+        b'{"../../etc/passwd.jpg": ["one", "two"]}',
+        b'{"a":' * 50_000,
+    ]
+
+
+@lru_cache
+def packed_lines() -> Sequence[bytes]:
+    return [gzip.compress(lines, mtime=0) for lines in json_lines()]
+
+
+@lru_cache
+def arrows() -> Sequence[bytes]:
+    import pyarrow.ipc
+
+    table = pyarrow.table({"image": [{"bytes": b"\xff\xd8\xff", "path": "a.jpg"}, None], "text": [["a", "b"], []]})
+    found = []
+    for writer in (pyarrow.ipc.new_stream, pyarrow.ipc.new_file):
+        buffer = io.BytesIO()
+        with writer(buffer, table.schema) as opened:
+            opened.write_table(table)
+        found.append(buffer.getvalue())
+    return found
 
 
 @lru_cache
