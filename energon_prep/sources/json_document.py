@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.sources.captions import CAPTION_NAMES, decode_text, jsonable, names_in
 from energon_prep.sources.media import URL
+from energon_prep.sources.media_paths import exists
 from energon_prep.sources.rows import MEDIA_NAMES
 from energon_prep.sources.tables import Row, open_text
 from energon_prep.sources.walk import suffix_of
@@ -35,6 +36,7 @@ class JsonDocument:
     path: Path
     encoding: str = "utf-8"
     media_root: Path | None = None  #: where keys without a suffix are looked up; None: the file's folder
+    media_key: str | None = None  #: the entry of a row that names its media; None: one with a usual name
 
     def columns(self) -> None:
         return None
@@ -57,12 +59,20 @@ class JsonDocument:
             info = self.path.stat()
         except OSError as error:
             raise PrepError(f"cannot read the table {self.path}: {error.strerror}") from error
-        folder = self.media_root or self.path.parent
-        return _read(self.path, self.encoding, folder, info.st_size, info.st_mtime_ns)
+        names = MEDIA_NAMES if self.media_key is None else (self.media_key.lower(),)
+        media = _Media(self.media_root or self.path.parent, names)
+        return _read(self.path, self.encoding, media, info.st_size, info.st_mtime_ns)
+
+
+class _Media(NamedTuple):
+    """What shows that an object names media."""
+
+    folder: Path  #: that paths start from
+    names: tuple[str, ...]  #: of entries with a path, in lower case
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, encoding: str, folder: Path, size: int, mtime: int) -> list[dict[str, Any]]:
+def _read(path: Path, encoding: str, media: _Media, size: int, mtime: int) -> list[dict[str, Any]]:
     """The rows of the document as it is at ``mtime``."""
     with open_text(path) as file:
         data = file.read(MAX_DOCUMENT_BYTES + 1)
@@ -74,17 +84,17 @@ def _read(path: Path, encoding: str, folder: Path, size: int, mtime: int) -> lis
         raise PrepError(
             f"{path} is neither a JSON list of objects nor JSON lines nor one JSON object: {error}"
         ) from error
-    rows = next((rows for form in _FORMS if (rows := form(document, folder)) is not None), None)
+    rows = next((rows for form in _FORMS if (rows := form(document, media)) is not None), None)
     if rows is None:
         what = f"with {', '.join(islice(document, 8))}" if isinstance(document, dict) else "of another kind"
         raise PrepError(
             f"{path} is no table that is known: a JSON value {what}. Its keys are no media paths (from "
-            f"{folder}; see --media-root), and it has no list of objects: write one object a line"
+            f"{media.folder}; see --media-root), and it has no list of objects: write one object a line"
         )
     return rows
 
 
-def _coco(document: Any, _: Path) -> list[dict[str, Any]] | None:
+def _coco(document: Any, _: _Media) -> list[dict[str, Any]] | None:
     if not isinstance(document, dict) or not _are_objects(document.get("images")):
         return None
     annotations = document.get("annotations")
@@ -97,45 +107,43 @@ def _coco(document: Any, _: Path) -> list[dict[str, Any]] | None:
     return [{**image, "captions": captions.get(str(image.get("id")))} for image in document["images"]]
 
 
-def _one_row(document: Any, _: Path) -> list[dict[str, Any]] | None:
+def _one_row(document: Any, media: _Media) -> list[dict[str, Any]] | None:
     if not isinstance(document, dict):
         return None
-    media = [document[name] for name in names_in(document, MEDIA_NAMES) if isinstance(document[name], str)]
+    paths = [document[name] for name in names_in(document, media.names) if isinstance(document[name], str)]
     has_captions = bool(names_in(document, CAPTION_NAMES))
-    return [document] if any(_is_media(path) or (has_captions and not URL.match(path)) for path in media) else None
+    return [document] if any(_is_media(path) or (has_captions and not URL.match(path)) for path in paths) else None
 
 
-def _keyed(document: Any, folder: Path) -> list[dict[str, Any]] | None:
+def _keyed(document: Any, media: _Media) -> list[dict[str, Any]] | None:
     if not isinstance(document, dict) or not document:
         return None
     if not all(isinstance(value, (dict, str)) or _are_texts(value) for value in document.values()):
         return None
-    if not any(_names_media(key, value, folder) for key, value in islice(document.items(), _NUM_LOOKED_AT)):
+    if not any(_names_media(key, value, media) for key, value in islice(document.items(), _NUM_LOOKED_AT)):
         return None
-    return [_keyed_row(key, value) for key, value in document.items()]
+    return [_keyed_row(key, value, media) for key, value in document.items()]
 
 
-def _keyed_row(key: str, value: Any) -> dict[str, Any]:
+def _keyed_row(key: str, value: Any, media: _Media) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {"file_name": key, "caption": value}
-    return {"key": key, **value} if names_in(value, MEDIA_NAMES) else {"file_name": key, **value}
+    return {"key": key, **value} if names_in(value, media.names) else {"file_name": key, **value}
 
 
-def _names_media(key: str, value: Any, folder: Path) -> bool:
-    if _is_media(key) or (isinstance(value, dict) and names_in(value, MEDIA_NAMES)):
+def _names_media(key: str, value: Any, media: _Media) -> bool:
+    if _is_media(key) or (isinstance(value, dict) and names_in(value, media.names)):
         return True
-    if "\0" in key or len(key) > 1000:
-        return False
-    return any((folder / f"{key}{suffix}").is_file() for suffix in MEDIA_SUFFIXES)
+    return any(exists(media.folder / f"{key}{suffix}") for suffix in MEDIA_SUFFIXES)
 
 
-def _list_in(document: Any, _: Path) -> list[dict[str, Any]] | None:
+def _list_in(document: Any, _: _Media) -> list[dict[str, Any]] | None:
     """The rows of an object that holds one list of objects, and perhaps other things."""
     lists = [value for value in document.values() if _are_objects(value)] if isinstance(document, Mapping) else []
     return lists[0] if len(lists) == 1 else None
 
 
-_FORMS: tuple[Callable[[Any, Path], list[dict[str, Any]] | None], ...] = (_coco, _one_row, _keyed, _list_in)
+_FORMS: tuple[Callable[[Any, _Media], list[dict[str, Any]] | None], ...] = (_coco, _one_row, _keyed, _list_in)
 
 
 def _is_media(path: str) -> bool:

@@ -140,7 +140,8 @@ class ManifestSource:
     def open(self, path: str) -> Table:
         """The table at ``path``, relative to the folder of the root."""
         encoding = codecs.lookup(self.options.caption_encoding).name
-        return open_rows(self._folder / path, encoding=encoding, media_root=self._media_root)
+        file = self._folder / path
+        return open_rows(file, encoding=encoding, media_root=self._media_root, media_key=self.options.media_key)
 
     def _raw(self, key: str, source: str, row: Row, media: RowMedia | SampleError, paths: MediaPaths) -> RawSample:
         if isinstance(row, SampleError):

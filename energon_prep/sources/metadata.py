@@ -16,10 +16,12 @@ from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.rows import MEDIA_NAMES, RowMedia
-from energon_prep.sources.table_files import TABLE_SUFFIXES
+from energon_prep.sources.table_files import PACKED_SUFFIXES, TABLE_SUFFIXES
 from energon_prep.sources.walk import walk
 
-METADATA_NAMES = tuple(f"{stem}{suffix}" for stem in ("metadata", "meta") for suffix in TABLE_SUFFIXES)
+METADATA_NAMES = tuple(
+    f"{stem}{suffix}" for stem in ("metadata", "meta") for suffix in (*TABLE_SUFFIXES, *PACKED_SUFFIXES)
+)
 
 _NUM_TRIED = 10  # rows that are looked at for media
 _ALL = 2**62
@@ -108,7 +110,7 @@ def _is_table(manifest: ManifestSource, path: str) -> bool:
             return pick(dict.fromkeys(columns, ""), manifest.options.media_key, MEDIA_NAMES) is not None
         return any(True for _ in _first_media(manifest, path))
     except PrepError:
-        if path.lower().endswith(".json"):  # which may be anything
+        if path.lower().endswith((".json", ".json.gz")):  # which may be anything
             return False
         raise
 

@@ -19,8 +19,8 @@ from energon_prep.sources.tables import Table, open_text
 from energon_prep.sources.walk import suffix_of
 
 _TEXT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
-#: Text tables may be packed by gzip: .jsonl.gz.
 TABLE_SUFFIXES = (*_TEXT_SUFFIXES, ".parquet", ".arrow")
+PACKED_SUFFIXES = tuple(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES)
 
 
 def table_suffix(name: str) -> str:
@@ -35,10 +35,13 @@ def is_table(name: str) -> bool:
     return bool(table_suffix(name)) or name in (*MEDIA_LISTS, *CAPTION_LISTS)
 
 
-def open_rows(path: Path, *, encoding: str = "utf-8", media_root: Path | None = None) -> Table:
+def open_rows(
+    path: Path, *, encoding: str = "utf-8", media_root: Path | None = None, media_key: str | None = None
+) -> Table:
     """The table in a file. Raises PrepError if it is none.
 
-    ``encoding`` is that of text; ``media_root`` is where the paths in it start from, if not in its own folder.
+    ``encoding`` is that of text; ``media_root`` is where the paths in it start from, if not in its own folder, and
+    ``media_key`` where a row has them: by these a JSON object shows what it is.
     """
     suffix = table_suffix(path.name)
     if path.name in (*MEDIA_LISTS, *CAPTION_LISTS):
@@ -56,7 +59,7 @@ def open_rows(path: Path, *, encoding: str = "utf-8", media_root: Path | None = 
         return JsonList(path=path, encoding=encoding)
     if form == "lines" or suffix != ".json":
         return JsonLines(path=path, encoding=encoding)
-    return JsonDocument(path=path, encoding=encoding, media_root=media_root)
+    return JsonDocument(path=path, encoding=encoding, media_root=media_root, media_key=media_key)
 
 
 def _lists(path: Path, encoding: str) -> LineLists:

@@ -45,6 +45,13 @@ def test_the_forms_of_one_object(tmp_path: Path, document: Any, expected: list[s
     assert [isinstance(raw, RawSample) and f"{raw.media_name} {raw.caption}" for raw in outcomes] == expected
 
 
+def test_the_media_key_shows_what_a_single_row_is(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg")
+    manifest = write(tmp_path / "m.json", json.dumps({"Picture": "a.jpg", "text": "a cat"}))
+    (raw,) = load_all(ManifestSource(root=manifest, options=SourceOptions(media_key="Picture")))
+    assert isinstance(raw, RawSample) and raw.caption == "a cat"
+
+
 def test_several_captions_of_a_coco_image(tmp_path: Path) -> None:
     write(tmp_path / "train2017" / "a.jpg")
     manifest = write(tmp_path / "annotations" / "captions.json", json.dumps({**COCO, "images": [COCO["images"][1]]}))

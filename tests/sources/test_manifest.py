@@ -148,6 +148,7 @@ def test_duplicate_keys_are_samples_of_their_own(tmp_path: Path) -> None:
         ("gone.jpg", "read", "cannot be read: No such file or directory"),
         ("img", "read", "not a regular file"),
         ("a\0b.jpg", "read", "the media path holds a NUL"),
+        ("\u00e9" * 200, "read", "cannot be read: File name too long"),
         ("", "read", NO_MEDIA),
         (None, "read", NO_MEDIA),
         (7, "read", "the media column holds neither a path nor bytes"),
@@ -205,6 +206,16 @@ def test_columns_that_were_asked_for_are_taken_and_no_others(tmp_path: Path) -> 
     assert sample.metadata == {"file_name": "1.jpg", "caption": "short", "long": "long caption"}
     assert fault(ManifestSource(root=manifest, options=SourceOptions(caption_keys=("other",)))).reason == NO_CAPTION
     assert fault(ManifestSource(root=manifest, options=SourceOptions(media_key="other"))).reason == NO_MEDIA
+
+
+def test_several_columns_are_drawn_from_by_weight(tmp_path: Path) -> None:
+    for n in range(200):
+        write(tmp_path / f"{n}.jpg")
+    rows = [{"path": f"{n}.jpg", "long": f"long {n}", "short": f"short {n}"} for n in range(200)]
+    options = SourceOptions(caption_keys=("long:0.8", "short:0.2"), captions="draw", seed=1)
+    outcomes = load_all(ManifestSource(root=write_rows(tmp_path / "m.csv", rows), options=options))
+    drawn = [isinstance(raw, RawSample) and raw.caption.split()[0] for raw in outcomes]
+    assert 140 <= drawn.count("long") <= 180 and drawn.count("short") == 200 - drawn.count("long")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
