@@ -219,7 +219,7 @@ def test_the_output_of_an_earlier_run_within_the_folder_is_no_input(tmp_path: Pa
 def test_an_empty_folder_stops_the_run_and_says_what_it_holds(tmp_path: Path) -> None:
     write(tmp_path / "notes.md")
     write(tmp_path / "a.txt")
-    with pytest.raises(PrepError, match=r"nothing to encode in .*; it holds 1 \.md, 1 \.txt without media\. .* \.jpg"):
+    with pytest.raises(PrepError, match=r"nothing to encode in .*; it holds 1 \.txt without media, 1 \.md\. .* \.jpg"):
         listed(FolderSource(root=tmp_path))
 
 
