@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ class FolderSource:
         for name in self.options.carry_parts:
             file = self._part_file(stem, name)
             self._check_link(file, stage="read")
-            if file.is_file():
+            if os.path.isfile(file):  # noqa: PTH113  Path.is_file raises for a name that is too long
                 yield name, read_media(file, max_bytes=self.options.max_bytes).read()
 
     def _part_file(self, stem: str, name: str) -> Path:

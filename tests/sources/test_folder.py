@@ -223,6 +223,12 @@ def test_an_empty_folder_stops_the_run_and_says_what_it_holds(tmp_path: Path) ->
         listed(FolderSource(root=tmp_path))
 
 
+def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
+    write(tmp_path / f"{'x' * 251}.jpg")
+    options = SourceOptions(allow_empty_captions=True, carry_parts=("mask.png",))
+    assert only(FolderSource(root=tmp_path, options=options)).caption == ""
+
+
 @pytest.mark.parametrize("beside", ["cat.jpg.txt", "cat.jpg.TXT", "cat.jpg.json", "cat.jpg.caption", "cat.CAPTION"])
 def test_captions_may_be_named_after_the_whole_file(tmp_path: Path, beside: str) -> None:
     write(tmp_path / "cat.jpg")
