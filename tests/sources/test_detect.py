@@ -92,7 +92,7 @@ def test_links_out_of_the_folder_do_not_make_it_a_source(tmp_path: Path) -> None
         (["1.jpg"], "1.jpg", None, "1.jpg is no source .* give a folder, or a file named .tar .jsonl"),
         (["1.jpg"], "1.jpg", "folder", "needs a folder"),
         (["1.jpg"], "", "mds", "no source of kind 'mds': give one of folder, manifest, webdataset"),
-        (["1.jpg"], "", "manifest", "no manifest in .*: looked for metadata.jsonl"),
+        (["1.jpg"], "", "manifest", r"no table in .*: looked for \.jsonl"),
         (["meta.jsonl", "metadata.jsonl"], "", None, r"several manifests \(metadata.jsonl, meta.jsonl\)"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import RawSample
+from energon_prep.sources.detect import open_source
 from energon_prep.sources.manifest import ManifestSource
 from energon_prep.sources.options import SourceOptions
 from tests.sources.reading import fault, load_all, only, write
@@ -36,9 +37,10 @@ def test_paths_start_from_the_media_root(
     write(tmp_path.parent / "images" / "a.jpg", b"outside")
     table = manifest(tmp_path / "lists" / "train.jsonl", media)
     monkeypatch.chdir(tmp_path / "lists")
-    raw = only(ManifestSource(root=table, options=SourceOptions(media_root="..")))
+    opened = open_source(table, options=SourceOptions(media_root=".."))
+    raw = only(opened)
     assert (raw.key, raw.source, raw.media_name, raw.media) == (source, source, "a.jpg", b"right")
-    assert ManifestSource(root=table, options=SourceOptions(media_root="..")).describe()["media_root"] == str(tmp_path)
+    assert opened.describe()["media_root"] == str(tmp_path)
 
 
 def test_a_path_out_of_the_media_root_names_the_remedy(tmp_path: Path) -> None:
