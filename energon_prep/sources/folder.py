@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from energon_prep.sources.metadata import find_metadata, is_metadata_name
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
-from energon_prep.sources.walk import Found, composed, find, printable
+from energon_prep.sources.walk import Found, composed, exists, find, printable
 
 _REPEATS = re.compile(r"(?:^|/)(\d+)_[^/]*/[^/]+$")
 _REPEATS_OPTION = "--folder-repeats"
@@ -164,7 +163,7 @@ class FolderSource:
         for name in self.options.carry_parts:
             file = self._part_file(stem, name)
             self._check_link(file, stage="read")
-            if os.path.isfile(file):  # noqa: PTH113  Path.is_file raises for a name that is too long
+            if exists(file):
                 yield name, read_media(file, max_bytes=self.options.max_bytes).read()
 
     def _part_file(self, stem: str, name: str) -> Path:

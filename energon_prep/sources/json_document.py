@@ -16,7 +16,7 @@ from energon_prep.sources.captions import CAPTION_NAMES, decode_text, jsonable, 
 from energon_prep.sources.media import URL
 from energon_prep.sources.rows import MEDIA_NAMES
 from energon_prep.sources.tables import Row, open_text
-from energon_prep.sources.walk import suffix_of
+from energon_prep.sources.walk import exists, suffix_of
 
 MAX_DOCUMENT_BYTES = 2**29
 _NUM_LOOKED_AT = 100  # keys that show whether an object is keyed by media paths
@@ -126,7 +126,7 @@ def _names_media(key: str, value: Any, folder: Path) -> bool:
         return True
     if "\0" in key or len(key) > 1000:
         return False
-    return any((folder / f"{key}{suffix}").is_file() for suffix in MEDIA_SUFFIXES)
+    return any(exists(folder / f"{key}{suffix}") for suffix in MEDIA_SUFFIXES)
 
 
 def _list_in(document: Any, _: Path) -> list[dict[str, Any]] | None:

@@ -12,7 +12,7 @@ from energon_prep.errors import SampleError
 from energon_prep.formats import MEDIA_SUFFIXES, role_of
 from energon_prep.sources.links import LinkRule
 from energon_prep.sources.media import URL
-from energon_prep.sources.walk import printable, suffix_of
+from energon_prep.sources.walk import exists, printable, suffix_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,8 @@ class MediaPaths:
         """As ``locate``, wherever links lead."""
         file = Path(self._target(path))
         spellings = [self.start / path, *_composed(file)] if "\\" in path or not path.isascii() else []
-        if spellings and not file.exists():
-            file = next((spelled for spelled in spellings if spelled.exists()), file)
+        if spellings and not exists(file):
+            file = next((spelled for spelled in spellings if exists(spelled)), file)
         return file if suffix_of(file.name) in MEDIA_SUFFIXES else _with_suffix(file)
 
     def _target(self, path: str) -> str:
@@ -92,7 +92,7 @@ def _composed(file: Path) -> list[Path]:
 
 def _with_suffix(file: Path) -> Path:
     """The media that ``file`` names without their suffix; as it is if there are none, or if it exists itself."""
-    if role_of(suffix_of(file.name)).role != "unknown" or file.exists():
+    if role_of(suffix_of(file.name)).role != "unknown" or exists(file):
         return file
     named = (file.with_name(file.name + suffix) for suffix in MEDIA_SUFFIXES)
-    return next((found for found in named if found.exists()), file)
+    return next((found for found in named if exists(found)), file)
