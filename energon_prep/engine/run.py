@@ -187,6 +187,8 @@ def dry_run(
     account, summary = Account(), PlanSummary(split={})
     for shard in make_plan(asked.source, _cut(asked.recipe, limit, shuffle, split), account):
         summary.add(shard)
+    if limit is None:
+        account.check()
     return DryRun(recipe=asked.recipe, source=asked.source.describe(), plan=summary, account=account)
 
 
@@ -243,6 +245,8 @@ def _plan(source: Source, storage: LocalStorage, cut: Cut, tally: Tally, account
     shards = make_plan(source, cut, account)
     make = compare_plan if storage.exists(PLAN) else write_plan
     summary = make(storage, shards, lambda shard: tally.add_planned(shard.num_samples))
+    if cut.limit is None:  # or else the listing may have ended early
+        account.check()
     if not summary.num_shards:
         raise PrepError(f"{source.describe().get('root', 'the source')} has no samples to encode")
     return summary

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energon_prep.errors import PrepError
+from energon_prep.sources.walk import printable
+
+FURTHER_KINDS = "of further kinds"
+_MAX_KINDS = 100
 
 
 @dataclass
@@ -36,13 +40,25 @@ class Account:
         self.num_companions += number
 
     def pass_over(self, kind: str, example: str, number: int = 1) -> None:
-        """``example``: its path, of which the first of each kind is shown."""
+        """``example``: its path, of which the first of each kind is shown.
+
+        Kinds without end, as of suffixes that are dates or hashes, are counted as one.
+        """
+        kind = printable(kind)
+        if kind not in self.passed_over and len(self.passed_over) >= _MAX_KINDS:
+            kind = FURTHER_KINDS
         self.passed_over[kind] += number
-        self.examples.setdefault(kind, example)
+        self.examples.setdefault(kind, printable(example))
 
     def tell(self, sentence: str) -> None:
         if sentence not in self.told:
             self.told.append(sentence)
+
+    def tell_parts(self, numbers: Counter[str]) -> None:
+        """Tell which further parts of samples are not kept: by name, how many samples have it."""
+        if numbers:
+            parts = ", ".join(f"{number} x {printable(name)}" for name, number in numbers.most_common(5))
+            self.tell(f"further parts of samples are left out: {parts} (--carry NAME keeps them)")
 
     def check(self) -> None:
         """Raise PrepError if something was found and not sorted: a fault of this program."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from energon_prep.errors import PrepError
 from energon_prep.formats import role_of
@@ -29,8 +29,9 @@ _role_of = lru_cache(maxsize=1024)(role_of)
 class Role(NamedTuple):
     """What a file is by its name."""
 
-    role: str  #: "media", "text" (a caption or JSON), or in plain words the kind of what is neither
-    stem: str = ""  #: of media and text, the path without its suffix
+    role: Literal["media", "text", "part", "other"]  #: text: a caption or JSON; part: it may belong to media
+    stem: str  #: of all but others, the path without its suffix
+    kind: str  #: in plain words, what to call it where it belongs to no media
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Names:
 
     media_suffix: str | None  #: the only one that is taken: ".png", ".input.jpg"
     text_suffixes: frozenset[str]  #: in every spelling that is read: ".txt", ".TXT"
+    part_suffixes: tuple[str, ...]  #: of parts that are carried: ".mask.png"
 
     @staticmethod
     def of(options: SourceOptions) -> Names:
@@ -49,31 +51,35 @@ class Names:
             text_suffixes=frozenset(
                 f".{spelling}" for suffix in suffixes if "/" not in suffix for spelling in spellings(suffix)
             ),
+            part_suffixes=tuple(f".{name}" for name in options.carry_parts),
         )
 
     def role(self, path: str) -> Role:
         """What the file at ``path`` is; suffixes may have dots of their own."""
-        folder, slash, name = path.rpartition("/")
-        media_length = self._media_length(name)
-        if media_length:
-            return Role("media", path[:-media_length])
+        name = path.rpartition("/")[2]
+        suffix = suffix_of(name)
+        if part := next((part for part in self.part_suffixes if name.endswith(part) and len(name) > len(part)), ""):
+            return Role("part", path[: -len(part)], f"{part} without media")
+        if length := self._media_length(name, suffix):
+            return Role("media", path[:-length], suffix)
         start = name.find(".", 1)
         while start > 0:  # the longest suffix first
             if name[start:] in self.text_suffixes:
-                return Role("text", folder + slash + name[:start])
+                return Role("text", path[: start - len(name)], f"{suffix} without media")
             start = name.find(".", start + 1)
-        return Role(self._kind(name))
+        if kind := self._other(name, suffix):
+            return Role("other", "", kind)
+        return Role("part", path[: -len(suffix)], suffix)
 
-    def _media_length(self, name: str) -> int:
+    def _media_length(self, name: str, suffix: str) -> int:
         """Characters of the suffix that makes the file media, 0 if it is none."""
-        suffix = suffix_of(name)
         if self.media_suffix is None:
             return len(suffix) if _role_of(suffix).role in ("image", "video") else 0
         is_media = name.lower().endswith(self.media_suffix) and len(name) > len(self.media_suffix)
         return len(self.media_suffix) if is_media else 0
 
-    def _kind(self, name: str) -> str:
-        suffix = suffix_of(name)
+    def _other(self, name: str, suffix: str) -> str:
+        """The kind of what belongs to no media whatever its name; "" for what may."""
         known = _role_of(suffix)
         if known.role in ("image", "video"):
             return f"{suffix} (not the --image-key)"
@@ -83,7 +89,7 @@ class Names:
             return f"{suffix} (--source webdataset)"
         if table_suffix(name) not in ("", f".{METADATA_SUFFIX}"):
             return f"{suffix} (a table: give it as SRC)"
-        return suffix or "without suffix"
+        return "" if suffix else "without suffix"
 
 
 def spellings(suffix: str) -> tuple[str, ...]:

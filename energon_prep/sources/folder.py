@@ -25,7 +25,7 @@ from energon_prep.sources.metadata import find_metadata, is_metadata_name
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
-from energon_prep.sources.walk import Found, composed, find, printable, suffix_of
+from energon_prep.sources.walk import Found, composed, exists, find, printable
 
 _REPEATS = re.compile(r"(?:^|/)(\d+)_[^/]*/[^/]+$")
 _REPEATS_OPTION = "--folder-repeats"
@@ -118,16 +118,15 @@ class FolderSource:
         assert self._captions_prefix is not None
         for name, kind in find(self.root / self._captions_prefix, follow_links=self.options.follow_links):
             path = self._captions_prefix + name
-            role, stem = self._names.role(name)
+            role, stem, name_kind = self._names.role(name)
             account.find()
             if not kind and role == "text" and composed(stem) in captioned:
                 account.add_companion()
             elif not kind and not self._is_chosen(path):
                 account.pass_over(LEFT_OUT, path)
             else:
-                suffix = suffix_of(name)
-                plain = {"text": f"{suffix} without media", "media": f"{suffix} in the folder of captions"}
-                account.pass_over(kind or plain.get(role, role), path)
+                where = " in the folder of captions" if role == "media" else ""
+                account.pass_over(kind or f"{name_kind}{where}", path)
 
     def _load_row(self, pending: PendingSample, path: str | None) -> RawSample:
         """The sample of a row of a metadata file that names the media at ``path``, if that fits the patterns."""
@@ -164,7 +163,7 @@ class FolderSource:
         for name in self.options.carry_parts:
             file = self._part_file(stem, name)
             self._check_link(file, stage="read")
-            if file.is_file():
+            if exists(file):
                 yield name, read_media(file, max_bytes=self.options.max_bytes).read()
 
     def _part_file(self, stem: str, name: str) -> Path:

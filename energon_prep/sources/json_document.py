@@ -14,10 +14,9 @@ from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.sources.captions import CAPTION_NAMES, decode_text, jsonable, names_in
 from energon_prep.sources.media import URL
-from energon_prep.sources.media_paths import exists
 from energon_prep.sources.rows import MEDIA_NAMES
 from energon_prep.sources.tables import Row, open_text
-from energon_prep.sources.walk import suffix_of
+from energon_prep.sources.walk import exists, suffix_of
 
 MAX_DOCUMENT_BYTES = 2**29
 _NUM_LOOKED_AT = 100  # keys that show whether an object is keyed by media paths

@@ -12,7 +12,7 @@ from energon_prep.errors import SampleError
 from energon_prep.formats import MEDIA_SUFFIXES, role_of
 from energon_prep.sources.links import LinkRule
 from energon_prep.sources.media import URL
-from energon_prep.sources.walk import printable, suffix_of
+from energon_prep.sources.walk import exists, printable, suffix_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +86,6 @@ class MediaPaths:
     @cached_property
     def _link_rule(self) -> LinkRule:
         return LinkRule.of(self.fence, follow=self.follow_links)
-
-
-def exists(file: Path) -> bool:
-    """False also for a name that no file can have, for which Path.exists raises."""
-    return os.path.exists(file)  # noqa: PTH110
 
 
 def _composed(file: Path) -> list[Path]:

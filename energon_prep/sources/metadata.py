@@ -109,10 +109,10 @@ def _is_table(manifest: ManifestSource, path: str) -> bool:
         if columns is not None:
             return pick(dict.fromkeys(columns, ""), manifest.options.media_key, MEDIA_NAMES) is not None
         return any(True for _ in _first_media(manifest, path))
-    except PrepError:
+    except PrepError as error:
         if path.lower().endswith((".json", ".json.gz")):  # which may be anything
             return False
-        raise
+        raise PrepError(f"{error}. If it is no table of these media, leave it out with --exclude {path}") from error
 
 
 def _first_media(manifest: ManifestSource, path: str) -> Iterator[RowMedia]:

@@ -90,8 +90,7 @@ class TarAccount:
         tell = self.account.tell
         for what, number in self._chosen.most_common(_MOST_TOLD):
             tell(f"samples with several {what}: {number}")
-        if self._left_out:
-            tell(f"further parts of samples are left out: {_listed(self._left_out)} (--carry NAME keeps them)")
+        self.account.tell_parts(self._left_out)
         if self._empty:
             tell(f"tars without samples: {len(self._empty)}, first {self._empty[0]}")
         for name in self.options.carry_parts:

@@ -46,6 +46,11 @@ def suffix_of(name: str) -> str:
     return f".{suffix.lower()}" if stem and suffix else ""
 
 
+def exists(file: Path) -> bool:
+    """False also for a name that no file can have, for which Path.exists raises."""
+    return os.path.exists(file)  # noqa: PTH110
+
+
 def composed(name: str) -> str:
     """``name`` as one text, however its accents were stored: macOS has them apart from their letters (NFD)."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -219,8 +219,14 @@ def test_the_output_of_an_earlier_run_within_the_folder_is_no_input(tmp_path: Pa
 def test_an_empty_folder_stops_the_run_and_says_what_it_holds(tmp_path: Path) -> None:
     write(tmp_path / "notes.md")
     write(tmp_path / "a.txt")
-    with pytest.raises(PrepError, match=r"nothing to encode in .*; it holds 1 \.md, 1 \.txt without media\. .* \.jpg"):
+    with pytest.raises(PrepError, match=r"nothing to encode in .*; it holds 1 \.txt without media, 1 \.md\. .* \.jpg"):
         listed(FolderSource(root=tmp_path))
+
+
+def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
+    write(tmp_path / f"{'x' * 251}.jpg")
+    options = SourceOptions(allow_empty_captions=True, carry_parts=("mask.png",))
+    assert only(FolderSource(root=tmp_path, options=options)).caption == ""
 
 
 @pytest.mark.parametrize("beside", ["cat.jpg.txt", "cat.jpg.TXT", "cat.jpg.json", "cat.jpg.caption", "cat.CAPTION"])

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import json
 import os
 import random
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energon_prep.sources.account import Account
+from energon_prep.sources.account import FURTHER_KINDS, Account
 from energon_prep.sources.folder import FolderSource
-from energon_prep.sources.folder_groups import PARTS, Sorter
+from energon_prep.sources.folder_groups import Sorter
 from energon_prep.sources.metadata import MetadataFiles
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import LEFT_OUT
@@ -28,9 +30,9 @@ def account_of(root: Path, **options: object) -> Account:
     return account
 
 
-def sort(paths: list[str]) -> tuple[list[str], Account]:
+def sort(paths: list[str], **given: Any) -> tuple[list[str], Account]:
     """The samples among ``paths``, none of which is on disk."""
-    options, account = SourceOptions(), Account()
+    options, account = SourceOptions(**given), Account()
     metadata = MetadataFiles(root=Path("nowhere"), options=options, paths=())
     found = sorted(paths, key=lambda path: (unicodedata.normalize("NFC", path), path))
     samples = list(Sorter(options, metadata, account).samples(map(Found, found)))
@@ -121,24 +123,50 @@ def test_a_suffix_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("paths", "samples", "companions", "told"),
+    ("paths", "samples", "left_out"),
     [
-        (["s0.jpg", "s0.mask.png", "s0.txt"], ["s0.jpg"], 2, True),
-        (["s0.input.jpg", "s0.jpg", "s0.jpg.txt"], ["s0.jpg"], 2, True),
-        (["v1.5_a.jpg", "v1.5_b.jpg", "v1.5_b.txt"], ["v1.5_b.jpg", "v1.5_a.jpg"], 1, False),
-        (["v1.jpg", "v1.txt", *(f"v1.{i}.jpg" for i in range(100))], None, 1, False),
-        (["d.x/1.jpg", "d.txt", "d.jpg"], ["d.x/1.jpg", "d.jpg"], 1, False),
+        (["s0.jpg", "s0.mask.png", "s0.txt"], ["s0.jpg"], "1 x mask.png"),
+        (
+            ["s0.input.jpg", "s0.jpg", "s0.jpg.txt", "s0.npy", "s0.depth.npy"],
+            ["s0.jpg"],
+            "1 x depth.npy, 1 x input.jpg, 1 x npy",
+        ),
+        (["v1.5_a.jpg", "v1.5_b.jpg", "v1.5_b.txt"], ["v1.5_b.jpg", "v1.5_a.jpg"], ""),
+        (["v1.jpg", "v1.txt", *(f"v1.{i}.jpg" for i in range(100))], None, ""),
+        (["d.x/1.jpg", "d.txt", "d.jpg", "d.x/npy"], ["d.x/1.jpg", "d.jpg"], ""),
+        (["a.npy", "b.depth.npy", "b.txt"], [], ""),
     ],
 )
-def test_media_without_a_caption_are_parts_of_the_sample_that_they_are_named_after(
-    paths: list[str], samples: list[str] | None, companions: int, told: bool
+def test_what_is_named_after_a_sample_and_has_no_caption_is_a_part_of_it(
+    paths: list[str], samples: list[str] | None, left_out: str
 ) -> None:
     found, account = sort(paths)
-    assert sorted(found) == sorted(samples or [path for path in paths if path.endswith(".jpg")])
-    assert account.num_companions == companions
-    assert [sentence.split()[0] for sentence in account.told] == [
-        PARTS.format(path).split()[0] for path in paths if told and path not in found and not path.endswith(".txt")
-    ]
+    assert sorted(found) == sorted([path for path in paths if path.endswith(".jpg")] if samples is None else samples)
+    told = "".join(account.told).removeprefix("further parts of samples are left out: ").partition(" (--carry")[0]
+    assert ", ".join(sorted(told.split(", "))) == left_out
+
+
+def test_parts_that_are_carried_are_no_samples_and_not_left_out() -> None:
+    paths = ["s0.mask.png", "s0.png", "s1.mask.png", "s1.mask.txt", "s1.png", "s2.mask.png"]
+    found, account = sort(paths, carry_parts=("mask.png",))
+    assert found == ["s0.png", "s1.png"] and account.told == []
+    assert account.passed_over == {".mask.png without media": 1, ".txt without media": 1}
+
+
+def test_kinds_without_end_are_counted_as_one() -> None:
+    _, account = sort([f"x.{i:x}a" for i in range(300)])
+    assert account.passed_over.total() == 300
+    assert account.passed_over[FURTHER_KINDS] == 200
+
+
+def test_a_file_that_a_row_names_is_found_once_whatever_it_is(tmp_path: Path) -> None:
+    for name in ("a.svg", "b.bin", ".c.jpg"):
+        write(tmp_path / name)
+    (tmp_path / "d.jpg").symlink_to("/nowhere")
+    rows = [{"file_name": name, "text": "x"} for name in ("a.svg", "b.bin", ".c.jpg", "d.jpg")]
+    write(tmp_path / "metadata.json", json.dumps(rows))
+    account = account_of(tmp_path)
+    assert (account.num_found, account.num_samples, account.passed_over) == (5, 4, Counter())
 
 
 _NAMES = st.builds(
@@ -159,9 +187,15 @@ def test_texts_belong_to_media_of_their_stem_or_name(names: set[str]) -> None:
 
     samples, account = sort(sorted(names))
     media = {name for name in names if name.endswith((".jpg", ".png"))}
-    texts = names - media - {name for name in names if name.endswith(".md")}
+    parts = {name for name in names if name.endswith(".md")}
+    texts = names - media - parts
     owners = {composed(name) for name in media} | {composed(name).rpartition(".")[0] for name in media}
     belong = {text for text in texts if composed(text).rpartition(".")[0] in owners}
+    stems = {composed(name).rpartition(".")[0] for name in media}
+    for part in parts:
+        folder, slash, name = composed(part).rpartition("/")
+        if not stems.isdisjoint({composed(part).rpartition(".")[0], folder + slash + name.partition(".")[0]}):
+            belong.add(part)
     assert set(samples) <= media and len(samples) == len(set(samples))
     assert account.num_companions == len(belong) + len(media) - len(samples)
     assert account.passed_over.total() == len(names) - len(media) - len(belong)

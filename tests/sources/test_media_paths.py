@@ -100,6 +100,11 @@ def test_a_windows_path_is_told(tmp_path: Path) -> None:
     assert error.reason == "the media path is one of Windows" and "--media-root" in error.detail
 
 
+@pytest.mark.parametrize("path", ["x" * 5000, "\u00e9" * 300 + ".jpg", "a\\" + "x" * 300, "\ud83d.jpg"])
+def test_a_path_that_no_file_can_have_is_a_fault_of_its_row(tmp_path: Path, path: str) -> None:
+    assert fault(ManifestSource(root=manifest(tmp_path / "m.jsonl", path))).reason.startswith("cannot be read")
+
+
 @pytest.mark.parametrize(
     ("images", "media", "left_out", "kept"),
     [
