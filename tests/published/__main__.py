@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,9 @@ import numpy as np
 from PIL import Image
 
 from energon_prep.encoders.catalog import CATALOG, VISUAL_FAMILIES, ModelInfo
-from energon_prep.encoders.quiet import quiet_libraries
-from tests.published.repositories import PIPELINES, REPOSITORIES
+from energon_prep.encoders.locate import locate
+from energon_prep.recipes.load import load_recipe, recipe_names
+from tests.published.repositories import snapshot
 
 _CHAT = "<|im_start|>user\n{}<|im_end|>\n"
 _SMALL = ("--resolution", "64", "--dtype", "fp32", "--device", "cpu", "--json")
@@ -49,25 +51,28 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work_dir:
         photos = _write_photos(Path(work_dir, "photos"))
         print(f"{'':<9} {'name':<20} {'published as':<60} {'seconds':>7}  ok")
-        for case in _cases():
-            if args.names and case.name not in args.names:
-                continue
-            seconds, problem = _encode(case, photos, Path(work_dir))
+        hub = Path(work_dir, "hub")
+        for case in _cases(hub, args.names):
+            seconds, problem = _encode(case, hub, photos, Path(work_dir))
             failed += bool(problem)
             print(f"{case.kind:<9} {case.name:<20} {case.hf_id:<60} {seconds:>7.1f}  {problem or 'yes'}", flush=True)
     return 1 if failed else 0
 
 
-def _cases() -> Iterator[_Case]:
+def _cases(hub: Path, names: Sequence[str]) -> Iterator[_Case]:
+    """``hub``: the cache in which recipes find their models. ``names``: all if it is empty."""
     for info in CATALOG.values():
-        if info.family in VISUAL_FAMILIES:
-            options = _of_visual(info)
-        else:
-            options = _of_text(info)
-        kind = "visual" if info.family in VISUAL_FAMILIES else "text"
-        yield _Case(kind=kind, name=info.alias, hf_id=info.hf_id, options=options)
-    for preset, hf_id in PIPELINES.items():
-        yield _Case(kind="recipe", name=preset, hf_id=hf_id, options=("--recipe", preset, "--weights", "FOLDER"))
+        if names and info.alias not in names:
+            continue
+        visual = info.family in VISUAL_FAMILIES
+        options = _of_visual(info) if visual else _of_text(info)
+        yield _Case(kind="visual" if visual else "text", name=info.alias, hf_id=info.hf_id, options=options)
+    for name in recipe_names():
+        if names and name not in names:
+            continue
+        for source in (sources := locate(load_recipe(name), weights=None)):
+            snapshot(hub, source.location)
+        yield _Case(kind="recipe", name=name, hf_id=sources.texts[0].location, options=("--recipe", name))
 
 
 def _of_visual(info: ModelInfo) -> tuple[str, ...]:
@@ -83,32 +88,27 @@ def _of_text(info: ModelInfo) -> tuple[str, ...]:
     return ("--recipe", "cogvideox", "--vae", "VAE", "--model", "FOLDER", *subfolder, *template, *tokens)
 
 
-def _encode(case: _Case, photos: Path, work_dir: Path) -> tuple[float, str]:
+def _encode(case: _Case, hub: Path, photos: Path, work_dir: Path) -> tuple[float, str]:
     """Seconds, and what went wrong."""
     places = {
-        "FOLDER": _repository(case.hf_id, work_dir),
-        "T5": _repository("google/t5-v1_1-xxl", work_dir),
-        "VAE": _repository("stabilityai/sd-vae-ft-mse", work_dir),
+        "FOLDER": snapshot(hub, case.hf_id),
+        "T5": snapshot(hub, "google/t5-v1_1-xxl"),
+        "VAE": snapshot(hub, "stabilityai/sd-vae-ft-mse"),
     }
     options = [str(places.get(option, option)) for option in (*case.options, *_SMALL)]
     dest = work_dir / "encoded" / case.kind / case.name
     command = [sys.executable, "-m", "energon_prep", "encode", str(photos), str(dest), *options]
     began = time.monotonic()
     # Elsewhere, so that the installed package is run and not this repository's.
-    run = subprocess.run(command, cwd=work_dir, capture_output=True, text=True, timeout=600, check=False)
+    environment = os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"}
+    run = subprocess.run(
+        command, cwd=work_dir, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
     seconds = time.monotonic() - began
     if run.returncode:
         return seconds, f"exit code {run.returncode}: {run.stderr.strip()[-500:]}"
     written = json.loads(run.stdout)["num_written"]
     return seconds, "" if written == 2 else f"wrote {written} of 2"
-
-
-def _repository(hf_id: str, work_dir: Path) -> Path:
-    folder = work_dir / "hub" / hf_id
-    if not folder.is_dir():
-        with quiet_libraries():
-            REPOSITORIES[hf_id](folder)
-    return folder
 
 
 def _write_photos(folder: Path) -> Path:

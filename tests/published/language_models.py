@@ -60,6 +60,8 @@ _QWEN: dict[str, Any] = {
     "vision_start_token_id": 151652,
     "vision_token_id": 151654,
 }
+#: The width of a head is the model's alone; that of the whole is checked by no target.
+_QWEN_NARROW = {"hidden_size": 256, "num_attention_heads": 2, "num_key_value_heads": 1}
 _VISION: dict[str, Any] = {
     "depth": 1,
     "fullatt_block_indexes": [0],
@@ -105,16 +107,14 @@ def qwen(
     names: str = "published",
     vision: bool = True,
     nested: bool = True,
-    **sizes: int,
 ) -> None:
     """Qwen2_5_VLForConditionalGeneration.
 
     ``names``: "published", as of transformers before 4.52 (``model.layers``, ``visual``), or "nested", as of later
     ones (``model.language_model.layers``, ``model.visual``). ``vision``: with the tower's weights. ``nested``: the
     language model's sizes in a ``text_config``, as Qwen-Image has them; at the top, as Qwen2.5-VL-7B-Instruct does.
-    ``sizes``: of the language model, instead of the catalog's.
     """
-    text = {**_qwen_sizes(alias, num_tokens), **sizes}
+    text = _qwen_sizes(alias, num_tokens)
     whole = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl"}
     config = {**_QWEN, **text, **whole, "image_token_id": 151655, "video_token_id": 151656}
     config["vision_config"] = {**_VISION, "out_hidden_size": text["hidden_size"]}
@@ -144,7 +144,7 @@ def qwen_text(folder: Path, alias: str, num_tokens: int) -> None:
 def _qwen_sizes(alias: str, num_tokens: int) -> dict[str, Any]:
     tiny = CATALOG[alias].tiny
     scaling = {"mrope_section": tiny["rope_scaling"]["mrope_section"], "rope_type": "default", "type": "default"}
-    return {**tiny, "rope_scaling": scaling, "vocab_size": num_tokens}
+    return {**tiny, **_QWEN_NARROW, "rope_scaling": scaling, "vocab_size": num_tokens}
 
 
 def _renamed(name: str, prefixes: Mapping[str, str]) -> str:

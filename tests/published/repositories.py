@@ -7,11 +7,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from energon_prep.encoders.catalog import CATALOG
+from energon_prep.encoders.quiet import quiet_libraries
 from tests.published import clip, language_models, t5, tokenizer_files
 from tests.published.autoencoders import autoencoder, cosmos_jit
 from tests.published.files import write_json
 
 Build = Callable[[Path], None]
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def snapshot(hub: Path, hf_id: str) -> Path:
+    """The folder of a repository's files in the hub's local cache ``hub``, built if it is not there yet."""
+    folder = hub / f"models--{hf_id.replace('/', '--')}"
+    files = folder / "snapshots" / COMMIT
+    if not files.is_dir():
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs/main").write_text(COMMIT)
+        with quiet_libraries():
+            REPOSITORIES[hf_id](files)
+    return files
 
 
 def _t5_small(folder: Path, *, alias: str, pickled: bool = False, tokenizer_config: bool = True) -> None:
@@ -176,20 +191,4 @@ REPOSITORIES: dict[str, Build] = {
     "hunyuanvideo-community/HunyuanVideo": _hunyuan,
     "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v": _hunyuan15,
     "Qwen/Qwen-Image": _qwen_image,
-}
-
-#: Recipe -> the pipeline that has all its encoders.
-PIPELINES = {
-    "flux1": "black-forest-labs/FLUX.1-dev",
-    "primus-flux": "black-forest-labs/FLUX.1-dev",
-    "mlperf-flux": "black-forest-labs/FLUX.1-schnell",
-    "sd3": "stabilityai/stable-diffusion-3-medium-diffusers",
-    "wan2.1": "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-    "wan2.2": "Wan-AI/Wan2.2-T2V-A14B-Diffusers",
-    "cosmos-dit": "nvidia/Cosmos-1.0-Diffusion-7B-Text2World",
-    "cogvideox": "zai-org/CogVideoX-5b",
-    "hunyuan-video": "hunyuanvideo-community/HunyuanVideo",
-    "ltx-video": "Lightricks/LTX-Video",
-    "mochi": "genmo/mochi-1-preview",
-    "qwen-image": "Qwen/Qwen-Image",
 }

@@ -52,8 +52,6 @@ QWEN_FILES: dict[str, dict[str, Any]] = {
     "no vision tower, saved later": {"names": "nested", "vision": False},
 }
 
-NARROW = {"hidden_size": 256, "num_attention_heads": 2, "num_key_value_heads": 1}
-
 
 def load(model: str | Path, **spec: Any) -> TextEncoder:
     return load_texts(recipe("sdxl", {"model": str(model), **spec}), weights=None, device="cpu")[0]
@@ -96,7 +94,7 @@ def test_qwens_language_model_is_found_in_whatever_it_is_published_with(tmp_path
     found = []
     for name, layout in QWEN_FILES.items():
         folder = tmp_path / name
-        language_models.qwen(folder, "qwen2.5-vl-7b", tokenizer_files.qwen(folder), **layout, **NARROW)
+        language_models.qwen(folder, "qwen2.5-vl-7b", tokenizer_files.qwen(folder), **layout)
         found.append(embed(load(folder, template=CHAT)))
     for other in found[1:]:
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(other, found[0], strict=True))
@@ -107,5 +105,5 @@ def test_qwens_language_model_by_itself_is_that_of_hunyuan_video(repository: Cal
     encoder = load(folder, template=CHAT)
     ids = library_ids(folder / "tokenizer")
     assert encoder.tokenize(CAPTIONS) == [ids(CHAT.replace("{}", caption)) for caption in CAPTIONS]
-    assert (encoder.describe()["class"], encoder.describe()["width"]) == ("Qwen2_5_VLTextModel", 3584)
+    assert encoder.describe()["class"] == "Qwen2_5_VLTextModel"
     assert all(value.isfinite().all() for value in embed(encoder))
