@@ -21,6 +21,7 @@ class FakeHub:
 
     folders: dict[str, Path]
     gated: frozenset[str] = frozenset()
+    busy: bool = False
     url: str = ""
     downloaded: list[str] = field(default_factory=list)  #: repository/file, in order
 
@@ -67,6 +68,8 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
             api = words[:2] == ["api", "models"]
             words = words[2:] if api else words
             name, rest = "/".join(words[:2]), words[2:]
+            if hub.busy:
+                return self._send(429)
             if name not in hub.folders:
                 return self._send(404, error="RepoNotFound")
             refused = name in hub.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energon_prep.encoders.catalog import local_folder
-from energon_prep.encoders.checkpoint import EncoderSource, tokenizer_subfolders
+from energon_prep.encoders.checkpoint import EncoderSource
 from energon_prep.encoders.locate import locate
-from energon_prep.encoders.needed_files import has_weights, needed_files
+from energon_prep.encoders.needed_files import lacking_folders, needed_files
 from energon_prep.encoders.repositories import REPOSITORIES, smaller_place
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
@@ -133,28 +133,28 @@ def _planned(known: Download, listing: _Listing, sources: Sequence[EncoderSource
         known,
         num_cached=sum(cached.values()),
         licence=known.licence or listing.licence,
-        gated=listing.gated if listing.online else known.gated,
+        gated=listing.gated if listing.online and listing.sizes else known.gated,
     )
     missing = [name for name in needed if name not in cached]
+    lacking = list(dict.fromkeys(f for source in sources for f in lacking_folders(source, listing.sizes)))
     if listing.online:
         # Of a repository whose files are named in another way than here, the catalogue's size is the better guess.
-        if needed and all(has_weights(needed_files(source, listing.sizes)) for source in sources):
+        if needed and not lacking:
             download = dataclasses.replace(download, num_bytes=sum(s or 0 for s in needed.values()), exact=True)
         return dataclasses.replace(download, problem=listing.problem if missing or not needed else "")
-    lacking = [source.subfolders[0] for source in sources if not has_weights(needed_files(source, listing.sizes))]
     if not missing and not lacking:
         return dataclasses.replace(download, num_bytes=download.num_cached, exact=True)
     return dataclasses.replace(download, problem=_offline_problem(download, missing, lacking))
 
 
 def _offline_problem(download: Download, missing: list[str], lacking: list[str]) -> str:
-    """``missing``: files; ``lacking``: subfolders of which not even the names of the weights are known."""
-    lacks = ", ".join([*missing, *(f"the weights in {folder or 'its root'}" for folder in lacking)])
+    """``missing``: files; ``lacking``: subfolders whose files' names are not known."""
+    lacks = ", ".join([*missing, *(f"{folder}/" if folder else "the model" for folder in lacking)])
     words = missing
     if lacking:
-        folders = [f"{folder}/*" for folder in dict.fromkeys([*lacking, *_tokenizers(lacking)])]
-        patterns = ["--exclude '*.h5' --exclude '*.msgpack'"] if "" in lacking else []
-        words = patterns or [f"--include '{name}'" for name in [*folders, *missing]]
+        words = [f"--include '{name}'" for name in [*(f"{folder}/*" for folder in lacking), *missing]]
+    if "" in lacking:
+        words = ["--exclude '*.h5' --exclude '*.msgpack'"]  # those of other frameworks
     visual = "visual" in download.encoders
     option = "--weights" if visual and len(download.encoders) > 1 else "--vae" if visual else "--model"
     accepted = f" and its licence is accepted ({_HUB}/{download.repository})" if download.gated else ""
@@ -163,10 +163,6 @@ def _offline_problem(download: Download, missing: list[str], lacking: list[str])
         f"network{accepted}, run `hf download {download.repository} {' '.join(words)}`; on another machine with "
         f"--local-dir DIR, and name DIR with {option}"
     )
-
-
-def _tokenizers(folders: list[str]) -> list[str]:
-    return [tokenizer_subfolders(folder)[0] for folder in folders if folder.startswith("text_encoder")]
 
 
 def _ask_hub(repository: str, revision: str | None) -> _Listing | None:
@@ -193,7 +189,9 @@ def _ask_hub(repository: str, revision: str | None) -> _Listing | None:
         return dataclasses.replace(listing, gated=True, problem=_no_access(repository))
     except (HfHubHTTPError, HFValidationError) as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
-        return None if status >= 500 else dataclasses.replace(listing, problem=_refused(repository, error))
+        if status == 429 or status >= 500:
+            return listing  # too busy to say: the catalogue's sizes are told, and loading asks again
+        return dataclasses.replace(listing, problem=_refused(repository, error))
     except unreachable:
         return None
     return listing

@@ -27,8 +27,14 @@ def needed_files(source: EncoderSource, names: Collection[str]) -> list[str]:
     return []
 
 
-def has_weights(files: Collection[str]) -> bool:
-    return any(name.endswith((".safetensors", ".bin", ".jit")) for name in files)
+def lacking_folders(source: EncoderSource, names: Collection[str]) -> list[str]:
+    """Subfolders in which the weights, or the tokenizer, of ``source`` are not among the ``names``."""
+    files = needed_files(source, names)
+    place = next((s for s in source.subfolders if "config.json" in _inside(s, names)), source.subfolders[0])
+    lacking = [] if any(name.endswith((".safetensors", ".bin", ".jit")) for name in files) else [place]
+    if source.kind == "text" and not _tokenizer(place, names):
+        lacking.append(tokenizer_subfolders(place)[0])
+    return lacking
 
 
 def _weights(source: EncoderSource, here: Collection[str]) -> list[str]:

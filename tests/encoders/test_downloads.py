@@ -111,7 +111,7 @@ def test_all_encoders_are_located_before_the_first_is_downloaded(hub: FakeHub) -
 def test_without_a_hub_it_is_said_what_its_cache_lacks(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     go_offline(monkeypatch)
     (nothing,) = plan_downloads(FLUX1, weights=PIPELINE)
-    places = ("vae", "text_encoder_2", "text_encoder", "tokenizer_2", "tokenizer")
+    places = ("vae", "text_encoder_2", "tokenizer_2", "text_encoder", "tokenizer")
     patterns = " ".join(f"--include '{place}/*'" for place in places)
     assert f"run `hf download {PIPELINE} {patterns}`" in nothing.problem
     assert nothing.problem.endswith("--local-dir DIR, and name DIR with --weights")
@@ -132,6 +132,13 @@ def test_without_a_hub_it_is_said_what_its_cache_lacks(hub: FakeHub, monkeypatch
     shutil.copy(hub.folders[PIPELINE] / shard, snapshot / shard)
     (whole,) = plan_downloads(FLUX1, weights=PIPELINE)
     assert (whole.problem, whole.num_missing) == ("", 0)
+    for path in (snapshot / "tokenizer").iterdir():
+        path.unlink()
+    (untold,) = plan_downloads(FLUX1, weights=PIPELINE)
+    assert (
+        f"lacks tokenizer/ of {PIPELINE}: where there is a network, run `hf download {PIPELINE} --incl"
+        in untold.problem
+    )
     assert next(download_lines([whole])).endswith("all of it cached")
 
 
@@ -154,6 +161,13 @@ def test_the_command_line_tells_it_first(hub: FakeHub, tmp_path: Path) -> None:
     assert refused.exit_code == 1
     assert f"{PIPELINE} cannot be had" in refused.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_hub_that_is_too_busy_to_say_stops_nothing(hub: FakeHub) -> None:
+    hub.busy = True
+    (download,) = plan_downloads(load_recipe("flux1"), weights=None)
+    assert (download.problem, download.exact, download.gated) == ("", False, True)
+    assert next(download_lines([download])).startswith("black-forest-labs/FLUX.1-dev (visual, t5, clip): about 9.9 GB")
 
 
 def test_folders_and_built_weights_download_nothing(tmp_path: Path) -> None:
