@@ -19,6 +19,18 @@ class DamagedError(Exception):
     """Frames are missing or broken; the message says where. Becomes a SampleError that counts the good ones."""
 
 
+_MOST_FRAMES_OFF = Fraction(1, 2)
+
+
+def true_rate(declared: Fraction, num_frames: int, span: Fraction) -> Fraction:
+    """Frames per second of frames of which the last begins ``span`` seconds after the first.
+
+    As declared, which is exact, unless that makes another number of frames of them.
+    """
+    agrees = abs(span * declared - (num_frames - 1)) <= _MOST_FRAMES_OFF
+    return declared if agrees or not span else (num_frames - 1) / span
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
     """When all frames are shown, in seconds since the first."""

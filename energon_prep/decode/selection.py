@@ -28,7 +28,7 @@ class Selection:
 
     shots: Iterator[Shot[Picture]]
     length: int
-    rate: Fraction | None  #: frames per second, as selected; None: by the shots' own durations
+    rate: Fraction | None  #: frames per second, if the selection makes it; None: the footage's own
     count: int = 1
     span: int | None = None  #: number of the clip among those of the metadata
 
@@ -49,11 +49,11 @@ def select(
         return
     if section.mode == "clip":
         length = fit_to_rule(section.num_frames, step)
-        for number, span in enumerate(_spans(metadata, section, footage.rate)):
+        for number, span in enumerate(_spans(metadata, section, footage)):
             if filters.min_seconds is not None:
                 check_seconds((span.end or _length(footage)) - span.start, filters)
             shots = _within(footage, fps, span.start, span.end)
-            yield Selection(shots=shots, length=length, rate=fps or footage.rate, span=number)
+            yield Selection(shots=shots, length=length, rate=fps, span=number)
         return
     if fps is None:
         shots = footage.shots()
@@ -61,26 +61,24 @@ def select(
         shots = shown_at(footage.shots(), grid(fps), slack=footage.slack)
     length = 1 if section.mode == "images" else fit_to_rule(section.num_frames, step)
     count = section.max_clips if section.mode in WHOLE else 1
-    yield Selection(shots=shots, length=length, count=count, rate=fps or footage.rate)
+    yield Selection(shots=shots, length=length, count=count, rate=fps)
 
 
 def _length(footage: Footage) -> Fraction:
     return footage.duration or footage.timeline().end
 
 
-def _spans(metadata: Mapping[str, Any], section: FramesSection, rate: Fraction | None) -> list[Span]:
-    """The clips in seconds; frame numbers are counted at the video's average ``rate``."""
+def _spans(metadata: Mapping[str, Any], section: FramesSection, footage: Footage) -> list[Span]:
+    """The clips in seconds; frame numbers are counted at the video's average rate."""
     keys = {"span_key": section.span_key, "start_key": section.start_key, "end_key": section.end_key}
     spans = spans_of(metadata, **keys)
     if len(spans) > section.max_clips:
         detail = f"{len(spans)}, the limit is {section.max_clips}"
         raise SampleError("decode", "more clips of one video than frames.max_clips", detail)
-    return [_in_seconds(span, rate) if span.in_frames else span for span in spans]
+    return [_in_seconds(span, footage.average_rate()) if span.in_frames else span for span in spans]
 
 
-def _in_seconds(span: Span, rate: Fraction | None) -> Span:
-    if not rate:
-        raise SampleError("decode", "clips in frames need a video that tells its rate: give seconds")
+def _in_seconds(span: Span, rate: Fraction) -> Span:
     return Span(start=span.start / rate, end=None if span.end is None else span.end / rate)
 
 
@@ -90,7 +88,7 @@ def _select_uniform(footage: Footage, fps: Fraction | None, num_frames: int, ste
     length = fit_to_rule(num_frames, step)
     num = fit_to_rule(min(num_frames, total), step)
     times = [timeline.times[i] if fps is None else i / fps for i in spread(num, total)]
-    rate = (num - 1) / (times[-1] - times[0]) if num > 1 else fps or footage.rate
+    rate = (num - 1) / (times[-1] - times[0]) if num > 1 else fps
     slack = Fraction(0) if fps is None else footage.slack
     return Selection(shots=_visit(footage, timeline.keyframes, times, slack), length=length, rate=rate)
 

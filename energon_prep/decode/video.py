@@ -13,7 +13,7 @@ from PIL import Image
 from energon_prep.decode.animation import Animation
 from energon_prep.decode.cut import Cut, plan_cut
 from energon_prep.decode.filters import SINGLE_FRAME, check_footage, check_size, long_enough, notes_of
-from energon_prep.decode.footage import DamagedError, Footage, Picture
+from energon_prep.decode.footage import DamagedError, Footage, Picture, true_rate
 from energon_prep.decode.frame_select import Shot, cut_clips, fit_to_rule
 from energon_prep.decode.geometry import plan_geometry
 from energon_prep.decode.orientation import TRANSPOSE, across
@@ -27,9 +27,6 @@ from energon_prep.samples import Frames, Media
 if TYPE_CHECKING:
     from energon_prep.recipes.model import Filters, Limits, Resize
     from energon_prep.recipes.model import Frames as FramesSection
-
-
-_MOST_FRAMES_OFF = Fraction(1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,23 +138,21 @@ def _resized(picture: Pixels, footage: Footage, view: _View) -> Pixels:
     return kept
 
 
-def _rate(clip: Sequence[_Still], declared: Fraction | None) -> Fraction:
-    """Frames per second of the clip: as declared, unless its frames' own times make that another number of frames.
+def _own_rate(clip: Sequence[_Still], declared: Fraction | None) -> Fraction:
+    """Frames per second of a clip of the footage's own frames.
 
-    Matroska tells the rate that its writer had in mind, MP4 the average of the whole file.
+    Matroska declares the rate that its writer had in mind, MP4 the average of the whole file.
     """
     if declared is None:  # then durations are what the file tells
         return len(clip) / sum((still.duration for still in clip), Fraction(0))
-    span = clip[-1].time - clip[0].time
-    agrees = abs(span * declared - (len(clip) - 1)) <= _MOST_FRAMES_OFF
-    return declared if agrees or not span else (len(clip) - 1) / span
+    return true_rate(declared, len(clip), clip[-1].time - clip[0].time)
 
 
 def _frames(
     clip: Sequence[_Still], footage: Footage, views: Mapping[str, _View], selection: Selection
 ) -> dict[str, Frames]:
     single = (SINGLE_FRAME,) if len(clip) == 1 < selection.length else ()
-    rate = _rate(clip, selection.rate)
+    rate = selection.rate or _own_rate(clip, footage.rate)
     return {
         name: Frames(
             pixels=np.stack([still.pixels[name] for still in clip]),

@@ -12,7 +12,7 @@ from typing import Any
 
 from av.video.reformatter import VideoReformatter
 
-from energon_prep.decode.footage import DamagedError, Picture, Timeline
+from energon_prep.decode.footage import DamagedError, Picture, Timeline, true_rate
 from energon_prep.decode.frame_color import orientation_of, refuse_hdr, to_rgb
 from energon_prep.decode.frame_select import Shot
 from energon_prep.decode.geometry import Size
@@ -99,9 +99,12 @@ class VideoFile:
         return Timeline(times=sorted(shown), end=end, keyframes=keyframes)
 
     def average_rate(self) -> Fraction:
-        if self.rate is None or self._kind == "matroska":  # which tells what its writer had in mind
-            return self.timeline().rate
-        return self.rate
+        if self.rate is not None and self._kind != "matroska":
+            return self.rate
+        timeline = self.timeline()  # Matroska declares what its writer had in mind
+        if self.rate is None:
+            return timeline.rate
+        return true_rate(self.rate, len(timeline.times), timeline.times[-1])
 
     def check(self) -> None:
         self._stream.check_so_far()

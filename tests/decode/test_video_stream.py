@@ -80,6 +80,7 @@ def test_the_rate_is_that_of_the_frames_times(name: str) -> None:
     assert clips(data)[0].framerate == pytest.approx((len(times) - 1) / (times[-1] / 1000))
     assert clips(data, "head", 9)[0].framerate == pytest.approx(25, rel=0.02) or name == "mp4-h264"
     assert clips(data, "clip", metadata={"clip": [1, 3]})[0].framerate == pytest.approx(8)
+    assert clips(data, fps=16)[0].framerate == 16
     exact = make_video(name, num=30, rate=Fraction(24000, 1001))
     assert clips(exact)[0].framerate == pytest.approx(24000 / 1001, rel=1e-6)
 

@@ -284,3 +284,27 @@ def test_every_caption_makes_a_sample_and_pixels_are_encoded_once(tmp_path: Path
         captions = [load_json(parts[f"{key}.json"])["caption"] for key in of_one]
         assert captions == [f"of {number}", f"word of {number}", f"word word of {number}"]
         assert len({parts[f"{key}.pickle"] for key in of_one}) == 3
+
+
+def named_clips(raw: RawSample) -> list[dict[str, Frames]]:
+    """Three clips that the metadata name."""
+    (clip,) = decode_number(raw)
+    return [{name: dataclasses.replace(view, span=n) for name, view in clip.items()} for n in range(3)]
+
+
+def test_each_of_several_clips_has_its_own_caption(tmp_path: Path) -> None:
+    (entry,), _ = run(tmp_path, stations(ManyCaptions(4), decode=named_clips))
+    assert entry.num_samples == 12
+    parts = members(tmp_path / entry.shard)
+    captions = [load_json(parts[f"samples/sample_000000003_{clip:04d}.json"])["caption"] for clip in range(3)]
+    assert captions == ["of 3", "word of 3", "word word of 3"]
+
+
+def test_clips_do_not_share_the_caption_of_the_first(tmp_path: Path) -> None:
+    class FirstCaption(ManyCaptions):
+        def _load(self, i: int) -> RawSample:
+            raw = super()._load(i)
+            return dataclasses.replace(raw, captions=raw.captions[: 1 if i == 2 else 3])
+
+    _, tally = run(tmp_path, stations(FirstCaption(4), decode=named_clips))
+    assert tally.rejects == {"caption: each of several clips has its own caption: give --captions all": 1}
