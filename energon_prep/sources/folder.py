@@ -55,10 +55,8 @@ class FolderSource:
                 account.find()
                 account.add_sample()
                 yield Entry(path, start, size)
-        media = Sorter(self.options, metadata, account).samples(self._found())
-        captioned, not_met = PathSet(), set(self.options.carry_parts)
-        for path in media:
-            not_met -= {name for name in not_met if self._part_file(self._stem(path), name).is_file()}
+        sorter, captioned = Sorter(self.options, metadata, account), PathSet()
+        for path in sorter.samples(self._found()):
             yield from self._entries(path, account)
             if self._captions_prefix is not None:
                 for stem in self._places.caption_stems(path, self._stem(path)):
@@ -67,7 +65,7 @@ class FolderSource:
             self._sort_captions(captioned, account)
         if not account.num_samples:
             raise PrepError(f"nothing to encode in {self.root}{_passed_over(account)}")
-        for name in not_met:
+        for name in sorter.missing_parts():
             raise PrepError(f"--carry {name}: no media have a part of that name beside them: cat.{name} of cat.jpg")
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
@@ -161,13 +159,10 @@ class FolderSource:
     def _parts(self, stem: str) -> Iterator[tuple[str, bytes]]:
         """Of the parts that are to be carried those that lie beside the media: ``cat.mask.png``."""
         for name in self.options.carry_parts:
-            file = self._part_file(stem, name)
+            file = self.root / f"{stem}.{name}"
             self._check_link(file, stage="read")
             if exists(file):
                 yield name, read_media(file, max_bytes=self.options.max_bytes).read()
-
-    def _part_file(self, stem: str, name: str) -> Path:
-        return self.root / f"{stem}.{name}"
 
     def _read_first(self, files: Iterable[Path], *, stage: str) -> bytes | None:
         """The first of the files that holds something, or else one that is there, or else None."""

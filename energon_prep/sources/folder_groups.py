@@ -64,6 +64,7 @@ class Sorter:
         self._account = account
         self._open: dict[str, _Group] = {}  #: by stem; the stem of each begins with those before it
         self._left_out_parts: Counter[str] = Counter()
+        self._carried_parts: set[str] = set()
         self._has_advised = False
 
     def samples(self, found: Iterable[Found]) -> Iterator[str]:
@@ -80,6 +81,10 @@ class Sorter:
                 self._account.pass_over(kind, path)
         yield from self._close_all_but("")
         self._account.tell_parts(self._left_out_parts)
+
+    def missing_parts(self) -> list[str]:
+        """The parts that are to be carried and that no sample has, after ``samples``."""
+        return [name for name in self._options.carry_parts if name not in self._carried_parts]
 
     def _sort(self, path: str, *, is_named: bool) -> Iterator[str]:
         role, stem, kind = self._names.role(path)
@@ -165,7 +170,9 @@ class Sorter:
     def _add_part(self, group: _Group, path: str) -> None:
         self._account.add_companion()
         name = composed(path)[len(group.stem) + 1 :]
-        if name not in self._options.carry_parts:
+        if name in self._options.carry_parts:
+            self._carried_parts.add(name)
+        else:
             counted = name in self._left_out_parts or len(self._left_out_parts) < _MAX_NAMES
             self._left_out_parts[name if counted else "others"] += 1
 

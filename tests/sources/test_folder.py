@@ -224,9 +224,19 @@ def test_an_empty_folder_stops_the_run_and_says_what_it_holds(tmp_path: Path) ->
 
 
 def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
-    write(tmp_path / f"{'x' * 251}.jpg")
+    for name in (f"{'x' * 251}.jpg", "cat.jpg", "cat.mask.png"):
+        write(tmp_path / name, name[:3])
     options = SourceOptions(allow_empty_captions=True, carry_parts=("mask.png",))
-    assert only(FolderSource(root=tmp_path, options=options)).caption == ""
+    cat, long = load_all(FolderSource(root=tmp_path, options=options))
+    assert isinstance(cat, RawSample) and cat.parts == {"mask.png": b"cat"}
+    assert isinstance(long, RawSample) and (long.media, long.parts) == (b"xxx", {})
+
+
+def test_a_part_to_carry_that_no_media_have_stops_the_run(tmp_path: Path) -> None:
+    write(tmp_path / "cat.jpg")
+    write(tmp_path / "dog.mask.png")
+    with pytest.raises(PrepError, match=r"--carry mask\.png: no media have a part of that name"):
+        listed(FolderSource(root=tmp_path, options=SourceOptions(carry_parts=("mask.png",))))
 
 
 @pytest.mark.parametrize("beside", ["cat.jpg.txt", "cat.jpg.TXT", "cat.jpg.json", "cat.jpg.caption", "cat.CAPTION"])
