@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from energon_prep.errors import PrepError
+from energon_prep.sources.patterns import expanded
 
 CaptionChoice = Literal["first", "longest", "all", "join", "draw"]
 
@@ -51,6 +52,10 @@ class SourceOptions:
                 f"--caption-encoding {self.caption_encoding!r} is no encoding that Python knows: "
                 "give one such as utf-8, cp1252, gb18030 or shift_jis"
             ) from error
+        for key in self.caption_keys:
+            _weighted(key)
+        for pattern in (*self.include, *self.exclude):
+            expanded(pattern)
 
     @property
     def caption_weights(self) -> dict[str, float]:

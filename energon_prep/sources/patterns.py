@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from braceexpand import braceexpand
+
+from energon_prep.errors import PrepError
 
 LEFT_OUT = "left out by --include/--exclude"  #: what paths that are not chosen are called in an account
 
@@ -24,5 +27,16 @@ def _fits(path: str, patterns: Sequence[str]) -> bool:
     return any(
         fnmatchcase(path, pattern) or ("/" not in pattern and fnmatchcase(name, pattern))
         for braced in patterns
-        for pattern in braceexpand(braced)
+        for pattern in expanded(braced)
     )
+
+
+@lru_cache(maxsize=256)
+def expanded(pattern: str) -> tuple[str, ...]:
+    """The patterns that one with braces stands for. Raises PrepError for braces that are not closed."""
+    try:
+        return tuple(braceexpand(pattern))
+    except ValueError as error:
+        raise PrepError(
+            f"--include or --exclude {pattern!r}: {error}; close them, or write \\{{ and \\}} for braces in a name"
+        ) from error
