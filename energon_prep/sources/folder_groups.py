@@ -70,12 +70,14 @@ class Sorter:
     def samples(self, found: Iterable[Found]) -> Iterator[str]:
         """The paths of media that are samples. All else is entered into the account."""
         for path, kind in found:
+            if path in self._tables:
+                self._account.find()
+                self._account.add_companion()
+                continue
             is_named = bool(self._tables) and path in self._metadata.named
             if not is_named:  # of those the row is what was found
                 self._account.find()
-            if path in self._tables:
-                self._account.add_companion()
-            elif not kind:
+            if not kind:
                 yield from self._sort(path, is_named=is_named)
             elif not is_named:
                 self._account.pass_over(kind, path)
