@@ -12,6 +12,7 @@ from benchmarks.children import Round
 from benchmarks.loading import ENCODERS, load, make_dataset
 from benchmarks.ways import WAYS
 from benchmarks.workload import make_clips, make_images, make_squares
+from tests.sources.reading import write_tar
 
 SMALL = {"resize.resolution": 64}
 
@@ -64,7 +65,7 @@ def test_dummies_encode_and_every_station_is_timed(tmp_path: Path) -> None:
 
 def test_a_rejected_sample_ends_the_benchmark(tmp_path: Path) -> None:
     make_squares(tmp_path / "squares", num=4, size=128, words=1)
-    (tmp_path / "squares" / "broken.tar").write_bytes(b"x" * 1024)
+    write_tar(tmp_path / "squares" / "broken.tar", [("0.jpg", b"\xff\xd8\xff cut"), ("0.txt", b"cut")])
     with pytest.raises(SystemExit, match="1 samples were rejected"):
         WAYS["encode"](dummy_case("dummy", tmp_path / "squares"))
 
