@@ -10,7 +10,7 @@ from pathlib import Path
 
 from energon_prep.indexing.scan import Oddities, Parts, merge_oddities, odd_parts
 from energon_prep.indexing.tars import end_problem, split_name
-from energon_prep.sources.tar_headers import BLOCK, Damage, Member, scan_members
+from energon_prep.sources.tars.headers import BLOCK, Damage, Member, scan_members
 
 #: Part names with a dot in them, as the trainers' contracts have them, at the end of a name.
 _DOTTED = re.compile(r"[.]((?:latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip)[.]\w+)$")

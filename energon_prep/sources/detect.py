@@ -9,17 +9,17 @@ from typing import Any, TypeAlias
 
 from energon_prep.errors import PrepError
 from energon_prep.formats import MEDIA_SUFFIXES
-from energon_prep.sources.folder import FolderSource
-from energon_prep.sources.line_lists import CAPTION_LISTS, MEDIA_LISTS, find_lists
+from energon_prep.sources.folders.folder import FolderSource
+from energon_prep.sources.folders.metadata import find_metadata
 from energon_prep.sources.links import absolute
-from energon_prep.sources.manifest import ManifestSource
 from energon_prep.sources.media import URL
-from energon_prep.sources.metadata import find_metadata
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import is_chosen
-from energon_prep.sources.table_files import TABLE_SUFFIXES, is_table, table_suffix
+from energon_prep.sources.tables.line_lists import CAPTION_LISTS, MEDIA_LISTS, find_lists
+from energon_prep.sources.tables.manifest import ManifestSource
+from energon_prep.sources.tables.table_files import TABLE_SUFFIXES, is_table, table_suffix
+from energon_prep.sources.tars.webdataset import WebDatasetSource, expand_braces, is_brace_pattern, is_tar
 from energon_prep.sources.walk import suffix_of, walk
-from energon_prep.sources.webdataset import WebDatasetSource, expand_braces, is_brace_pattern, is_tar
 
 LocalSource: TypeAlias = FolderSource | ManifestSource | WebDatasetSource
 

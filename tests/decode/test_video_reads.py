@@ -16,8 +16,8 @@ from energon_prep.recipes.model import Filters, Frames, Limits, Resize
 from energon_prep.samples import Media
 from energon_prep.sources import shared_reads
 from energon_prep.sources.base import Piece
-from energon_prep.sources.manifest import ManifestSource
 from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.tables.manifest import ManifestSource
 from tests.decode.test_video_damage import grainy
 from tests.decode.videos import clips
 from tests.media_files import make_video, numbers_of

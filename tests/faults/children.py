@@ -77,7 +77,7 @@ def warm_up() -> None:
     import energon_prep.cli.index
     import energon_prep.cli.verify
     import energon_prep.indexing
-    import energon_prep.sources.folder
+    import energon_prep.sources.folders.folder
     import energon_prep.verifying  # noqa: F401
 
 

@@ -29,10 +29,10 @@ from energon_prep.shards.ledger import finished, read_ledger
 from energon_prep.shards.rows import ShardRows
 from energon_prep.sources.account import Account
 from energon_prep.sources.captions import find_captions, parse_metadata
-from energon_prep.sources.folder import FolderSource
-from energon_prep.sources.manifest import ManifestSource
+from energon_prep.sources.folders.folder import FolderSource
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.webdataset import WebDatasetSource
+from energon_prep.sources.tables.manifest import ManifestSource
+from energon_prep.sources.tars.webdataset import WebDatasetSource
 from energon_prep.storage import LocalStorage
 from energon_prep.verifying.accounts import account_problems
 from energon_prep.verifying.index import check_index

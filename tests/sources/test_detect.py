@@ -12,10 +12,10 @@ import pytest
 from energon_prep.errors import PrepError
 from energon_prep.sources.account import Account
 from energon_prep.sources.detect import SOURCES, make_source, open_source
-from energon_prep.sources.folder import FolderSource
-from energon_prep.sources.manifest import ManifestSource
+from energon_prep.sources.folders.folder import FolderSource
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.webdataset import WebDatasetSource
+from energon_prep.sources.tables.manifest import ManifestSource
+from energon_prep.sources.tars.webdataset import WebDatasetSource
 from tests.sources.reading import load_all, samples, write, write_tar
 
 

@@ -1,0 +1,1 @@
+"""Folders of loose images and videos."""

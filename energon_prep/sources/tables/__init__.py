@@ -1,0 +1,1 @@
+"""Tables whose rows name or hold the media."""

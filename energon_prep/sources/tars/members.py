@@ -1,0 +1,75 @@
+"""Reads single members of tars, at their offsets, with a cap on every size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from energon_prep.errors import SampleError
+from energon_prep.formats import HEAD_BYTES, is_video, kind_of
+from energon_prep.samples import Media
+from energon_prep.sources.media import check_media_size, check_text_size, faults_of, try_again
+from energon_prep.sources.shared_reads import open_shared
+from energon_prep.sources.tars.headers import Member
+
+T = TypeVar("T")
+
+
+def read_text(tar: Path, member: Member, *, stage: str) -> bytes:
+    """A caption or JSON. Raises SampleError of ``stage`` if it cannot be read or is too large."""
+    _require_file(member, stage)
+    check_text_size(member.size, stage=stage)
+    return _read(tar, member, member.size, stage)
+
+
+def read_part(tar: Path, member: Member, *, max_bytes: int) -> bytes:
+    """A further part. Raises SampleError if it cannot be read or is larger than ``max_bytes``."""
+    _require_file(member, "read")
+    if member.size:
+        check_media_size(member.size, max_bytes)
+    return _read(tar, member, member.size, "read")
+
+
+def read_media(tar: Path, member: Member, *, max_bytes: int) -> Media:
+    """A medium: an image's bytes; a video's are left in the tar, to be read as far as needed.
+
+    Raises SampleError if it cannot be read, is empty, or is no video and larger than ``max_bytes``.
+    """
+    _require_file(member, "read")
+    head = _read(tar, member, min(member.size, HEAD_BYTES), "read")
+    if is_video(kind_of(head)):
+        return Media(size=member.size, open=partial(_open_video, tar, member), max_bytes=max_bytes)
+    check_media_size(member.size, max_bytes)
+    return Media.of(head if member.size <= len(head) else _read(tar, member, member.size, "read"))
+
+
+def _require_file(member: Member, stage: str) -> None:
+    if member.kind != "file":
+        remedy = "pack the files themselves (tar --dereference --hard-dereference, and no --sparse)"
+        raise SampleError(stage, f"a {member.kind} in a tar is not followed", f"the member {member.name}: {remedy}")
+
+
+def _read(tar: Path, member: Member, size: int, stage: str) -> bytes:
+    def read() -> bytes:
+        with tar.open("rb", buffering=0) as file:
+            file.seek(member.data)
+            content = file.read(size) or b""
+            while len(content) < size and (more := file.read(size - len(content))):
+                content += more
+            return content
+
+    with faults_of(tar, stage=stage):
+        content = try_again(read)
+    if len(content) < size:
+        raise SampleError(stage, "the tar was cut since it was listed", f"within the member {member.name}")
+    return content
+
+
+def _open_video(tar: Path, member: Member) -> BinaryIO:
+    def guarded(read: Callable[[], T]) -> T:
+        with faults_of(tar, stage="read"):
+            return try_again(read)
+
+    return open_shared(tar, guarded, start=member.data, size=member.size)

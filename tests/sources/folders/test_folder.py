@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, count
+from pathlib import Path
+
+import pytest
+
+from energon_prep.engine.plan import join_entries
+from energon_prep.engine.plan_order import Listed
+from energon_prep.errors import PrepError, SampleError
+from energon_prep.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from energon_prep.samples import RawSample
+from energon_prep.sources.account import Account
+from energon_prep.sources.base import Entry
+from energon_prep.sources.folders.folder import FolderSource
+from energon_prep.sources.options import SourceOptions
+from tests.sources.reading import fault, listed, load_all, only, write
+
+
+def test_media_with_text_and_json_beside_them(tmp_path: Path) -> None:
+    write(tmp_path / "cats" / "1.jpg", b"media")
+    write(tmp_path / "cats" / "1.txt", "a cat\n")
+    write(tmp_path / "cats" / "1.json", '{"caption": "from the json", "score": 6.5}')
+    assert listed(FolderSource(root=tmp_path)) == [Entry("cats/1.jpg", 0, 5)]
+    assert load_all(FolderSource(root=tmp_path)) == [
+        RawSample(
+            key="cats/1",
+            source="cats/1.jpg",
+            media_name="1.jpg",
+            media=b"media",
+            captions=("a cat",),
+            metadata={"caption": "from the json", "score": 6.5},
+        )
+    ]
+
+
+@pytest.mark.parametrize("suffix", [*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".JPG", ".Mp4"])
+def test_every_media_suffix_in_any_case(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / f"1{suffix}")
+    write(tmp_path / "1.TXT", "caption")
+    sample = only(FolderSource(root=tmp_path))
+    assert (sample.media_name, sample.caption) == (f"1{suffix}", "caption")
+
+
+@pytest.mark.parametrize(
+    "name", ["v1.5_a", "two words", "\u00fcber \u732b", "sub/dir.d/1", "a,b;c'd\"e", "-x", "new\nline"]
+)
+def test_keys_are_relative_paths_without_suffix(tmp_path: Path, name: str) -> None:
+    write(tmp_path / f"{name}.jpg")
+    write(tmp_path / f"{name}.caption", "caption")
+    assert only(FolderSource(root=tmp_path)).key == name
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names are always UTF-8 there")
+def test_names_that_are_not_utf8_are_read_and_have_printable_keys(tmp_path: Path) -> None:
+    for name, content in ((b"caf\xe9.jpg", b"media"), (b"caf\xe9.txt", b"caption")):
+        (tmp_path / os.fsdecode(name)).write_bytes(content)
+    sample = only(FolderSource(root=tmp_path))
+    assert (sample.key, sample.caption) == ("caf\\udce9", "caption")
+    json.dumps([sample.key, sample.source, sample.media_name], ensure_ascii=False).encode("utf-8")
+
+
+def test_media_of_one_stem_are_two_samples_with_one_caption(tmp_path: Path) -> None:
+    for name, content in (("a.jpg", "jpg"), ("a.png", "png"), ("a.txt", "caption")):
+        write(tmp_path / name, content)
+    first, second = load_all(FolderSource(root=tmp_path))
+    assert isinstance(first, RawSample) and isinstance(second, RawSample)
+    assert (first.key, first.media, first.caption) == ("a", b"jpg", "caption")
+    assert (second.key, second.media, second.caption) == ("a", b"png", "caption")
+    assert only(FolderSource(root=tmp_path, options=SourceOptions(media_key="png"))).media == b"png"
+
+
+@pytest.mark.parametrize(
+    ("beside", "key", "caption"),
+    [
+        ({"json": '{"prompt": "usual name"}'}, None, "usual name"),
+        ({"json": '{"TEXT": ["first", "second"]}'}, None, "first"),
+        ({"json": '{"caption": "short", "long": "long"}', "txt": "text"}, "long", "long"),
+        ({"blip": "its own file", "txt": "text"}, "blip", "its own file"),
+        ({"json": '{"a/b": "no file name"}'}, "a/b", "no file name"),
+    ],
+)
+def test_where_the_caption_is(tmp_path: Path, beside: dict[str, str], key: str | None, caption: str) -> None:
+    write(tmp_path / "1.jpg")
+    for suffix, content in beside.items():
+        write(tmp_path / f"1.{suffix}", content)
+    options = SourceOptions(caption_keys=() if key is None else (key,))
+    assert only(FolderSource(root=tmp_path, options=options)).caption == caption
+
+
+@pytest.mark.parametrize(
+    ("beside", "stage", "reason"),
+    [
+        ({}, "caption", "no caption (give --caption-key, --caption or --allow-empty-captions)"),
+        ({"txt": b"  \n"}, "caption", "empty caption (give --caption-key, --caption or --allow-empty-captions)"),
+        ({"txt": b"caf\xe9"}, "caption", "not UTF-8"),
+        ({"json": b'{"caption": 3}'}, "caption", "the caption is not text"),
+        ({"json": b"{", "txt": b"caption"}, "read", "broken JSON"),
+        ({"json": b"[1, 2]"}, "caption", "no caption (give --caption-key, --caption or --allow-empty-captions)"),
+    ],
+)
+def test_faults_of_captions(tmp_path: Path, beside: dict[str, bytes], stage: str, reason: str) -> None:
+    write(tmp_path / "1.jpg")
+    for suffix, content in beside.items():
+        write(tmp_path / f"1.{suffix}", content)
+    error = fault(FolderSource(root=tmp_path))
+    assert (error.stage, error.reason) == (stage, reason)
+
+
+def test_empty_captions_where_they_are_allowed(tmp_path: Path) -> None:
+    write(tmp_path / "1.jpg")
+    assert only(FolderSource(root=tmp_path, options=SourceOptions(allow_empty_captions=True))).caption == ""
+
+
+def test_faults_of_media(tmp_path: Path) -> None:
+    for name, content in (("empty", b""), ("large", b"x" * 11), ("fine", b"x" * 10)):
+        write(tmp_path / f"{name}.jpg", content)
+        write(tmp_path / f"{name}.txt", "caption")
+    empty, fine, large = load_all(FolderSource(root=tmp_path, options=SourceOptions(max_bytes=10)))
+    assert isinstance(empty, SampleError) and (empty.stage, empty.reason) == ("read", "empty file")
+    assert isinstance(fine, RawSample)
+    assert isinstance(large, SampleError) and large.reason == "larger than limits.max_bytes"
+    assert large.detail == "11 bytes, the limit is 10"
+
+
+def test_links_are_read_within_the_folder_only(tmp_path: Path) -> None:
+    secret = write(tmp_path / "secret.txt", "secret")
+    root = tmp_path / "root"
+    write(root / "deep" / "media.jpg", b"inside")
+    write(root / "deep" / "media.txt", "caption")
+    for name in ("inside", "outside", "broken", "loop"):
+        write(root / f"{name}.txt", name)
+    (root / "inside.jpg").symlink_to("deep/media.jpg")
+    (root / "outside.jpg").symlink_to(secret)
+    (root / "broken.jpg").symlink_to("nothing")
+    (root / "loop.jpg").symlink_to("loop.jpg")
+    (root / "caption.txt").symlink_to(secret)
+    write(root / "caption.jpg")
+    (tmp_path / "link to root").symlink_to(root)
+    for path in (root, tmp_path / "link to root"):
+        broken, caption, deep, inside, loop = load_all(FolderSource(root=path))
+        assert isinstance(deep, RawSample)
+        assert isinstance(inside, RawSample) and inside.media == b"inside"
+        assert isinstance(caption, SampleError) and caption.stage == "caption"
+        assert caption.reason == "a link leads out of the source (give --follow-links)"
+        assert caption.detail == f"{path}/caption.txt leads to {secret}"
+        assert isinstance(broken, SampleError) and broken.reason == "cannot be read: No such file or directory"
+        assert isinstance(loop, SampleError) and loop.reason == "cannot be read: Too many levels of symbolic links"
+    broken, caption, deep, inside, loop, outside = load_all(
+        FolderSource(root=root, options=SourceOptions(follow_links=True))
+    )
+    assert isinstance(caption, RawSample) and caption.caption == "secret"
+    assert isinstance(outside, RawSample) and outside.media == b"secret"
+
+
+def test_a_snapshot_of_the_hub_is_read_through_its_links(tmp_path: Path) -> None:
+    snapshot = tmp_path / "snapshots" / "abc"
+    for name in ("data/a.jpg", "data/a.txt"):
+        blob = write(tmp_path / "blobs" / name.replace("/", "-"), name)
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).symlink_to(f"../../../blobs/{blob.name}")
+    write(tmp_path / "refs" / "b.jpg")
+    (snapshot / "b.jpg").symlink_to("../../refs/b.jpg")
+    for root in (snapshot, snapshot / "data"):
+        assert only(FolderSource(root=root)).caption == "data/a.txt"
+
+
+def test_a_file_that_is_gone_since_the_listing_is_a_fault(tmp_path: Path) -> None:
+    source = FolderSource(root=tmp_path)
+    write(tmp_path / "1.txt", "caption")
+    media = write(tmp_path / "1.jpg")
+    (piece,) = join_entries(map(Listed, count(), listed(source)))
+    media.unlink()
+    (pending,) = source.read(piece)
+    with pytest.raises(SampleError, match="No such file"):
+        pending.load()
+
+
+def test_the_order_does_not_depend_on_when_files_were_made(tmp_path: Path) -> None:
+    names = [f"{i % 7}/{i}.jpg" for i in range(50)]
+    orders = []
+    for seed in range(3):
+        random.Random(seed).shuffle(names)
+        for name in names:
+            write(tmp_path / str(seed) / name)
+        orders.append([entry.path for entry in listed(FolderSource(root=tmp_path / str(seed)))])
+    assert orders[0] == orders[1] == orders[2] == sorted(names)
+
+
+def test_samples_load_in_threads(tmp_path: Path) -> None:
+    for i in range(100):
+        write(tmp_path / f"{i:03d}.jpg", f"media {i}")
+        write(tmp_path / f"{i:03d}.txt", f"caption {i}")
+    source = FolderSource(root=tmp_path)
+    pending = list(
+        chain.from_iterable(source.read(piece) for piece in join_entries(map(Listed, count(), listed(source))))
+    )
+    with ThreadPoolExecutor(8) as pool:
+        loaded = list(pool.map(lambda sample: sample.load(), pending))
+    assert [(raw.media.read(), raw.caption) for raw in loaded] == [
+        (b"media %d" % i, f"caption {i}") for i in range(100)
+    ]
+
+
+def test_the_output_of_an_earlier_run_within_the_folder_is_no_input(tmp_path: Path) -> None:
+    write(tmp_path / "1.jpg")
+    before = listed(FolderSource(root=tmp_path))
+    write(tmp_path / "encoded" / ".energon-prep" / "run.json", "{}")
+    write(tmp_path / "encoded" / "preview.jpg")
+    assert listed(FolderSource(root=tmp_path)) == before
+
+
+def test_an_empty_folder_stops_the_run_and_says_what_it_holds(tmp_path: Path) -> None:
+    write(tmp_path / "notes.md")
+    write(tmp_path / "a.txt")
+    with pytest.raises(PrepError, match=r"nothing to encode in .*; it holds 1 \.txt without media, 1 \.md\. .* \.jpg"):
+        listed(FolderSource(root=tmp_path))
+
+
+def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
+    for name in (f"{'x' * 251}.jpg", "cat.jpg", "cat.mask.png"):
+        write(tmp_path / name, name[:3])
+    options = SourceOptions(allow_empty_captions=True, carry_parts=("mask.png",))
+    cat, long = load_all(FolderSource(root=tmp_path, options=options))
+    assert isinstance(cat, RawSample) and cat.parts == {"mask.png": b"cat"}
+    assert isinstance(long, RawSample) and (long.media, long.parts) == (b"xxx", {})
+
+
+def test_a_part_to_carry_that_no_media_have_stops_the_run(tmp_path: Path) -> None:
+    write(tmp_path / "cat.jpg")
+    write(tmp_path / "dog.mask.png")
+    with pytest.raises(PrepError, match=r"--carry mask\.png: no media have a part of that name"):
+        listed(FolderSource(root=tmp_path, options=SourceOptions(carry_parts=("mask.png",))))
+
+
+@pytest.mark.parametrize("beside", ["cat.jpg.txt", "cat.jpg.TXT", "cat.jpg.json", "cat.jpg.caption", "cat.CAPTION"])
+def test_captions_may_be_named_after_the_whole_file(tmp_path: Path, beside: str) -> None:
+    write(tmp_path / "cat.jpg")
+    write(tmp_path / beside, '{"caption": "a cat"}' if beside.endswith("json") else "a cat")
+    assert only(FolderSource(root=tmp_path)).caption == "a cat"
+
+
+def test_an_empty_caption_file_falls_through_to_the_next(tmp_path: Path) -> None:
+    write(tmp_path / "cat.jpg")
+    write(tmp_path / "cat.txt", " \n")
+    write(tmp_path / "cat.jpg.txt", "a cat")
+    assert only(FolderSource(root=tmp_path)).caption == "a cat"
+    write(tmp_path / "cat.jpg.txt", "")
+    write(tmp_path / "cat.json", '{"text": "", "prompt": "of the json"}')
+    assert only(FolderSource(root=tmp_path)).caption == "of the json"
+
+
+@pytest.mark.parametrize(("text", "kept"), [("[1, 2]", {"json": [1, 2]}), ("3", {"json": 3}), ("null", {"json": None})])
+def test_json_that_is_no_object_costs_no_caption(tmp_path: Path, text: str, kept: dict[str, object]) -> None:
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "good caption")
+    write(tmp_path / "a.json", text)
+    sample = only(FolderSource(root=tmp_path))
+    assert (sample.caption, sample.metadata) == ("good caption", kept)
+
+
+def test_a_json_list_of_texts_is_the_captions(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "a.json", '["one", "two"]')
+    assert only(FolderSource(root=tmp_path, options=SourceOptions(captions="all"))).captions == ("one", "two")
+
+
+@pytest.mark.parametrize(("media", "text"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
+def test_accents_may_be_stored_in_either_way(tmp_path: Path, media: str, text: str) -> None:
+    for form, name in ((media, "caf\u00e9.jpg"), (text, "caf\u00e9.txt")):
+        write(tmp_path / "caf\u00e9s" / unicodedata.normalize(form, name), "caption")
+    assert only(FolderSource(root=tmp_path)).caption == "caption"
+
+
+@pytest.mark.parametrize(
+    ("media", "text", "root", "captions_dir"),
+    [
+        ("images/a.jpg", "captions/a.txt", "", "captions"),
+        ("images/cats/a.jpg", "captions/cats/a.jpg.txt", "", "captions"),
+        ("images/cats/a.jpg", "captions/images/cats/a.caption", "", "captions"),
+        ("train/images/a.jpg", "train/captions/a.TXT", "", "train/captions"),
+        ("images/cats/a.jpg", "captions/cats/a.json", "images", "../captions"),
+        ("images/cats/a.jpg", "elsewhere/cats/a.txt", "images", "{absolute}/elsewhere"),
+    ],
+)
+def test_captions_in_a_folder_of_their_own(tmp_path: Path, media: str, text: str, root: str, captions_dir: str) -> None:
+    write(tmp_path / media)
+    write(tmp_path / text, '{"caption": "parallel"}' if text.endswith("json") else "parallel")
+    options = SourceOptions(captions_dir=captions_dir.replace("{absolute}", str(tmp_path)))
+    assert only(FolderSource(root=tmp_path / root, options=options)).caption == "parallel"
+
+
+def test_with_a_folder_of_captions_no_text_beside_the_media_serves(tmp_path: Path) -> None:
+    for name in ("images/a.jpg", "images/a.txt", "captions/b.txt", "captions/c.jpg"):
+        write(tmp_path / name)
+    account = Account()
+    source = FolderSource(root=tmp_path, options=SourceOptions(captions_dir="captions"))
+    assert [entry.path for entry in source.list(account)] == ["images/a.jpg"]
+    account.check()
+    assert account.passed_over == {".txt without media": 1, ".jpg in the folder of captions": 1}
+    assert fault(source).detail.startswith(f"looked in {tmp_path}/captions; looked for .txt")
+    with pytest.raises(PrepError, match=r"there is no folder of captions .*gone"):
+        listed(FolderSource(root=tmp_path, options=SourceOptions(captions_dir="gone")))
+
+
+@pytest.mark.parametrize(("name", "root", "given"), [("captions", "", "captions"), ("txt", "images", "../txt")])
+def test_a_missing_caption_points_to_a_folder_of_captions_nearby(
+    tmp_path: Path, name: str, root: str, given: str
+) -> None:
+    write(tmp_path / "images" / "a.jpg")
+    write(tmp_path / "images" / "a.json", '{"score": 1}')
+    write(tmp_path / name / "a.txt", "parallel")
+    detail = fault(FolderSource(root=tmp_path / root)).detail
+    assert detail.startswith(f"there is a folder {given}: give --captions-dir {given}; looked for .txt .caption")
+    assert detail.endswith("; there are score")
+
+
+def test_texts_without_media_in_a_folder_of_captions_are_told(tmp_path: Path) -> None:
+    for name in ("images/a.jpg", "train/captions/a.txt", "train/captions/b.txt", "captions/c.txt"):
+        write(tmp_path / name)
+    account = Account()
+    list(FolderSource(root=tmp_path).list(account))
+    assert account.told == [
+        "the texts in captions have no media beside them: is it the folder of captions? Give --captions-dir captions"
+    ]
+
+
+def test_folders_with_a_number_are_repeated_when_asked(tmp_path: Path) -> None:
+    write(tmp_path / "8_cats" / "a.jpg")
+    write(tmp_path / "8_cats" / "a.txt", "one\ntwo\nthree\nfour")
+    write(tmp_path / "0_none" / "b.jpg")
+    account = Account()
+    assert len(list(FolderSource(root=tmp_path).list(account))) == 2
+    assert account.told == ["folders named as 10_cats are taken once; --folder-repeats takes them as often as they say"]
+    options = SourceOptions(folder_repeats=True, captions="draw", caption_lines=True)
+    source = FolderSource(root=tmp_path, options=options)
+    assert [entry.start for entry in listed(source)] == list(range(8))
+    drawn = [raw.caption for raw in load_all(source, cut=3) if isinstance(raw, RawSample)]
+    assert len(drawn) == 8 and len(set(drawn)) > 1
+    write(tmp_path / "20240101_trip" / "c.jpg")
+    with pytest.raises(PrepError, match="would be taken 20240101 times: rename it"):
+        listed(source)
