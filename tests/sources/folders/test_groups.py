@@ -18,6 +18,7 @@ from energon_prep.sources.folders.groups import Sorter
 from energon_prep.sources.folders.metadata import MetadataFiles
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import LEFT_OUT
+from energon_prep.sources.tables.manifest import ManifestSource
 from energon_prep.sources.walk import HIDDEN, LINK_OUT, LINKED_FOLDER, SPECIAL, WRITTEN, Found
 from tests.sources.reading import listed, write
 
@@ -57,7 +58,8 @@ MIXED = (
 )
 
 
-def test_a_thousand_mixed_files_are_all_accounted_for(tmp_path: Path) -> None:
+def write_a_thousand(tmp_path: Path) -> tuple[Counter[str | None], int]:
+    """Mixed files; returns what is to become of them, samples under None, and how many are companions."""
     rng = random.Random(0)
     expected: Counter[str | None] = Counter()
     num_files = num_companions = 0
@@ -79,12 +81,34 @@ def test_a_thousand_mixed_files_are_all_accounted_for(tmp_path: Path) -> None:
         write(tmp_path / rng.choice(("", ".git", "a/.cache")) / f".h{num_files}.jpg")
         expected[HIDDEN] += 1
         num_files += 1
-    account = account_of(tmp_path, allow_empty_captions=True)
     assert len({suffix for suffix, _, _ in MIXED}) >= 20
-    assert num_files == 1000 == sum(1 for path in tmp_path.rglob("*") if path.is_file()) == account.num_found
+    assert num_files == 1000 == sum(1 for path in tmp_path.rglob("*") if path.is_file())
+    return expected, num_companions
+
+
+def test_a_thousand_mixed_files_are_all_accounted_for(tmp_path: Path) -> None:
+    expected, num_companions = write_a_thousand(tmp_path)
+    account = account_of(tmp_path, allow_empty_captions=True)
+    assert account.num_found == 1000
     assert (account.num_samples, account.num_companions) == (expected.pop(None), num_companions)
     assert account.passed_over == expected
     assert account.passed_over.keys() == account.examples.keys()
+
+
+def test_so_are_they_where_a_table_names_the_media(tmp_path: Path) -> None:
+    expected, num_companions = write_a_thousand(tmp_path)
+    media = {suffix.lower() for suffix, _, kind in MIXED if kind is None}
+    visible = (path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*")) if path.suffix.lower() in media)
+    names = [path.as_posix() for path in visible if not any(part.startswith(".") for part in path.parts)]
+    rows = [{"file_name": name, "text": "c"} for name in (*names, "gone.jpg", names[0])]
+    write(tmp_path / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    account = account_of(tmp_path)
+    assert account.num_found == 1000 + 1 + 2  # the table, the row of no file, and the second row of one
+    assert (account.num_samples, account.num_companions) == (len(rows), num_companions + 1)
+    assert len(rows) == expected.pop(None) + 2
+    assert account.passed_over == expected
+    alone = listed(ManifestSource(root=tmp_path / "metadata.jsonl"))
+    assert len(alone) == len(rows)
 
 
 def test_what_is_no_file_to_read_is_counted_by_kind(tmp_path: Path) -> None:
