@@ -27,7 +27,10 @@ from energon_prep.cli import main
 from energon_prep.engine.job import Encoders, Job
 from tests.fakes import HashText, MeanVisual
 
-SMALL = ("--resolution", "64", "--samples-per-shard", "6", "--torch-threads", "1", "--workers", "2", "--device", "cpu")
+SMALL = (
+    *("--weights", "tiny", "--resolution", "64", "--samples-per-shard", "6"),
+    *("--torch-threads", "1", "--workers", "2", "--device", "cpu"),
+)
 
 Fault = Callable[[], None]
 
