@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from energon_prep.engine.job import Encoders, Job
+from energon_prep.executors.job import Encoders, Job
 from energon_prep.samples import TextEmbedding
 
 
 def load_dummies(job: Job, *args: Any, width: int = 64, **options: Any) -> Encoders:
-    """In the place of ``energon_prep.engine.job.load_encoders``. ``width``: of the text's embeddings."""
+    """In the place of ``energon_prep.executors.job.load_encoders``. ``width``: of the text's embeddings."""
     torch.set_num_threads(job.torch_threads)
     return Encoders(
         visual=DummyVisual(), texts=tuple(DummyText(text.name, text.max_tokens, width) for text in job.recipe.text)

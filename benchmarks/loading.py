@@ -23,7 +23,7 @@ from benchmarks.children import Round, serve
 from benchmarks.dummy import load_dummies
 from benchmarks.ways import seconds_of
 from benchmarks.workload import make_squares
-from energon_prep.engine import worker
+from energon_prep.executors import worker
 from task_encoders import LatentTaskEncoder
 
 

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from energon_prep.engine.encoding import add_texts, encode_pixels
-from energon_prep.engine.job import num_cpus
-from energon_prep.engine.plan import Cut, make_plan
-from energon_prep.engine.reading import decode_one, number_samples
-from energon_prep.engine.stations import Stations
-from energon_prep.engine.tally import Tally
-from energon_prep.engine.writing import write_window
+from energon_prep.device.devices import num_cpus
+from energon_prep.pipeline.encoding import add_texts, encode_pixels
+from energon_prep.pipeline.reading import decode_one, number_samples
+from energon_prep.pipeline.stations import Stations
+from energon_prep.pipeline.tally import Tally
+from energon_prep.pipeline.writing import write_window
+from energon_prep.plan.shards import Cut, make_plan
 from energon_prep.samples import PendingSample
 from energon_prep.shards.writer import ShardWriter
 from energon_prep.storage import LocalStorage

@@ -11,7 +11,9 @@ import sys
 
 # How torch's threads wait is settled here, before it is imported; those two have torch as it comes.
 if sys.argv[1:2] not in (["sequential"], ["ceiling"]):
-    import energon_prep.engine
+    from energon_prep.device.tuning import tune_process
+
+    tune_process()
 
 import tempfile
 import time
@@ -30,9 +32,10 @@ from benchmarks.dummy import load_dummies
 from benchmarks.recorder import BareModel, Call
 from benchmarks.stations import make_windows, time_stations
 from energon_prep.encoders.weights import resolve
-from energon_prep.engine import stream, worker
-from energon_prep.engine.job import Encoders, Job, load_encoders
-from energon_prep.engine.stations import Stations
+from energon_prep.executors import worker
+from energon_prep.executors.job import Encoders, Job, load_encoders
+from energon_prep.pipeline import line
+from energon_prep.pipeline.stations import Stations
 from energon_prep.recipes.load import load_recipe
 
 _FEW = 2  #: samples that warm up what does one at a time
@@ -75,7 +78,7 @@ def ceiling(case: Case) -> Round:
 
     def noted(shards: Any, stations: Stations, **options: Any) -> Iterator[Any]:
         bare[:] = [BareModel(encoder) for encoder in (stations.visual, *(encoder for _, encoder in stations.texts))]
-        yield from stream.encode_shards(shards, stations, **options)
+        yield from line.encode_shards(shards, stations, **options)
 
     run_encode(case, encode_shards=noted)
     for model in bare:
@@ -126,7 +129,7 @@ def stations_alone(case: Case) -> Round:
 
     def noted(shards: Any, stations: Stations, **options: Any) -> Iterator[Any]:
         seen.append(stations)
-        yield from stream.encode_shards(shards, stations, **options)
+        yield from line.encode_shards(shards, stations, **options)
 
     run_encode(case, encode_shards=noted)
     windows = make_windows(seen[0], _STATIONS)
@@ -142,9 +145,9 @@ def run_encode(
     *,
     limit: int | None = None,
     load_encoders: Callable[[Job], Encoders] | None = None,
-    encode_shards: Callable[..., Iterator[Any]] = stream.encode_shards,
+    encode_shards: Callable[..., Iterator[Any]] = line.encode_shards,
 ) -> Any:
-    """One encode into a folder that is removed, with these in the place of the engine's own.
+    """One encode into a folder that is removed, with these in the place of the worker's own.
 
     Raises SystemExit unless every sample is written.
     """

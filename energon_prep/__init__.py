@@ -11,14 +11,14 @@ __version__ = "0.1.0"
 __all__ = ["PrepError", "SampleError", "encode", "index", "load_recipe", "verify"]
 
 if TYPE_CHECKING:
-    from energon_prep.engine.run import encode
     from energon_prep.errors import PrepError, SampleError
     from energon_prep.indexing import index
     from energon_prep.recipes.load import load_recipe
+    from energon_prep.run.encode import encode
     from energon_prep.verifying import verify
 
 _HOME = {
-    "encode": "energon_prep.engine.run",
+    "encode": "energon_prep.run.encode",
     "index": "energon_prep.indexing",
     "verify": "energon_prep.verifying",
     "load_recipe": "energon_prep.recipes.load",

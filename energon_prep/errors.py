@@ -6,7 +6,7 @@ from __future__ import annotations
 class SampleError(Exception):
     """This one sample cannot be encoded: it becomes a reject, and the run goes on.
 
-    Raised in per-sample functions only; the engine catches it in one place, records it with the sample's
+    Raised in per-sample functions only; it is caught in one place, recorded with the sample's
     key and counts it. ``reason`` is short and free of the sample's own name, so that equal reasons add up in the
     report; what is particular to the sample goes into ``detail``.
     """

@@ -1,4 +1,4 @@
-"""Station 9, load: a look at a dataset through Megatron-Energon, with the cooker and task encoder of training."""
+"""A look at a dataset through Megatron-Energon, with the cooker and task encoder of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under every station, storage: a place datasets are written to, where a file appears whole or not at all."""
+"""A place datasets are written to, where a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol
 
 from energon_prep.errors import PrepError
-
-PRIVATE_DIR = ".energon-prep"  #: of a dataset: run.json, plan, ledger, rejects
-_TMP_DIR = f"{PRIVATE_DIR}/tmp"
-_LOCK = f"{PRIVATE_DIR}/lock"
+from energon_prep.layout import LOCK, PRIVATE_DIR, TMP_DIR
 
 
 class Publication(Protocol):
@@ -118,10 +115,10 @@ class LocalStorage:
 
         What such a process left half-written is removed. Raises PrepError while another run holds the lock.
         """
-        with writing(self.root / _LOCK):
+        with writing(self.root / LOCK):
             self._refuse_links()
-            (self.root / _TMP_DIR).mkdir(parents=True, exist_ok=True)
-            lock = (self.root / _LOCK).open("a+")
+            (self.root / TMP_DIR).mkdir(parents=True, exist_ok=True)
+            lock = (self.root / LOCK).open("a+")
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,8 +131,8 @@ class LocalStorage:
             lock.truncate(0)
             json.dump({"pid": os.getpid(), "host": socket.gethostname()}, lock)
             lock.flush()
-            for name in self.names(_TMP_DIR):
-                self.remove(f"{_TMP_DIR}/{name}")
+            for name in self.names(TMP_DIR):
+                self.remove(f"{TMP_DIR}/{name}")
             yield
 
     def _refuse_links(self) -> None:
@@ -151,7 +148,7 @@ class LocalPublication:
 
     def __init__(self, root: Path, name: str) -> None:
         self._final = root / name
-        self._tmp = root / _TMP_DIR / f"{os.getpid()}-{name.replace('/', '-')}"
+        self._tmp = root / TMP_DIR / f"{os.getpid()}-{name.replace('/', '-')}"
         self._done = False
         with writing(self._final):
             self._tmp.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("energon_prep", "cookers", "task_encoders")
 
-RECORDS = {"errors", "formats", "samples", "splits", "storage"}
+RECORDS = {"errors", "formats", "layout", "samples", "splits", "storage"}
 STATIONS = {"sources", "decode", "encoders", "targets", "shards", "recipes"}
 
 #: What each part of energon_prep, and each of the other two packages, may import of all these, besides itself.
@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "samples": {"errors"},
     "splits": {"errors"},
-    "storage": {"errors"},
+    "layout": set(),
+    "storage": {"errors", "layout"},
     "formats": set(),
     "sources": RECORDS,
     "decode": RECORDS | {"recipes"},  # the sections of a recipe that they are made of
@@ -29,13 +30,19 @@ ALLOWED: dict[str, set[str]] = {
     "targets": RECORDS,
     "shards": RECORDS,
     "recipes": RECORDS,
-    "engine": RECORDS | STATIONS | {"__init__"},
+    "plan": RECORDS | {"sources"},
+    "device": RECORDS | STATIONS,
+    "pipeline": RECORDS | STATIONS | {"plan", "device"},
+    "executors": RECORDS | STATIONS | {"plan", "device", "pipeline"},
+    "run": RECORDS | STATIONS | {"plan", "device", "pipeline", "executors", "__init__"},
     "indexing": RECORDS | STATIONS | {"cookers"},
-    "verifying": RECORDS | STATIONS | {"engine", "indexing", "cookers"},
+    "verifying": RECORDS | STATIONS | {"plan", "run", "indexing", "cookers"},
     "loading": {"errors", "cookers", "task_encoders"},
     "demo_data": {"errors"},
-    "cli": RECORDS | STATIONS | {"engine", "indexing", "verifying", "loading", "demo_data", "__init__"},
-    "__init__": {"errors", "engine", "indexing", "verifying", "recipes"},
+    "cli": RECORDS
+    | STATIONS
+    | {"device", "pipeline", "run", "indexing", "verifying", "loading", "demo_data", "__init__"},
+    "__init__": {"errors", "run", "indexing", "verifying", "recipes"},
     "__main__": {"cli"},
     "cookers": set(),
     "task_encoders": {"cookers"},

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from energon_prep.engine.run import DryRun, EncodeReport
-    from energon_prep.engine.tally import Tally
     from energon_prep.indexing import IndexReport
     from energon_prep.indexing.fix import FixReport
+    from energon_prep.pipeline.tally import Tally
+    from energon_prep.run.encode import DryRun, EncodeReport
     from energon_prep.verifying import VerifyReport
 
 

@@ -16,9 +16,12 @@ from energon_prep.cli.console import encode_progress, print_encode_report, print
 def command(folder: Path, recipe: str, num: int) -> None:
     """The whole way on a small dataset made for it, offline, in FOLDER: raw, encode, index, verify, load a batch."""
     from energon_prep.demo_data import make_raw_dataset
-    from energon_prep.engine.run import encode
+    from energon_prep.device.tuning import tune_process
+
+    tune_process()
     from energon_prep.indexing import index
     from energon_prep.loading import describe_batch, first_batch
+    from energon_prep.run.encode import encode
     from energon_prep.verifying import verify
 
     raw, encoded = folder / "raw", folder / "encoded"

@@ -185,7 +185,10 @@ def command(
     tell_downloads(resolved, weights=options["weights"], dest=None if dry_run else dst)
     what: dict[str, Any] = {"recipe": recipe, "changes": changes, "options": reading, "split": split}
     what |= {name: options.pop(name) for name in ("source_kind", "limit", "shuffle")}
-    from energon_prep.engine import run
+    from energon_prep.device.tuning import tune_process
+
+    tune_process()
+    from energon_prep.run import encode as run
 
     if dry_run:
         print_dry_run(run.dry_run(src, **what), dest=dst, as_json=as_json)

@@ -61,7 +61,7 @@ def command(
 
 def _enough_workers(root: Path) -> int:
     """A process for every GiB, as many as there are processors."""
-    from energon_prep.engine.job import num_cpus
+    from energon_prep.device.devices import num_cpus
 
     total = sum(path.stat().st_size for path in root.glob("*.tar") if path.is_file())
     return max(1, min(num_cpus(), total // _PER_WORKER))

@@ -1,4 +1,4 @@
-"""Station 2, decode: an animated GIF, WebP, AVIF or PNG as footage, through Pillow, so that it looks as images do."""
+"""An animated GIF, WebP, AVIF or PNG as footage, through Pillow, so that it looks as images do."""
 
 from __future__ import annotations
 

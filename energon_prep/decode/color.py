@@ -1,4 +1,4 @@
-"""Station 2, decode: pixels of any mode Pillow knows -> opaque 8-bit sRGB."""
+"""Pixels of any mode Pillow knows -> opaque 8-bit sRGB."""
 
 from __future__ import annotations
 

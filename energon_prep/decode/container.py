@@ -1,4 +1,4 @@
-"""Station 2, decode: whether the container that media lie in is whole."""
+"""Whether the container that media lie in is whole."""
 
 from __future__ import annotations
 

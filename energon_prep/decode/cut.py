@@ -1,4 +1,4 @@
-"""Station 2, decode: the plan for a picture, and how it was decoded -> the pixels that are resampled."""
+"""The plan for a picture, and how it was decoded -> the pixels that are resampled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 2, decode: samples that the recipe does not want, and what is said of those it takes."""
+"""Samples that the recipe does not want, and what is said of those it takes."""
 
 from __future__ import annotations
 

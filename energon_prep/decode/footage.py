@@ -1,4 +1,4 @@
-"""Station 2, decode: what a video or an animated image offers to the selection of frames."""
+"""What a video or an animated image offers to the selection of frames."""
 
 from __future__ import annotations
 

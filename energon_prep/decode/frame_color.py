@@ -1,4 +1,4 @@
-"""Station 2, decode: a decoder's frame -> an opaque RGB picture, and the way it is turned."""
+"""A decoder's frame -> an opaque RGB picture, and the way it is turned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 2, decode: which frames of a video become a sample, by their times alone."""
+"""Which frames of a video become a sample, by their times alone."""
 
 from __future__ import annotations
 

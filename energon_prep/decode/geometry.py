@@ -1,4 +1,4 @@
-"""Station 2, decode: which pixels of an image are kept, and the size they come to."""
+"""Which pixels of an image are kept, and the size they come to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 2, decode: whether packets of H.264 are missing, which its decoder makes up for in silence."""
+"""Whether packets of H.264 are missing, which its decoder makes up for in silence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 2, decode: the bytes of an image file -> oriented, resized, cropped sRGB pixels."""
+"""The bytes of an image file -> oriented, resized, cropped sRGB pixels."""
 
 from __future__ import annotations
 

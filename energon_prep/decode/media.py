@@ -1,4 +1,4 @@
-"""Station 2, decode: a raw sample's bytes -> its clips at each of the recipe's resolutions."""
+"""A raw sample's bytes -> its clips at each of the recipe's resolutions."""
 
 from __future__ import annotations
 

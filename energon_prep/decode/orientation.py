@@ -1,4 +1,4 @@
-"""Station 2, decode: how pictures that are stored turned or mirrored come upright."""
+"""How pictures that are stored turned or mirrored come upright."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 2, decode: HEIC and JPEG XL through the packages that decode them, where those are installed."""
+"""HEIC and JPEG XL through the packages that decode them, where those are installed."""
 
 from __future__ import annotations
 

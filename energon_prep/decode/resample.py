@@ -1,4 +1,4 @@
-"""Station 2, decode: the kept part of a picture -> its final size, as Pillow resamples it but several times faster."""
+"""The kept part of a picture -> its final size, as Pillow resamples it but several times faster."""
 
 from __future__ import annotations
 

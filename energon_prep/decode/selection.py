@@ -1,4 +1,4 @@
-"""Station 2, decode: the recipe's frame mode, applied to one video's footage."""
+"""The recipe's frame mode, applied to one video's footage."""
 
 from __future__ import annotations
 

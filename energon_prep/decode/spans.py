@@ -1,4 +1,4 @@
-"""Station 2, decode: which stretches of a video are its clips, as data sets write that in their metadata."""
+"""Which stretches of a video are its clips, as data sets write that in their metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 2, decode: a video's bytes -> the clips that the recipe makes of it, at each resolution."""
+"""A video's bytes -> the clips that the recipe makes of it, at each resolution."""
 
 from __future__ import annotations
 

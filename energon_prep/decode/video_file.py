@@ -1,4 +1,4 @@
-"""Station 2, decode: a video file as footage, its frames with their times in seconds."""
+"""A video file as footage, its frames with their times in seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 2, decode: the bytes of a video file -> packets -> frames, through PyAV, with an eye for damage."""
+"""The bytes of a video file -> packets -> frames, through PyAV, with an eye for damage."""
 
 from __future__ import annotations
 

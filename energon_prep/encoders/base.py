@@ -1,4 +1,4 @@
-"""Station 3, encoders: what every visual and text encoder can do.
+"""What every visual and text encoder can do.
 
 ``launch`` queues a batch on the encoder's device and returns what waits for its result, so that a CUDA device works on
 one batch while the next is prepared and the last is stored; on other devices it waits itself. ``encode`` does both.

@@ -1,4 +1,4 @@
-"""Station 3, encoders: the models that have a short name here, where they come from and what they are made of."""
+"""The models that have a short name here, where they come from and what they are made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: the text encoders that have a short name here."""
+"""The text encoders that have a short name here."""
 
 from __future__ import annotations
 

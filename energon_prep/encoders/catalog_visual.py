@@ -1,4 +1,4 @@
-"""Station 3, encoders: the visual encoders that have a short name here.
+"""The visual encoders that have a short name here.
 
 What ``tiny`` leaves out is the class's own default, and so are channels, factors and statistics of most: diffusers took
 them from the released checkpoints. ``published`` has the released widths for measuring; a real checkpoint is read from

@@ -1,4 +1,4 @@
-"""Station 3, encoders: finds the files of one encoder, in a folder or on the hub, and tells what they are."""
+"""Finds the files of one encoder, in a folder or on the hub, and tells what they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: cleans captions before they are tokenized, as the models' own pipelines do."""
+"""Cleans captions before they are tokenized, as the models' own pipelines do."""
 
 from __future__ import annotations
 

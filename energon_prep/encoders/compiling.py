@@ -1,4 +1,4 @@
-"""Station 3, encoders: torch.compile, which is to work for sizes of every kind and give what the model gives."""
+"""Torch.compile, which is to work for sizes of every kind and give what the model gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: images and clips -> latents, with NVIDIA's Cosmos tokenizers (TorchScript ``encoder.jit``)."""
+"""Images and clips -> latents, with NVIDIA's Cosmos tokenizers (TorchScript ``encoder.jit``)."""
 
 from __future__ import annotations
 

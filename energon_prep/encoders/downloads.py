@@ -1,4 +1,4 @@
-"""Station 3, encoders: what has to be downloaded for a recipe, told before anything is downloaded or loaded."""
+"""What has to be downloaded for a recipe, told before anything is downloaded or loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: the recipe's names of number formats as torch knows them."""
+"""The recipe's names of number formats as torch knows them."""
 
 from __future__ import annotations
 

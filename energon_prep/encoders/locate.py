@@ -1,4 +1,4 @@
-"""Station 3, encoders: from a recipe and ``--weights`` to the place of each encoder."""
+"""From a recipe and ``--weights`` to the place of each encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: what is known of a published model before any file of it is read."""
+"""What is known of a published model before any file of it is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: which of a repository's files are read to load an encoder, as the libraries choose them."""
+"""Which of a repository's files are read to load an encoder, as the libraries choose them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: loads weights into a model, frozen, and says what can be done where they do not load."""
+"""Loads weights into a model, frozen, and says what can be done where they do not load."""
 
 from __future__ import annotations
 

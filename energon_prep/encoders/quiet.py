@@ -1,4 +1,4 @@
-"""Station 3, encoders: keeps transformers and diffusers from printing bars and reports of what is intended."""
+"""Keeps transformers and diffusers from printing bars and reports of what is intended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: what is known of published repositories before they are asked: parts, sizes, licences."""
+"""What is known of published repositories before they are asked: parts, sizes, licences."""
 
 from __future__ import annotations
 

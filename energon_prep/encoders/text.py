@@ -1,4 +1,4 @@
-"""Station 3, encoders: captions -> embeddings, with the text models of transformers."""
+"""Captions -> embeddings, with the text models of transformers."""
 
 from __future__ import annotations
 

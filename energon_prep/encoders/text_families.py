@@ -1,4 +1,4 @@
-"""Station 3, encoders: what sets the families of text encoders apart."""
+"""What sets the families of text encoders apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: loads a text encoder's tokenizer from whichever files it is published in."""
+"""Loads a text encoder's tokenizer from whichever files it is published in."""
 
 from __future__ import annotations
 

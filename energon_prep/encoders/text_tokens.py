@@ -1,4 +1,4 @@
-"""Station 3, encoders: captions -> token ids, cleaned and in their template; and which outputs are stored."""
+"""Captions -> token ids, cleaned and in their template; and which outputs are stored."""
 
 from __future__ import annotations
 

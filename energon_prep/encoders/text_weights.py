@@ -1,4 +1,4 @@
-"""Station 3, encoders: from a recipe's text section and its checkpoint to a loaded text encoder."""
+"""From a recipe's text section and its checkpoint to a loaded text encoder."""
 
 from __future__ import annotations
 

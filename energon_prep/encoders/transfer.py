@@ -1,4 +1,4 @@
-"""Station 3, encoders: tensors to a CUDA device and back while it works on other batches; elsewhere plain copies.
+"""Tensors to a CUDA device and back while it works on other batches; elsewhere plain copies.
 
 Copies in both directions are asynchronous from and to pinned memory alone, and run beside the kernels on a stream of
 their own alone; one stream each way, so that an upload does not wait behind a download that waits for its kernels.

@@ -1,4 +1,4 @@
-"""Station 3, encoders: images and clips -> latents, with diffusers' autoencoders."""
+"""Images and clips -> latents, with diffusers' autoencoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: what is to be known of diffusers' autoencoder classes beyond what their configurations say."""
+"""What is to be known of diffusers' autoencoder classes beyond what their configurations say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: latents as a VAE gives them -> latents as training wants them, with the checkpoint's values."""
+"""Latents as a VAE gives them -> latents as training wants them, with the checkpoint's values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: loads the visual encoder of a recipe from the files that were found for it."""
+"""Loads the visual encoder of a recipe from the files that were found for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: from a recipe and ``--weights`` to loaded encoders; the one place that knows both."""
+"""From a recipe and ``--weights`` to loaded encoders; the one place that knows both."""
 
 from __future__ import annotations
 

@@ -8,15 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from energon_prep.errors import PrepError
-from energon_prep.shards.ledger import (
-    LedgerEntry,
-    has_rows,
-    idx_name,
-    load_rows,
-    mend_rows,
-    scan_rows,
-    write_entry,
-)
+from energon_prep.layout import idx_name
+from energon_prep.shards.ledger import LedgerEntry, has_rows, load_rows, mend_rows, scan_rows, write_entry
 from energon_prep.shards.tar import END_OF_ARCHIVE
 from energon_prep.storage import LocalStorage
 

@@ -21,8 +21,9 @@ from energon_prep.indexing.fixed_keys import FixedKeys
 from energon_prep.indexing.regroup import Found, read_samples
 from energon_prep.indexing.scan import Oddities, merge_oddities
 from energon_prep.indexing.tars import list_tars
+from energon_prep.layout import PRIVATE_DIR
 from energon_prep.shards.tar import TarWriter
-from energon_prep.storage import PRIVATE_DIR, LocalStorage, Publication, writing
+from energon_prep.storage import LocalStorage, Publication, writing
 
 FIXED_KEYS = "__fixed_keys.jsonl"
 

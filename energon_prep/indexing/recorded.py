@@ -20,9 +20,10 @@ from energon_prep.indexing.database import Holdings, add_rows, leftovers, read_h
 from energon_prep.indexing.energon import Energon
 from energon_prep.indexing.meta import INFO_JSON, META_DIR, SPLIT_YAML, SQLITE, UUID, read_shard_counts
 from energon_prep.indexing.staged import retire, take_over
+from energon_prep.layout import PRIVATE_DIR
 from energon_prep.shards.ledger import LedgerEntry, load_rows, mend_rows
 from energon_prep.shards.rows import ShardRows
-from energon_prep.storage import PRIVATE_DIR, LocalStorage, publish_bytes
+from energon_prep.storage import LocalStorage, publish_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from energon_prep.indexing.meta import (
     idx_path,
     read_shard_counts,
 )
-from energon_prep.storage import PRIVATE_DIR
+from energon_prep.layout import PRIVATE_DIR
 
 
 def prepare_staged(

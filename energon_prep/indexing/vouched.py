@@ -10,9 +10,9 @@ from typing import Any
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing.tars import Listing
-from energon_prep.shards.ledger import LedgerEntry, tar_name
+from energon_prep.layout import PRIVATE_DIR, tar_name
+from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.splits import parse_split, same_ratio
-from energon_prep.storage import PRIVATE_DIR
 
 RUN_JSON = f"{PRIVATE_DIR}/run.json"
 PLAN = f"{PRIVATE_DIR}/plan.jsonl"

@@ -1,4 +1,4 @@
-"""Recipes: from a name or a YAML file, with the user's changes, to a validated Recipe."""
+"""From a name or a YAML file, with the user's changes, to a validated Recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes: YAML that others wrote as plain data: nothing in it runs, and nothing in it multiplies."""
+"""YAML that others wrote as plain data: nothing in it runs, and nothing in it multiplies."""
 
 from __future__ import annotations
 

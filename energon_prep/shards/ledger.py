@@ -1,4 +1,4 @@
-"""Station 6, shards: the ledger, what is known about every finished shard.
+"""The ledger, what is known about every finished shard.
 
 A shard is finished when its ledger entry exists; the entry is written after everything else of the shard.
 
@@ -19,13 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from energon_prep.errors import PrepError
+from energon_prep.layout import LEDGER_DIR, entry_name, idx_name, rejects_name, rows_name, shard_stem, tar_name
 from energon_prep.samples import Reject
 from energon_prep.shards.rows import TAR_ERRORS, ShardRows, read_tar
 from energon_prep.shards.tar import END_OF_ARCHIVE
-from energon_prep.storage import PRIVATE_DIR, LocalStorage, Storage, publish_bytes
-
-LEDGER_DIR = f"{PRIVATE_DIR}/ledger"
-REJECTS_DIR = f"{PRIVATE_DIR}/rejects"
+from energon_prep.storage import LocalStorage, Storage, publish_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -64,29 +62,13 @@ class LedgerEntry:
 _NUMBERS = [field.name for field in dataclasses.fields(LedgerEntry) if field.type == "int"]
 
 
-def shard_stem(index: int) -> str:
-    return f"shard_{index:06d}"
-
-
-def tar_name(index: int) -> str:
-    return f"{shard_stem(index)}.tar"
-
-
-def idx_name(index: int) -> str:
-    return f"{tar_name(index)}.idx"
-
-
-def rows_name(index: int) -> str:
-    return f"{LEDGER_DIR}/{shard_stem(index)}.rows"
-
-
 def count_rejects(rejects: Sequence[Reject]) -> dict[str, int]:
     return dict(sorted(Counter(f"{reject.stage}: {reject.reason}" for reject in rejects).items()))
 
 
 def retract(storage: Storage, index: int) -> None:
     """Remove the entry of an earlier run, so that it cannot vouch for what will now be published."""
-    storage.remove(_entry_name(index))
+    storage.remove(entry_name(index))
 
 
 def record(storage: Storage, entry: LedgerEntry, rows: ShardRows | None, rejects: Sequence[Reject]) -> LedgerEntry:
@@ -97,18 +79,17 @@ def record(storage: Storage, entry: LedgerEntry, rows: ShardRows | None, rejects
     else:
         for name in (tar_name(entry.index), idx_name(entry.index), rows_name(entry.index)):
             storage.remove(name)
-    rejects_name = f"{REJECTS_DIR}/{shard_stem(entry.index)}.jsonl"
     if rejects:
         lines = (json.dumps(dataclasses.asdict(reject)) + "\n" for reject in rejects)
-        publish_bytes(storage, rejects_name, "".join(lines).encode())
+        publish_bytes(storage, rejects_name(entry.index), "".join(lines).encode())
     else:
-        storage.remove(rejects_name)
+        storage.remove(rejects_name(entry.index))
     write_entry(storage, entry)
     return entry
 
 
 def write_entry(storage: Storage, entry: LedgerEntry) -> None:
-    publish_bytes(storage, _entry_name(entry.index), (json.dumps(dataclasses.asdict(entry)) + "\n").encode())
+    publish_bytes(storage, entry_name(entry.index), (json.dumps(dataclasses.asdict(entry)) + "\n").encode())
 
 
 def finished(storage: Storage) -> dict[int, LedgerEntry]:
@@ -185,10 +166,6 @@ def _publish_rows(storage: Storage, index: int, rows: ShardRows) -> int:
     publish_bytes(storage, idx_name(index), rows.idx())
     publish_bytes(storage, rows_name(index), data)
     return len(data)
-
-
-def _entry_name(index: int) -> str:
-    return f"{LEDGER_DIR}/{shard_stem(index)}.json"
 
 
 def _entries(storage: Storage) -> Iterator[LedgerEntry]:

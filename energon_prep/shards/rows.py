@@ -1,4 +1,4 @@
-"""Station 6, shards: the index rows of one tar, where each sample and part lies; noted as the tar is written.
+"""The index rows of one tar, where each sample and part lies; noted as the tar is written.
 
 shard_000000.rows    one line of JSON: how many samples and parts, the layouts
                      uint64: header offset of each sample, then the end of the last; that is the tar's .idx

@@ -1,4 +1,4 @@
-"""Station 6, shards: a deterministic USTAR tar, written in one pass and hashed on the way."""
+"""A deterministic USTAR tar, written in one pass and hashed on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under indexing and verifying: tarfile, held against headers that were made up to fill the memory or never end."""
+"""Tarfile, held against headers that were made up to fill the memory or never end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 6, shards: a shard on its way to the disk, whole with its ledger entry or not at all."""
+"""A shard on its way to the disk, whole with its ledger entry or not at all."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
+from energon_prep.layout import sample_key, tar_name
 from energon_prep.samples import Reject
-from energon_prep.shards.ledger import LedgerEntry, count_rejects, record, retract, tar_name
+from energon_prep.shards.ledger import LedgerEntry, count_rejects, record, retract
 from energon_prep.shards.tar import TarWriter
 from energon_prep.storage import Publication, Storage
-
-
-def sample_key(serial: int, clip: int | None = None) -> str:
-    """The key of a sample in the dataset: serial over all shards, so unique by construction, and free of dots.
-
-    ``clip`` numbers the samples that were made of one video.
-    """
-    return f"samples/sample_{serial:09d}" + ("" if clip is None else f"_{clip:04d}")
 
 
 class ShardWriter:

@@ -1,4 +1,4 @@
-"""Station 1, sources: recognises what kind of source SRC is, and rebuilds a source from its description."""
+"""Recognises what kind of source SRC is, and rebuilds a source from its description."""
 
 from __future__ import annotations
 

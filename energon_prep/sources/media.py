@@ -1,4 +1,4 @@
-"""Station 1, sources: reads one sample's files, with a cap on every size, and knows what media are called."""
+"""Reads one sample's files, with a cap on every size, and knows what media are called."""
 
 from __future__ import annotations
 

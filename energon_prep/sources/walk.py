@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from energon_prep.errors import PrepError
+from energon_prep.layout import PRIVATE_DIR
 from energon_prep.sources.links import LinkRule
-from energon_prep.storage import PRIVATE_DIR
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Station 4, targets: what a trainer's contract can do. One check serves the writer and ``verify``."""
+"""What a trainer's contract can do. One check serves the writer and ``verify``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 4, targets: the checks that contracts share; each raises ContractError naming the part and its value."""
+"""The checks that contracts share; each raises ContractError naming the part and its value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 4, targets: the DiT of DFM (``DiTTaskEncoder``)."""
+"""The DiT of DFM (``DiTTaskEncoder``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 4, targets: FLUX of Megatron-Bridge and DFM (``FluxTaskEncoder``)."""
+"""FLUX of Megatron-Bridge and DFM (``FluxTaskEncoder``)."""
 
 from __future__ import annotations
 

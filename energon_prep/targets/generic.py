@@ -1,4 +1,4 @@
-"""Station 4, targets: any encoders, for trainers that read with our own task encoder."""
+"""Any encoders, for trainers that read with our own task encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 4, targets: the JSON part, with the same keys in every sample whatever the target."""
+"""The JSON part, with the same keys in every sample whatever the target."""
 
 from __future__ import annotations
 

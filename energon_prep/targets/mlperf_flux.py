@@ -1,4 +1,4 @@
-"""Station 4, targets: FLUX.1 of NVIDIA's MLPerf training (v5.1, ``FluxTaskEncoder``)."""
+"""FLUX.1 of NVIDIA's MLPerf training (v5.1, ``FluxTaskEncoder``)."""
 
 from __future__ import annotations
 

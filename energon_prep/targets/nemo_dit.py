@@ -1,4 +1,4 @@
-"""Station 4, targets: the DiT of NeMo (``BasicDiffusionTaskEncoder``)."""
+"""The DiT of NeMo (``BasicDiffusionTaskEncoder``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 4, targets: FLUX of AMD Primus (``EncodedDiffusionTaskEncoder``)."""
+"""FLUX of AMD Primus (``EncodedDiffusionTaskEncoder``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 4, targets: part values -> bytes; equal values give equal bytes, on every call and every machine."""
+"""Part values -> bytes; equal values give equal bytes, on every call and every machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 4, targets: what torch.save writes of a tensor, without the work that is the same for all of a shape.
+"""What torch.save writes of a tensor, without the work that is the same for all of a shape.
 
 Of two files of tensors of one dtype and shape nothing differs but the numbers, their CRC-32 and the file's id, which is
 made of the CRCs of all records. So the first that torch.save writes is a form to be filled in for the others: for small

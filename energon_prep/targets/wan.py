@@ -1,4 +1,4 @@
-"""Station 4, targets: WAN of Megatron-Bridge and DFM (``WanTaskEncoder``)."""
+"""WAN of Megatron-Bridge and DFM (``WanTaskEncoder``)."""
 
 from __future__ import annotations
 

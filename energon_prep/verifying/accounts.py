@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from energon_prep.engine.plan import PLAN, read_plan
 from energon_prep.errors import PrepError
-from energon_prep.shards.ledger import REJECTS_DIR, LedgerEntry, shard_stem
+from energon_prep.layout import PLAN, rejects_name, shard_stem
+from energon_prep.plan.shards import read_plan
+from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import LocalStorage
 
 #: A shard by its index, or a file by its name.
@@ -56,7 +57,7 @@ def _plan_problems(root: Path, entries: Mapping[int, LedgerEntry]) -> Iterator[t
 
 def _reject_problems(root: Path, entry: LedgerEntry) -> Iterator[tuple[str, Broken]]:
     """The shard's rejects, one JSON object a line, must be as many and have the reasons that the ledger counts."""
-    name = f"{REJECTS_DIR}/{shard_stem(entry.index)}.jsonl"
+    name = rejects_name(entry.index)
     counted: Counter[str] = Counter()
     try:
         with (root / name).open("rb") as file:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cookers.safe import DecodeError, load_pickle
-from energon_prep.engine.destination import EMPTY_CAPTION
+from energon_prep.layout import EMPTY_CAPTION
 from energon_prep.targets import Target
 from energon_prep.verifying.accounts import Broken
 

@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from energon_prep.engine.destination import set_aside, set_file_aside, set_records_aside
 from energon_prep.errors import PrepError
-from energon_prep.shards.ledger import LEDGER_DIR, LedgerEntry, shard_stem
+from energon_prep.layout import LEDGER_DIR, shard_stem
+from energon_prep.run.destination import set_aside, set_file_aside, set_records_aside
+from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import LocalStorage
 from energon_prep.verifying.accounts import Broken
 from energon_prep.verifying.shard import ShardCheck

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from energon_prep.indexing.meta import idx_path, read_idx
 from energon_prep.indexing.tars import has_end_mark
-from energon_prep.shards.ledger import LedgerEntry, idx_name, load_rows, rows_name
+from energon_prep.layout import idx_name, rows_name
+from energon_prep.shards.ledger import LedgerEntry, load_rows
 from energon_prep.storage import LocalStorage
 
 

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from energon_prep.engine.destination import set_aside
 from energon_prep.errors import PrepError
 from energon_prep.indexing.keys import KeyRegister
 from energon_prep.indexing.meta import META_DIR, SQLITE
 from energon_prep.indexing.tars import Listing, list_tars
 from energon_prep.indexing.vouched import RunTarget, ledger_counts, ledger_problems, read_target
-from energon_prep.shards.ledger import LEDGER_DIR, LedgerEntry, read_ledger, shard_stem
+from energon_prep.layout import LEDGER_DIR, shard_stem
+from energon_prep.run.destination import set_aside
+from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.storage import LocalStorage
 from energon_prep.targets import get_target
 from energon_prep.verifying.accounts import Broken, account_problems, totals

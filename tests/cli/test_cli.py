@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from energon_prep.cli import main
-from energon_prep.engine.plan import Cut, make_plan
+from energon_prep.plan.shards import Cut, make_plan
 from energon_prep.sources.detect import open_source
 from tests.runs import SMALL, command, prep
 

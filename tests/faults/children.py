@@ -21,10 +21,10 @@ from typing import Any
 
 import click
 
-import energon_prep.engine.worker
+import energon_prep.executors.worker
 from energon_prep import storage
 from energon_prep.cli import main
-from energon_prep.engine.job import Encoders, Job
+from energon_prep.executors.job import Encoders, Job
 from tests.fakes import HashText, MeanVisual
 
 SMALL = (
@@ -89,7 +89,7 @@ def _run(args: list[str], log: Path, fault: Fault | None) -> int:
         sys.stdout = sys.stderr = file
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.dup2(file.fileno(), 2)
-        energon_prep.engine.worker.load_encoders = _load_fakes
+        energon_prep.executors.worker.load_encoders = _load_fakes
         if fault is not None:
             fault()
         try:

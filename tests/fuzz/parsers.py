@@ -14,16 +14,16 @@ from pathlib import Path
 
 from cookers.safe import DecodeError, load_json, load_npy, load_pickle, load_pth
 from energon_prep.decode.media import decode_media
-from energon_prep.engine.manifest import read_run
-from energon_prep.engine.plan import join_entries, read_plan
-from energon_prep.engine.plan_order import Listed
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.indexing.dataset_yaml import decide
 from energon_prep.indexing.meta import read_shard_counts
 from energon_prep.indexing.scan import scan_tar
 from energon_prep.indexing.vouched import read_target
+from energon_prep.plan.order import Listed
+from energon_prep.plan.shards import join_entries, read_plan
 from energon_prep.recipes.load import load_recipe
 from energon_prep.recipes.model import Recipe
+from energon_prep.run.manifest import read_run
 from energon_prep.samples import Media, RawSample
 from energon_prep.shards.ledger import finished, read_ledger
 from energon_prep.shards.rows import ShardRows

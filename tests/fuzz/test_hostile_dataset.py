@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import energon_prep
-from energon_prep.engine.plan import PLAN
 from energon_prep.errors import PrepError
 from energon_prep.indexing.fix import fix
+from energon_prep.layout import PLAN
 from energon_prep.loading import first_batch
 from energon_prep.shards.ledger import read_ledger
 from tests.datasets import Poison, write_dataset

@@ -1,4 +1,4 @@
-"""What the tests of all sources share: writing small sources, and reading one whole the way the engine does."""
+"""What the tests of all sources share: writing small sources, and reading one whole the way a worker does."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from energon_prep.engine.plan import join_entries
-from energon_prep.engine.plan_order import Listed
 from energon_prep.errors import SampleError
+from energon_prep.plan.order import Listed
+from energon_prep.plan.shards import join_entries
 from energon_prep.samples import RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Source

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from energon_prep.engine.plan import PLAN, ShardPlan, to_line
+from energon_prep.layout import PLAN
+from energon_prep.plan.shards import ShardPlan, to_line
 from energon_prep.samples import Reject
 from energon_prep.shards.ledger import read_ledger
 from energon_prep.shards.writer import ShardWriter

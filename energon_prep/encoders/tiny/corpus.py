@@ -1,4 +1,4 @@
-"""Station 3, encoders: the fixed texts that the vocabularies of tiny and random weights are counted from."""
+"""The fixed texts that the vocabularies of tiny and random weights are counted from."""
 
 from __future__ import annotations
 

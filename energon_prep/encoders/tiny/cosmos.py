@@ -1,4 +1,4 @@
-"""Station 3, encoders: a scriptable tokenizer with the interface of NVIDIA's Cosmos ``encoder.jit``."""
+"""A scriptable tokenizer with the interface of NVIDIA's Cosmos ``encoder.jit``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: random values for the weights of tiny and random models, the same on every machine."""
+"""Random values for the weights of tiny and random models, the same on every machine."""
 
 from __future__ import annotations
 

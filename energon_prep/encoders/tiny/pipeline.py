@@ -1,4 +1,4 @@
-"""Station 3, encoders: builds a pipeline folder of a recipe's architectures with random weights, offline."""
+"""Builds a pipeline folder of a recipe's architectures with random weights, offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: builds text encoders of a recipe's architectures with random weights."""
+"""Builds text encoders of a recipe's architectures with random weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 3, encoders: tokenizers for tiny and random weights, their vocabularies counted from a fixed text.
+"""Tokenizers for tiny and random weights, their vocabularies counted from a fixed text.
 
 The trainers of the ``tokenizers`` library give another vocabulary on every run, so the counting is done here: the
 same files on every machine, and about 1.4 tokens for a word of an ordinary English caption.

@@ -1,4 +1,4 @@
-"""Station 1, sources: reads a tar's headers, seeking over its data, and tells where the tar is cut or damaged."""
+"""Reads a tar's headers, seeking over its data, and tells where the tar is cut or damaged."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from energon_prep.engine.plan import join_entries
-from energon_prep.engine.plan_order import Listed
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from energon_prep.plan.order import Listed
+from energon_prep.plan.shards import join_entries
 from energon_prep.samples import RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry

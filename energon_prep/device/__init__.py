@@ -1,0 +1,1 @@
+"""Device: what a machine is, and what it can hold."""

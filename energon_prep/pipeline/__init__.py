@@ -1,0 +1,1 @@
+"""Pipeline: the way of a sample through one worker; line.py has it whole."""

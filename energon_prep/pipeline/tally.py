@@ -1,0 +1,124 @@
+"""What became of every sample, and when too many were rejected to go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from energon_prep.errors import PrepError
+from energon_prep.samples import Reject
+from energon_prep.shards.ledger import LedgerEntry
+
+#: A percentage says nothing of a handful of samples: before the end it is judged from here on.
+_ENOUGH = 200
+#: Without a limit of the user's, a run that has rejected this many and written none is going wrong.
+_HOPELESS = 1000
+
+
+@dataclass(frozen=True)
+class RejectLimit:
+    """``--max-rejects``: a number of samples, or a percentage of those seen. Filtered samples do not count."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    @staticmethod
+    def parse(text: str | None) -> RejectLimit:
+        if text is None:
+            return RejectLimit()
+        number, is_percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+        try:
+            value = float(number) if is_percent else int(number)
+        except ValueError:
+            value = -1
+        if not value >= 0 or (is_percent and value > 100):
+            raise PrepError(f"--max-rejects {text!r}: give a number of samples (100) or a percentage (2%)")
+        return RejectLimit(percent=value) if is_percent else RejectLimit(count=int(value))
+
+
+class Counts(Protocol):
+    """What a worker reports of every sample."""
+
+    def add_written(self, notes: Mapping[str, int]) -> None: ...
+
+    def add_reject(self, reject: Reject) -> None: ...
+
+
+@dataclass
+class Tally:
+    """Samples written and rejected so far, earlier runs of the same command included."""
+
+    num_planned: int = 0
+    limit: RejectLimit = RejectLimit()
+    num_written: int = 0
+    num_resumed: int = 0  #: of the written and rejected, those of earlier runs
+    rejects: Counter[str] = field(default_factory=Counter)  #: "stage: reason" -> samples
+    notes: Counter[str] = field(default_factory=Counter)  #: what was done to written samples -> how often
+    on_change: Callable[[Tally], None] | None = None  #: called after every sample, and every shard planned
+
+    @property
+    def num_rejected(self) -> int:
+        return sum(self.rejects.values())
+
+    @property
+    def num_done(self) -> int:
+        return self.num_written + self.num_rejected
+
+    def add_planned(self, num_samples: int) -> None:
+        self.num_planned += num_samples
+        self._changed()
+
+    def add_finished(self, entry: LedgerEntry) -> None:
+        """Take over a shard of an earlier run."""
+        self.num_written += entry.num_written
+        self.notes.update(entry.notes)
+        self.num_resumed += entry.num_planned
+        self.rejects.update(entry.rejects)
+
+    def add_written(self, notes: Mapping[str, int]) -> None:
+        self.num_written += 1
+        self.notes.update(notes)
+        self._changed()
+
+    def add_reject(self, reject: Reject) -> None:
+        self.rejects[f"{reject.stage}: {reject.reason}"] += 1
+        self._changed()
+        self._check(final=False)
+
+    def finish(self) -> None:
+        """Judge the whole run. Raises PrepError if samples are missing, or too many were rejected."""
+        if self.num_done != self.num_planned:
+            raise PrepError(
+                f"{self.num_planned} samples went in, {self.num_written} were written and {self.num_rejected} "
+                "rejected: some are unaccounted for. Please report this"
+            )
+        self._check(final=True)
+        if not self.num_written:
+            raise PrepError(f"no sample was written: all {self.num_rejected} were rejected: {top(self.rejects)}")
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change(self)
+
+    def _check(self, *, final: bool) -> None:
+        faults = sum(number for reason, number in self.rejects.items() if not reason.startswith("filter:"))
+        limit = self.limit
+        over = limit.count is not None and faults > limit.count
+        if limit.percent is not None and (final or self.num_done >= _ENOUGH):
+            over = over or 100 * faults > limit.percent * self.num_done
+        if limit == RejectLimit() and faults >= _HOPELESS and not self.num_written:
+            over = True
+        if over:
+            raise PrepError(
+                f"stopped after {faults} rejects in {self.num_done} samples: {top(self.rejects)}. "
+                "Mend the source, or allow more with --max-rejects; finished shards are kept"
+            )
+
+
+def top(rejects: Mapping[str, int], most: int = 3) -> str:
+    """The commonest reasons in words."""
+    ranked = sorted(rejects.items(), key=lambda item: (-item[1], item[0]))
+    words = [f"{number} x {reason}" for reason, number in ranked[:most]]
+    return ", ".join(words) + (", ..." if len(ranked) > most else "")

@@ -1,0 +1,187 @@
+"""The only place where work is cut: a source's samples, in order, become shards of equal size.
+
+The plan depends on the source and on the user's options alone, never on who will do the work. It is written whole
+before work begins:
+
+    DST/.energon-prep/plan.jsonl    one ShardPlan a line
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from energon_prep.errors import PrepError
+from energon_prep.layout import PLAN
+from energon_prep.plan.order import Listed, in_parts
+from energon_prep.sources.account import Account
+from energon_prep.sources.base import Entry, Piece, Source
+from energon_prep.splits import SPLITS, Ratio
+from energon_prep.storage import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardPlan:
+    """What one shard will be made of: the unit of work, of resume and of distribution."""
+
+    index: int
+    first_serial: int  #: of its first sample in the whole dataset
+    pieces: tuple[Piece, ...]
+    digest: str  #: of its entries, file sizes included, so that a changed source shows
+    split: str = ""  #: one of SPLITS where the plan was cut for shares, else ""
+
+    @property
+    def num_samples(self) -> int:
+        return sum(piece.count for piece in self.pieces)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How a listing becomes shards; part of a run's identity."""
+
+    samples_per_shard: int
+    limit: int | None = None  #: the first of the listing, or with ``shuffle`` of the shuffled order
+    shuffle: int | None = None  #: seed of the whole order; None: the listing's own
+    #: Shares of train, val and test, each of which gets shards of its own. Which samples are whose is drawn.
+    split: Ratio | None = None
+
+
+@dataclass(kw_only=True)
+class PlanSummary:
+    num_shards: int = 0
+    num_samples: int = 0
+    split: dict[str, int]  #: samples by split; empty where the plan was not cut for shares
+
+    def add(self, shard: ShardPlan) -> None:
+        self.num_shards += 1
+        self.num_samples += shard.num_samples
+        if shard.split:
+            self.split[shard.split] = self.split.get(shard.split, 0) + shard.num_samples
+
+
+def make_plan(source: Source, cut: Cut, account: Account | None = None) -> Iterator[ShardPlan]:
+    """Cut the source's listing: the last shard of a part takes what is left, nothing is dropped.
+
+    Streaming where neither order nor shares are asked for. ``account`` is complete when all shards are given out,
+    unless ``cut.limit`` ended the listing early. Raises PrepError if it then lacks something that was found.
+    """
+    entries = _accounted(source, Account() if account is None else account)
+    parts = in_parts(entries, limit=cut.limit, shuffle=cut.shuffle, split=cut.split)
+    serial = index = 0
+    for name, part in parts:
+        while shard := list(itertools.islice(part, cut.samples_per_shard)):
+            yield ShardPlan(
+                index=index,
+                first_serial=serial,
+                pieces=tuple(join_entries(shard)),
+                digest=_digest(shard),
+                split=name,
+            )
+            index += 1
+            serial += len(shard)
+
+
+def _accounted(source: Source, account: Account) -> Iterator[Entry]:
+    """The source's listing, held against its account when it ends."""
+    yield from source.list(account)
+    account.check()
+
+
+def join_entries(listed: Iterable[Listed]) -> Iterator[Piece]:
+    """Entries of one file that follow each other in the listing become one piece."""
+    groups = itertools.groupby(enumerate(listed), key=lambda item: (item[1].entry.path, item[1].place - item[0]))
+    for (path, _), neighbours in groups:
+        starts = [item.entry.start for _, item in neighbours]
+        yield Piece(path, starts[0], len(starts))
+
+
+def write_plan(storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[ShardPlan], None]) -> PlanSummary:
+    """Store the whole plan, or nothing; ``noted`` is called for each shard."""
+    summary = PlanSummary(split={})
+    publication = storage.create(PLAN)
+    try:
+        for shard in shards:
+            publication.file.write(to_line(shard))
+            summary.add(shard)
+            noted(shard)
+        if summary.num_shards:
+            publication.publish()
+    finally:
+        publication.discard()
+    return summary
+
+
+def compare_plan(storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[ShardPlan], None]) -> PlanSummary:
+    """Hold the plan of a resumed run against the stored one. Raises PrepError at the first shard that differs."""
+    summary = PlanSummary(split={})
+    for old, new in itertools.zip_longest(read_plan(storage), shards):
+        if old != new:
+            raise _source_changed(old, new)
+        summary.add(new)
+        noted(new)
+    return summary
+
+
+def read_plan(storage: Storage) -> Iterator[ShardPlan]:
+    """The stored plan. Raises PrepError if it is damaged."""
+    with storage.open(PLAN) as file:
+        yield from map(from_line, file)
+
+
+def from_line(line: bytes) -> ShardPlan:
+    """A line of the stored plan. Raises PrepError if it is damaged."""
+    try:
+        fields = json.loads(line)
+        fields["pieces"] = tuple(Piece(*piece) for piece in fields["pieces"])
+        plan = ShardPlan(**fields)
+        numbers = [number for piece in plan.pieces for number in (piece.start, piece.count)]
+        if not plan.pieces or any(type(number) is not int for number in (plan.index, plan.first_serial, *numbers)):
+            raise ValueError("a number is missing")
+        if plan.split not in ("", *SPLITS):
+            raise ValueError(f"its split is {plan.split!r}")
+        return plan
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PrepError(
+            f"{PLAN} is damaged ({type(error).__name__}: {error}): run energon-prep verify --mark-bad, "
+            "then the same encode again"
+        ) from error
+
+
+def to_line(shard: ShardPlan) -> bytes:
+    pieces = [[piece.path, piece.start, piece.count] for piece in shard.pieces]
+    fields = {
+        "index": shard.index,
+        "first_serial": shard.first_serial,
+        "pieces": pieces,
+        "digest": shard.digest,
+        "split": shard.split,
+    }
+    return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _source_changed(old: ShardPlan | None, new: ShardPlan | None) -> PrepError:
+    """What to raise where the plan of this run differs from the stored one."""
+    return PrepError(
+        f"the source is not what this destination was begun with: {_difference(old, new)}. "
+        "Restore the source, write to another destination, or start over with --overwrite"
+    )
+
+
+def _difference(old: ShardPlan | None, new: ShardPlan | None) -> str:
+    if old is None or new is None:
+        shard = old or new
+        assert shard is not None
+        return f"there are {'fewer' if new is None else 'more'} samples from number {shard.first_serial} on"
+    for before, now in itertools.zip_longest(old.pieces, new.pieces):
+        if before != now:
+            where = (now or before).path
+            return f"shard {old.index} is now made of other files or rows, first at {where}"
+    return f"files of shard {old.index} (from {old.pieces[0].path} on) have other sizes"
+
+
+def _digest(listed: Iterable[Listed]) -> str:
+    lines = "".join(f"{item.entry.path}\0{item.entry.start}\0{item.entry.size}\n" for item in listed)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Run: begin, work and finish, the life of a dataset."""

@@ -1,0 +1,91 @@
+"""Run.json says what a destination is made of, so that nothing else is mixed in."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import energon_prep
+from energon_prep.device.batch_sizes import BatchSizes
+from energon_prep.errors import PrepError
+from energon_prep.layout import RUN
+from energon_prep.storage import Storage, publish_bytes
+
+SCHEMA = 3  #: of everything on disk; raised with every incompatible change
+
+_SECTIONS = (
+    "recipe",
+    "source",
+    "cut",
+    "encoders",
+    "batch_sizes",
+    "target",
+    "runtime",
+    "versions",
+)  #: of run.json, each a mapping
+_LIBRARIES = ("torch", "transformers", "diffusers", "tokenizers", "numpy", "pillow", "av")
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the bytes."""
+    found = {"python": platform.python_version(), "energon-prep": energon_prep.__version__}
+    for library in _LIBRARIES:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_run(storage: Storage) -> dict[str, Any] | None:
+    """run.json, or None for a new destination. Raises PrepError for one of another schema."""
+    if not storage.exists(RUN):
+        return None
+    try:
+        run = json.loads(storage.read(RUN))
+        schema = run["schema"]
+        for name in _SECTIONS if schema == SCHEMA else ():
+            if not isinstance(run[name], dict):
+                raise TypeError(f"{name} is {type(run[name]).__name__}")
+        if schema == SCHEMA and type(run["runtime"]["torch_threads"]) is not int:
+            raise TypeError("torch_threads is no number")
+        if schema == SCHEMA:
+            BatchSizes.parse(run["batch_sizes"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PrepError(f"{RUN} of the destination is damaged ({error}): start over with --overwrite") from error
+    if schema != SCHEMA:
+        raise PrepError(
+            f"the destination was written in schema {schema}, this energon-prep ({energon_prep.__version__}) writes "
+            f"{SCHEMA}: go on with the version that began it ({run.get('versions')})"
+        )
+    return dict(run)
+
+
+def write_run(storage: Storage, run: Mapping[str, Any]) -> None:
+    publish_bytes(storage, RUN, (json.dumps({"schema": SCHEMA, **run}, indent=2) + "\n").encode("ascii"))
+
+
+def refuse_other(old: Mapping[str, Any], new: Mapping[str, Any], *, where: str) -> None:
+    """Raise PrepError, naming each difference, if ``new`` would not continue ``old`` with the same bytes."""
+    differences = list(_differences(old, new))
+    if differences:
+        shown = "\n".join(f"  {line}" for line in differences[:8])
+        more = f"\n  and {len(differences) - 8} more" if len(differences) > 8 else ""
+        raise PrepError(
+            f"{where} was begun with something else:\n{shown}{more}\n"
+            "Run it as it was begun, write to another destination, or start over with --overwrite"
+        )
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, (before, now) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(before, now, f"{path}.{i}")
+    elif old != new:
+        yield f"{path}: {json.dumps(old)} there, {json.dumps(new)} now"
