@@ -6,8 +6,8 @@ from __future__ import annotations
 class SampleError(Exception):
     """This one sample cannot be encoded: it becomes a reject, and the run goes on.
 
-    Raised in per-sample functions only; it is caught in one place, recorded with the sample's
-    key and counts it. ``reason`` is short and free of the sample's own name, so that equal reasons add up in the
+    Raised in per-sample functions only; caught in one place, where it is recorded with the sample's
+    key and counted. ``reason`` is short and free of the sample's own name, so that equal reasons add up in the
     report; what is particular to the sample goes into ``detail``.
     """
 
