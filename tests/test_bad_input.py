@@ -17,7 +17,7 @@ from PIL import Image
 
 import energon_prep
 from energon_prep.errors import PrepError
-from energon_prep.run.encode import EncodeReport
+from energon_prep.run.report import EncodeReport
 from energon_prep.samples import CAPTION_CUT
 from energon_prep.sources.captions import CAPTION_ADVICE
 from energon_prep.sources.options import SourceOptions

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from energon_prep.indexing import IndexReport
     from energon_prep.indexing.fix import FixReport
     from energon_prep.pipeline.tally import Tally
-    from energon_prep.run.encode import DryRun, EncodeReport
+    from energon_prep.run.report import DryRun, EncodeReport
     from energon_prep.verifying import VerifyReport
 
 

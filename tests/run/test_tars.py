@@ -13,7 +13,7 @@ from PIL import Image
 
 from energon_prep import encode
 from energon_prep.errors import PrepError
-from energon_prep.run.encode import EncodeReport
+from energon_prep.run.report import EncodeReport
 from energon_prep.sources.options import SourceOptions
 from tests.sources.reading import write, write_tar
 
