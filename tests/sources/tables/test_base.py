@@ -94,7 +94,7 @@ def test_elements_of_a_json_list_may_lie_across_what_is_read_at_once(
     path = write(tmp_path / "a.json", json.dumps(rows, ensure_ascii=False, indent=2))
     starts = list(JsonList(path=path).starts())
     for chunk in (1, 2, 3, 7, 100):
-        monkeypatch.setattr("energon_prep.sources.json_rows._CHUNK", chunk)
+        monkeypatch.setattr("energon_prep.sources.tables.json_rows._CHUNK", chunk)
         assert list(JsonList(path=path).starts()) == starts
         assert [row for _, row in JsonList(path=path).rows(starts[0], 30)] == rows[:30]
     assert faults_in(JsonList(path=path))[30:] == ["the JSON is not an object"] * 4
@@ -172,7 +172,7 @@ def test_a_missing_manifest_stops_the_run(tmp_path: Path) -> None:
 def test_a_csv_record_without_end_is_a_fault_and_not_all_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("energon_prep.sources.csv_rows.MAX_TEXT_BYTES", 100)
+    monkeypatch.setattr("energon_prep.sources.tables.csv_rows.MAX_TEXT_BYTES", 100)
     (tmp_path / "a.csv").write_bytes(b'a,b\n"' + b'\n","' * 100 + b"\nx,y\n1,2\n")
     table = Csv(path=tmp_path / "a.csv")
     rows = [row for start in table.starts() for _, row in table.rows(start, 1)]

@@ -80,7 +80,7 @@ def test_other_json_stops_the_run_and_shows_its_keys(tmp_path: Path, document: A
 
 
 def test_an_object_too_large_to_hold_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("energon_prep.sources.json_document.MAX_DOCUMENT_BYTES", 20)
+    monkeypatch.setattr("energon_prep.sources.tables.json_document.MAX_DOCUMENT_BYTES", 20)
     manifest = write(tmp_path / "m.json", json.dumps({"a.jpg": "a caption that is longer"}))
     with pytest.raises(PrepError, match="more than 20 bytes: write it as JSON lines"):
         load_all(ManifestSource(root=manifest))
