@@ -10,25 +10,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from energon_prep.device.devices import num_cpus
-from energon_prep.pipeline.encoding import add_texts, encode_pixels
-from energon_prep.pipeline.reading import decode_one, number_samples
+from energon_prep.pipeline.decode import decode_one
+from energon_prep.pipeline.encode import encode_pixels, encode_texts
+from energon_prep.pipeline.read import read
 from energon_prep.pipeline.stations import Stations
 from energon_prep.pipeline.tally import Tally
-from energon_prep.pipeline.writing import write_window
-from energon_prep.plan.shards import Cut, make_plan
+from energon_prep.pipeline.window import DecodedWindow
+from energon_prep.pipeline.write import write_window
+from energon_prep.plan.shards import Cut, ShardPlan, make_plan
 from energon_prep.samples import PendingSample
 from energon_prep.shards.writer import ShardWriter
 from energon_prep.storage import LocalStorage
 
-#: Serial numbers and samples that are encoded together.
-Window = list[tuple[int, PendingSample]]
+#: Serial numbers and samples that are encoded together, with their shard.
+Window = tuple[ShardPlan, list[tuple[int, PendingSample]]]
 
 
 def make_windows(stations: Stations, num: int) -> list[Window]:
     """The first ``num`` samples in the windows that an encode works in."""
     shard = next(make_plan(stations.source, Cut(samples_per_shard=num)))
-    samples = list(number_samples(shard, stations.source))
-    return [samples[start : start + stations.window] for start in range(0, len(samples), stations.window)]
+    windows = read([shard], stations.source, window=stations.window)
+    return [(window.shard, list(window.samples)) for window in windows]
 
 
 def time_stations(windows: list[Window], stations: Stations) -> dict[str, float]:
@@ -42,17 +44,18 @@ def time_stations(windows: list[Window], stations: Stations) -> dict[str, float]
         seconds[station] += time.perf_counter() - started
 
     with tempfile.TemporaryDirectory() as dest, ThreadPoolExecutor(num_cpus()) as pool:
-        for index, window in enumerate(windows):
+        for index, (shard, window) in enumerate(windows):
             with timed("read"):
                 for _, sample in window:
                     sample.load()
             with timed("decode"):
                 outcomes = list(pool.map(lambda numbered: decode_one(*numbered, stations), window))
             with timed("visual"):
-                latents = encode_pixels(outcomes, stations)
+                decoded = DecodedWindow(shard=shard, is_last=True, outcomes=iter(outcomes))
+                (latents,) = encode_pixels([decoded], stations)
             with timed("text"):
-                encoded = list(add_texts(latents, stations))
+                (encoded,) = encode_texts([latents], stations)
             with timed("write"), ShardWriter(LocalStorage(Path(dest)), index=index, num_planned=len(window)) as writer:
-                write_window(encoded, stations, writer, Tally())
+                write_window(encoded.outcomes, stations, writer, Tally())
                 writer.finish()
     return seconds

@@ -135,7 +135,7 @@ def stations_alone(case: Case) -> Round:
     windows = make_windows(seen[0], _STATIONS)
 
     def do_round() -> dict[str, Any]:
-        return {"stations": time_stations(windows, seen[0]), "samples": sum(map(len, windows))}
+        return {"stations": time_stations(windows, seen[0]), "samples": sum(len(samples) for _, samples in windows)}
 
     return do_round
 

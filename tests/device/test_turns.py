@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from energon_prep.device.turns import Turns
-from energon_prep.pipeline import line as stream
+from energon_prep.pipeline import encode
 from tests.fakes import HashText, MeanVisual, Numbers
 from tests.pipeline.test_line import TEXT, run, stations
 from tests.runs import tar_digests
@@ -60,7 +60,7 @@ def test_encoders_take_turns_and_the_bytes_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_bytes: int, turns: int
 ) -> None:
     run(tmp_path / "together", stations(Numbers(50)))
-    monkeypatch.setattr(stream, "GROUP_BYTES", group_bytes)
+    monkeypatch.setattr(encode, "GROUP_BYTES", group_bytes)
     diary = Diary()
     visual, text = Visual(diary), Texts(diary)
     line = stations(Numbers(50), visual=visual, texts=((TEXT, text),), turns=Turns([visual], [text], device="gpu"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,12 @@ import torch
 
 from cookers.safe import load_json, load_pickle, load_pth
 from energon_prep.device.batch_sizes import BatchSizes
+from energon_prep.pipeline.decode import Ahead, decode
 from energon_prep.pipeline.line import encode_shards
-from energon_prep.pipeline.reading import Ahead, Clips, decode_ahead, number_samples
+from energon_prep.pipeline.read import read
 from energon_prep.pipeline.stations import Stations
 from energon_prep.pipeline.tally import Tally
+from energon_prep.pipeline.window import Clips
 from energon_prep.plan.shards import Cut, make_plan
 from energon_prep.recipes.load import load_recipe
 from energon_prep.samples import CAPTION_LEFT_OUT, DecodedSample, Frames, PendingSample, RawSample, Reject, SampleInfo
@@ -168,7 +171,8 @@ def test_decoding_runs_ahead_but_not_away(bytes_each: int, expected: int) -> Non
 
     with ThreadPoolExecutor(1) as pool:
         ahead = Ahead(least=10, most=30)
-        outcomes = decode_ahead(number_samples(shard, source), counting, pool=pool, ahead=ahead)
+        windows = decode(read([shard], source, window=100), counting, pool=pool, ahead=ahead)
+        outcomes = next(windows).outcomes
         seen = [next(outcomes) for _ in range(2)]
         time.sleep(0.2)
         assert len(started) == 2 + expected, "a slow consumer must not fill the memory, nor find it empty"
@@ -187,9 +191,9 @@ def test_decoding_and_models_take_turns_on_the_same_processors(tmp_path: Path) -
 
     with ThreadPoolExecutor(2) as pool:
         ahead = Ahead(least=10, most=40, in_turn=True)
-        outcomes = decode_ahead(number_samples(shard, source), counting, pool=pool, ahead=ahead)
         seen = []
-        for _ in outcomes:
+        windows = decode(read([shard], source, window=30), counting, pool=pool, ahead=ahead)
+        for _ in itertools.chain.from_iterable(window.outcomes for window in windows):
             time.sleep(0.0005)
             seen.append(len(started))
     assert seen == [10] * 10 + [50] * 40 + [90] * 40 + [100] * 10, "nothing is decoded while there is something left"

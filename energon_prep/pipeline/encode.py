@@ -1,4 +1,4 @@
-"""A window of decoded samples -> batches -> latents and embeddings.
+"""Windows of decoded samples -> batches -> latents and embeddings.
 
 Batches are made of the samples' order and sizes alone, so a shard's bytes are the same however it is worked on. One
 batch is prepared while the device works on the one before.
@@ -6,18 +6,18 @@ batch is prepared while the device works on the one before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from energon_prep.device.batch_sizes import pads_to_full
+from energon_prep.device.turns import GROUP_BYTES, Turns
 from energon_prep.encoders.base import TextEncoder
-from energon_prep.pipeline.batching import by_length, by_shape
-from energon_prep.pipeline.reading import Clips
+from energon_prep.pipeline.batch import by_length, by_shape
 from energon_prep.pipeline.stations import Stations
+from energon_prep.pipeline.window import Clips, DecodedWindow, EncodedWindow, Latents, LatentWindow
 from energon_prep.recipes.model import Text
 from energon_prep.samples import DecodedSample, EncodedSample, Reject, SampleInfo, TextEmbedding
 
@@ -25,51 +25,44 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _View = tuple[SampleInfo, str, "np.ndarray[Any, np.dtype[np.uint8]]"]  #: one of a sample's resolutions
-_Latents = dict[tuple[int, int, str], torch.Tensor]  #: by serial, picture and resolution
 
 
-@dataclass(frozen=True, kw_only=True)
-class LatentWindow:
-    """A window of samples whose latents are there, and whose captions are still to be encoded."""
-
-    order: list[list[SampleInfo] | Reject]
-    latents: _Latents
-
-    @property
-    def num_bytes(self) -> int:
-        return sum(latent.nbytes for latent in self.latents.values())
+def encode_pixels(windows: Iterable[DecodedWindow], stations: Stations) -> Iterator[LatentWindow]:
+    """Batches of equal shape, while decoding goes on -> latents."""
+    for window in windows:
+        stations.turns.begin("visual")
+        order: list[list[SampleInfo] | Reject] = []
+        samples = _note_order(stations.profile.waited_for("decode", window.outcomes), order)
+        latents = _encode_visual(samples, stations)
+        yield LatentWindow(shard=window.shard, is_last=window.is_last, order=order, latents=latents)
 
 
-def encode_window(outcomes: Iterable[Clips | Reject], stations: Stations) -> Iterator[list[EncodedSample] | Reject]:
-    """Encode a window of samples; latents first, while decoding goes on, then the captions of those that made it."""
-    return add_texts(encode_pixels(outcomes, stations), stations)
-
-
-def encode_pixels(outcomes: Iterable[Clips | Reject], stations: Stations) -> LatentWindow:
-    """The first half of ``encode_window``."""
-    order: list[list[SampleInfo] | Reject] = []
-    samples = _note_order(stations.profile.waited_for("decode", outcomes), order)
-    return LatentWindow(latents=_encode_visual(samples, stations), order=order)
-
-
-def add_texts(window: LatentWindow, stations: Stations) -> Iterator[list[EncodedSample] | Reject]:
-    """The second half of ``encode_window``."""
-    captions = [info.caption for item in window.order if not isinstance(item, Reject) for info in item]
-    with stations.profile.station("text"):
-        texts = {text.name: encode_captions(captions, text, encoder, stations) for text, encoder in stations.texts}
-    for item in window.order:
-        if isinstance(item, Reject):
-            yield item
-            continue
-        yield [
-            _encoded(
-                info,
-                {name: window.latents[info.serial, info.picture, name] for name in info.sizes},
-                {name: by_caption[info.caption] for name, by_caption in texts.items()},
-                stations.visual.channels,
-            )
-            for info in item
+def encode_texts(windows: Iterable[LatentWindow], stations: Stations) -> Iterator[EncodedWindow]:
+    """Batches of similar length, of the captions of what has latents -> embeddings."""
+    for window in in_turns(windows, stations.turns):
+        captions = [info.caption for item in window.order if not isinstance(item, Reject) for info in item]
+        with stations.profile.station("text"):
+            texts = {text.name: encode_captions(captions, text, encoder, stations) for text, encoder in stations.texts}
+        channels = stations.visual.channels
+        outcomes = [
+            item if isinstance(item, Reject) else [_encoded(info, window.latents, texts, channels) for info in item]
+            for item in window.order
         ]
+        yield EncodedWindow(shard=window.shard, is_last=window.is_last, outcomes=outcomes)
+
+
+def in_turns(windows: Iterable[LatentWindow], turns: Turns) -> Iterator[LatentWindow]:
+    """Windows when it is the text encoders' turn: after each one, or after a group of them."""
+    group: list[LatentWindow] = []
+    for window in windows:
+        group.append(window)
+        if not turns.taken or sum(window.num_bytes for window in group) >= GROUP_BYTES:
+            turns.begin("text")
+            yield from group
+            group = []
+    if group:
+        turns.begin("text")
+        yield from group
 
 
 def encode_captions(
@@ -98,7 +91,7 @@ def _template_tokens(text: Text, token_ids: Sequence[Sequence[int]]) -> int:
     return min((len(ids) for ids in token_ids), default=0)
 
 
-def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> _Latents:
+def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> Latents:
     """Latents [C, T', H', W'] on the CPU."""
     batches = by_shape(
         ((sample.info, name, pixels) for sample in samples for name, pixels in sample.pixels.items()),
@@ -122,7 +115,7 @@ def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> _Lat
 
         return finish
 
-    latents: _Latents = {}
+    latents: Latents = {}
     for views, encoded in _overlapped(batches, launch):
         for (info, name, _), latent in zip(views, encoded, strict=True):
             latents[info.serial, info.picture, name] = latent
@@ -142,10 +135,15 @@ def _overlapped(batches: Iterable[T], launch: Callable[[T], Callable[[], R]]) ->
 
 
 def _encoded(
-    info: SampleInfo, latents: dict[str, torch.Tensor], texts: dict[str, TextEmbedding], channels: int
+    info: SampleInfo, latents: Latents, texts: Mapping[str, Mapping[str, TextEmbedding]], channels: int
 ) -> EncodedSample:
-    moments = all(len(latent) == 2 * channels for latent in latents.values())
-    return EncodedSample(info=info, latents=latents, texts=texts, moments=moments)
+    own = {name: latents[info.serial, info.picture, name] for name in info.sizes}
+    return EncodedSample(
+        info=info,
+        latents=own,
+        texts={name: by_caption[info.caption] for name, by_caption in texts.items()},
+        moments=all(len(latent) == 2 * channels for latent in own.values()),
+    )
 
 
 def _note_order(outcomes: Iterable[Clips | Reject], order: list[list[SampleInfo] | Reject]) -> Iterator[DecodedSample]:

@@ -1,17 +1,17 @@
-"""Plan -> read -> decode, in a pool, ahead of the models."""
+"""Windows of pending samples -> decoded ones, in a pool, ahead of the models."""
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
 from energon_prep.errors import SampleError
 from energon_prep.pipeline.carrying import carried_caption, carried_media, missing_parts
 from energon_prep.pipeline.stations import Stations
-from energon_prep.plan.shards import ShardPlan
+from energon_prep.pipeline.window import Clips, DecodedWindow, PendingWindow
 from energon_prep.samples import (
     CAPTION_LEFT_OUT,
     MEDIA_LEFT_OUT,
@@ -23,12 +23,10 @@ from energon_prep.samples import (
     SampleInfo,
     Size,
 )
-from energon_prep.sources.base import Source
-
-#: What became of one raw sample: its clips, of which an image has one.
-Clips = list[DecodedSample]
 
 _AHEAD_BYTES = 2**30
+
+Decode = Callable[[int, PendingSample], Clips | Reject]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,51 +47,69 @@ class Ahead:
         return max(self.least, min(self.most, _AHEAD_BYTES // max(1, size)))
 
 
-def number_samples(shard: ShardPlan, source: Source) -> Iterator[tuple[int, PendingSample]]:
-    """The shard's samples with their serial numbers."""
-    samples = itertools.chain.from_iterable(source.read(piece) for piece in shard.pieces)
-    return zip(range(shard.first_serial, shard.first_serial + shard.num_samples), samples, strict=True)
-
-
-def decode_ahead(
-    pending: Iterable[tuple[int, PendingSample]],
-    decode: Callable[[int, PendingSample], Clips | Reject],
-    *,
-    pool: Executor,
-    ahead: Ahead,
-) -> Iterator[Clips | Reject]:
-    """Decode in the pool, so far ``ahead``; results come in the samples' own order."""
-    if ahead.in_turn:
-        yield from _decode_in_turn(pending, decode, pool=pool, ahead=ahead)
-        return
-    futures: deque[Future[Clips | Reject]] = deque()
-    most = ahead.least
+def decode(
+    windows: Iterable[PendingWindow], decode_sample: Decode, *, pool: Executor, ahead: Ahead
+) -> Iterator[DecodedWindow]:
+    """Decode in the pool, so far ``ahead``, beyond the end of a window; a window's outcomes come in its own order."""
+    decoder = _Decoder(windows, decode_sample, pool=pool, ahead=ahead)
     try:
-        for serial, sample in pending:
-            futures.append(pool.submit(decode, serial, sample))
-            while len(futures) > most:
-                outcome = futures.popleft().result()
-                most = ahead.after(outcome)
-                yield outcome
-        while futures:
-            yield futures.popleft().result()
+        while (window := decoder.next_window()) is not None:
+            outcomes = decoder.outcomes(window.num_samples)
+            yield DecodedWindow(shard=window.shard, is_last=window.is_last, outcomes=outcomes)
     finally:
-        for future in futures:
+        decoder.cancel()
+
+
+class _Decoder:
+    """Hands samples to the pool in their order, and takes what became of them in the same order."""
+
+    def __init__(
+        self, windows: Iterable[PendingWindow], decode_sample: Decode, *, pool: Executor, ahead: Ahead
+    ) -> None:
+        self._decode = decode_sample
+        self._pool = pool
+        self._ahead = ahead
+        self._begun: deque[PendingWindow] = deque()  #: windows of which samples were handed out, and none was taken
+        self._pending = self._samples_of(windows)
+        self._futures: deque[Future[Clips | Reject]] = deque()
+        self._most = ahead.least
+
+    def next_window(self) -> PendingWindow | None:
+        """The next one of which a sample is being decoded; None: there are no more."""
+        self._fill()
+        return self._begun.popleft() if self._begun else None
+
+    def outcomes(self, num: int) -> Iterator[Clips | Reject]:
+        for _ in range(num):
+            self._fill()
+            outcome = self._futures.popleft().result()
+            if not self._ahead.in_turn:
+                self._most = self._ahead.after(outcome)
+            yield outcome
+
+    def cancel(self) -> None:
+        for future in self._futures:
             future.cancel()
 
+    def _samples_of(self, windows: Iterable[PendingWindow]) -> Iterator[tuple[int, PendingSample]]:
+        for window in windows:
+            self._begun.append(window)
+            yield from window.samples
 
-def _decode_in_turn(
-    pending: Iterable[tuple[int, PendingSample]],
-    decode: Callable[[int, PendingSample], Clips | Reject],
-    *,
-    pool: Executor,
-    ahead: Ahead,
-) -> Iterator[Clips | Reject]:
-    samples, num = iter(pending), ahead.least
-    while group := list(itertools.islice(samples, num)):
-        outcomes = list(pool.map(decode, *zip(*group, strict=True)))
-        num = ahead.after(outcomes[-1])
-        yield from outcomes
+    def _fill(self) -> None:
+        """Hand out samples, as many as may be ahead; in turn, all of a group, and wait for them."""
+        if self._ahead.in_turn:
+            if not self._futures:
+                self._submit(self._most)
+                wait(self._futures)
+                if self._futures:
+                    self._most = self._ahead.after(self._futures[-1].result())
+            return
+        self._submit(self._most + 1 - len(self._futures))
+
+    def _submit(self, num: int) -> None:
+        for serial, sample in itertools.islice(self._pending, max(num, 0)):
+            self._futures.append(self._pool.submit(self._decode, serial, sample))
 
 
 def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips | Reject:

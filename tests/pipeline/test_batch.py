@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energon_prep.pipeline.batching import by_length, by_shape
+from energon_prep.pipeline.batch import by_length, by_shape
 
 
 @given(st.lists(st.integers(0, 4)), st.integers(1, 5))
