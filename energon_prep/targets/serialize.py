@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-
-from energon_prep.targets.torch_file import TorchFiles
 
 
 def serialize(parts: Mapping[str, Any]) -> dict[str, bytes]:
@@ -22,7 +21,9 @@ def dumps_pth(tensor: torch.Tensor) -> bytes:
     tensor = tensor.detach().cpu().contiguous()
     if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
         tensor = tensor.clone()
-    return _FILES.dump(tensor)
+    buffer = io.BytesIO()
+    torch.save(tensor, buffer)
+    return buffer.getvalue()
 
 
 def dumps_pickle(value: Any) -> bytes:
@@ -37,7 +38,6 @@ def dumps_json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode("ascii")
 
 
-_FILES = TorchFiles()
 _DUMPERS = {"pth": dumps_pth, "pickle": dumps_pickle, "json": dumps_json}
 
 
