@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from energon_prep.targets.torch_file import TorchFiles
-
 
 def serialize(parts: Mapping[str, Any]) -> dict[str, bytes]:
     """Bytes of each part, by the part's suffix: ``pth``, ``pickle``, ``json``. Bytes stay as they are."""
@@ -24,7 +22,9 @@ def dumps_pth(tensor: torch.Tensor) -> bytes:
     tensor = tensor.detach().cpu().contiguous()
     if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
         tensor = tensor.clone()
-    return _FILES.dump(tensor)
+    buffer = io.BytesIO()
+    torch.save(tensor, buffer)
+    return buffer.getvalue()
 
 
 def dumps_pickle(value: Any) -> bytes:
@@ -46,7 +46,6 @@ def dumps_npy_of_one(tensor: torch.Tensor) -> bytes:
     return buffer.getvalue()
 
 
-_FILES = TorchFiles()
 _DUMPERS = {"pth": dumps_pth, "pickle": dumps_pickle, "json": dumps_json}
 
 
