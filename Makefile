@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench compat faults fuzz format clean
+.PHONY: demo test check hot-path bench compat faults fuzz format clean
 
 demo: $(INSTALLED)
 	$(BIN)/energon-prep demo demo-data
 
 test: check
 	$(BIN)/python -m pytest -n auto
+
+# Which files and functions one image passes between plan and tar.
+hot-path: $(INSTALLED)
+	$(BIN)/python -m benchmarks.hot_path
 
 # Under 10 minutes on 2 quiet cores: docs/performance.md.
 bench: $(INSTALLED)

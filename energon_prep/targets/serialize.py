@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from energon_prep.targets.torch_file import TorchFiles
+
 
 def serialize(parts: Mapping[str, Any]) -> dict[str, bytes]:
     """Bytes of each part, by the part's suffix: ``pth``, ``pickle``, ``json``. Bytes stay as they are."""
@@ -22,9 +24,7 @@ def dumps_pth(tensor: torch.Tensor) -> bytes:
     tensor = tensor.detach().cpu().contiguous()
     if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
         tensor = tensor.clone()
-    buffer = io.BytesIO()
-    torch.save(tensor, buffer)
-    return buffer.getvalue()
+    return _FILES.dump(tensor)
 
 
 def dumps_pickle(value: Any) -> bytes:
@@ -46,6 +46,7 @@ def dumps_npy_of_one(tensor: torch.Tensor) -> bytes:
     return buffer.getvalue()
 
 
+_FILES = TorchFiles()
 _DUMPERS = {"pth": dumps_pth, "pickle": dumps_pickle, "json": dumps_json}
 
 
