@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from energon_prep.indexing.scan import Oddities, Parts, merge_oddities, odd_parts
-from energon_prep.indexing.tars import end_problem, split_name
-from energon_prep.sources.tars.headers import BLOCK, Damage, Member, scan_members
+from energon_prep.indexing.tars import split_name
+from energon_prep.tar_headers import BLOCK, Damage, Member, scan_members
 
 #: Part names with a dot in them, as the trainers' contracts have them, at the end of a name.
 _DOTTED = re.compile(r"[.]((?:latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip)[.]\w+)$")
@@ -67,7 +67,7 @@ def read_samples(path: Path, tar: str, *, most_bytes: int) -> Found:
 
 def _members(path: Path, tar: str, found: Found) -> Iterator[Member]:
     """What is part of a sample; the rest is noted."""
-    start = end = 0
+    start = 0
     while True:
         for item in scan_members(path, start):
             if isinstance(item, Damage):
@@ -84,16 +84,12 @@ def _members(path: Path, tar: str, found: Found) -> Iterator[Member]:
                     found.lost.append(f"{named}: {item.what}: {lost}")
                     return
                 break
-            end = item.data + -(-item.size // BLOCK) * BLOCK
             why = _why_left_out(item)
             if why is None:
                 yield item
             elif item.kind != "directory":
                 merge_oddities(found.oddities, {why: (1, f"{tar}: {item.name}")})
         else:
-            problem = end_problem(path, end)
-            if problem:
-                found.lost.append(f"byte {end}: {problem}: what followed, if anything, is lost")
             return
 
 

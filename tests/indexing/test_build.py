@@ -175,9 +175,15 @@ def test_dropped_excludes_and_an_unfinished_encode_are_told(ours: Path) -> None:
     ("spoil", "message"),
     [
         (lambda root: write_tar(root / "hollow.tar", []), "hollow.tar: it holds no sample"),
-        (lambda root: (root / "zero.tar").write_bytes(b""), "zero.tar: it is empty, cut or no"),
-        (lambda root: os.truncate(root / "part_001.tar", 2000), "part_001.tar: it is cut or damaged at byte 1536"),
-        (lambda root: os.truncate(root / "part_001.tar", 2600), "part_001.tar: it is empty, cut or no"),
+        (lambda root: (root / "zero.tar").write_bytes(b""), "zero.tar: it is cut, damaged or no (uncompressed) tar"),
+        (
+            lambda root: os.truncate(root / "part_001.tar", 2000),
+            "part_001.tar: it is cut, damaged or no (uncompressed) tar at byte 1536",
+        ),
+        (
+            lambda root: os.truncate(root / "part_001.tar", 2600),
+            "part_001.tar: it is cut, damaged or no (uncompressed) tar",
+        ),
         (lambda root: os.truncate(root / "part_001.tar", 2 * 1536), "part_001.tar: it has no end-of-archive mark"),
         (lambda root: write_tar(root / "a{1,2}.tar", ["a.pth"]), "'a{1,2}.tar': braces"),
         (lambda root: write_tar(Path(os.fsdecode(bytes(root) + b"/\xff.tar")), ["a.pth"]), "UTF-8"),
