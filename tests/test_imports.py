@@ -37,12 +37,13 @@ ALLOWED: dict[str, set[str]] = {
     "executors": RECORDS | STATIONS | {"plan", "device", "pipeline"},
     "run": RECORDS | STATIONS | {"plan", "device", "pipeline", "executors", "__init__"},
     "indexing": RECORDS | STATIONS | {"cookers"},
+    "curate": RECORDS | STATIONS | {"indexing"},
     "verifying": RECORDS | STATIONS | {"plan", "run", "indexing", "cookers"},
     "loading": {"errors", "cookers", "task_encoders"},
     "demo_data": {"errors"},
     "cli": RECORDS
     | STATIONS
-    | {"device", "pipeline", "run", "indexing", "verifying", "loading", "demo_data", "__init__"},
+    | {"device", "pipeline", "run", "indexing", "curate", "verifying", "loading", "demo_data", "__init__"},
     "__init__": {"errors", "run", "indexing", "verifying", "recipes"},
     "__main__": {"cli"},
     "cookers": set(),

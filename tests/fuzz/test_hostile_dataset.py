@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import energon_prep
+from energon_prep.curate.repair import repair
 from energon_prep.errors import PrepError
-from energon_prep.indexing.fix import fix
 from energon_prep.layout import PLAN
 from energon_prep.loading import first_batch
 from energon_prep.shards.ledger import read_ledger
@@ -45,7 +45,7 @@ def test_poison_runs_nowhere(tmp_path: Path) -> None:
     report = energon_prep.verify(dataset, target="dit", deep=True)
     assert any("posix.system" in problem for problem in report.problems)
     shutil.rmtree(dataset / ".energon-prep")
-    fix(dataset, tmp_path / "new")
+    repair(dataset, tmp_path / "new")
     energon_prep.index(tmp_path / "new", workers=1)
     with pytest.raises(ValueError, match=r"posix\.system|torch\.save|not JSON"):
         first_batch(tmp_path / "new", batch_size=2)
