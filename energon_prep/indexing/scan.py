@@ -1,4 +1,4 @@
-"""Station 7, indexing: a look at the headers of tars that nothing vouches for, before Energon trips over them.
+"""A look at the headers of tars of others, before Energon trips over them.
 
 Energon passes over some things without a word and stops or hangs at others; here both are named.
 """
@@ -6,8 +6,9 @@ Energon passes over some things without a word and stops or hangs at others; her
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,7 +16,6 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from energon_prep.indexing.keys import KeyRegister
 from energon_prep.indexing.tars import split_name
 from energon_prep.tar_headers import DamagedTarError, Member, whole_members
 
@@ -160,3 +160,26 @@ def odd_parts(samples: Mapping[str, Parts]) -> dict[str, int]:
 
 def _stem(part: str) -> str:
     return part.lstrip(".").partition(".")[0]
+
+
+class KeyRegister:
+    """Every key so far, in a temporary database that sqlite keeps on disk and removes: memory stays flat."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")
+        self._db.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, tar TEXT) WITHOUT ROWID")
+
+    def add(self, tar: str, keys: Iterable[str]) -> Iterator[str]:
+        """Register the keys of one tar; yield what is wrong with those that another tar has too."""
+        keys = list(keys)
+        before = self._db.total_changes
+        self._db.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", ((key, tar) for key in keys))
+        if self._db.total_changes - before == len(keys):
+            return
+        for key in keys:
+            (first,) = self._db.execute("SELECT tar FROM keys WHERE key = ?", (key,)).fetchone()
+            if first != tar:
+                yield f"{tar}: {key}: the key is in {first} too"
+
+    def close(self) -> None:
+        self._db.close()

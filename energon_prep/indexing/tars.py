@@ -1,4 +1,4 @@
-"""Station 7, indexing: which tars a dataset has, and what Energon sees in one."""
+"""Which tars a dataset has, and what Energon sees in one."""
 
 from __future__ import annotations
 
