@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("energon_prep", "cookers", "task_encoders")
 
-RECORDS = {"errors", "formats", "layout", "samples", "splits", "storage"}
+RECORDS = {"errors", "formats", "layout", "samples", "splits", "storage", "tar_headers"}
 STATIONS = {"sources", "decode", "encoders", "targets", "shards", "recipes"}
 
 #: What each part of energon_prep, and each of the other two packages, may import of all these, besides itself.
@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "layout": set(),
     "storage": {"errors", "layout"},
     "formats": set(),
+    "tar_headers": set(),
     "sources": RECORDS,
     "decode": RECORDS | {"recipes"},  # the sections of a recipe that they are made of
     "encoders": RECORDS | {"recipes"},
@@ -36,12 +37,13 @@ ALLOWED: dict[str, set[str]] = {
     "executors": RECORDS | STATIONS | {"plan", "device", "pipeline"},
     "run": RECORDS | STATIONS | {"plan", "device", "pipeline", "executors", "__init__"},
     "indexing": RECORDS | STATIONS | {"cookers"},
+    "curate": RECORDS | STATIONS | {"indexing"},
     "verifying": RECORDS | STATIONS | {"plan", "run", "indexing", "cookers"},
     "loading": {"errors", "cookers", "task_encoders"},
     "demo_data": {"errors"},
     "cli": RECORDS
     | STATIONS
-    | {"device", "pipeline", "run", "indexing", "verifying", "loading", "demo_data", "__init__"},
+    | {"device", "pipeline", "run", "indexing", "curate", "verifying", "loading", "demo_data", "__init__"},
     "__init__": {"errors", "run", "indexing", "verifying", "recipes"},
     "__main__": {"cli"},
     "cookers": set(),

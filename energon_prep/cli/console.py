@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from energon_prep.curate.repair import RepairReport
     from energon_prep.indexing import IndexReport
-    from energon_prep.indexing.fix import FixReport
     from energon_prep.pipeline.tally import Tally
     from energon_prep.run.report import DryRun, EncodeReport
     from energon_prep.verifying import VerifyReport
@@ -181,7 +181,7 @@ def print_index_report(report: IndexReport, *, told: Sequence[str] = ()) -> None
             click.echo(f"warning: {warning}", err=True)
 
 
-def print_fix_report(report: FixReport) -> None:
+def print_repair_report(report: RepairReport) -> None:
     """On stderr, as the index's report follows on stdout."""
     shown = f"{report.samples} samples in {_plural(report.tars, 'tar')} of {report.dest}"
     click.echo(f"fixed: {shown}, {report.renamed} renamed, {report.regrouped} regrouped", err=True)

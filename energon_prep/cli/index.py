@@ -6,7 +6,7 @@ import time
 
 import click
 
-from energon_prep.cli.console import emit, print_fix_report, print_index_report
+from energon_prep.cli.console import emit, print_index_report, print_repair_report
 
 _LONG = 5.0  #: seconds after which a user wants to know how far it is
 
@@ -44,8 +44,8 @@ def command(
     Energon. Running it again changes nothing that is current. What Energon would stop at or pass over in them is told,
     and --fix mends it in a new folder: dots in keys, keys that occur twice, scattered parts, .tgz, cut tars.
     """
+    from energon_prep.curate.repair import repair
     from energon_prep.indexing import index
-    from energon_prep.indexing.fix import fix
 
     pairs = {}
     for item in subflavors:
@@ -53,9 +53,9 @@ def command(
         if not equals:
             raise click.UsageError(f"--subflavor {item!r}: give KEY=VALUE")
         pairs[key] = value
-    fixed = None if new is None else fix(dst, new)
+    fixed = None if new is None else repair(dst, new)
     if fixed is not None:
-        print_fix_report(fixed)
+        print_repair_report(fixed)
     told: list[str] = []
 
     def tell(warning: str) -> None:

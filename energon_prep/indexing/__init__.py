@@ -1,4 +1,4 @@
-"""Station 7, indexing: .nv-meta, which makes a folder of tars a Megatron-Energon dataset."""
+""".nv-meta, which makes a folder of tars a Megatron-Energon dataset."""
 
 from __future__ import annotations
 

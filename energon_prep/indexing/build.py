@@ -1,4 +1,4 @@
-"""Station 7, indexing: tars -> .nv-meta, which Megatron-Energon trains from; whole or not at all.
+"""Tars -> .nv-meta, which Megatron-Energon trains from; whole or not at all.
 
 DST/shard_000000.tar.idx                             where each sample begins; of our own tars it came with the tar
 DST/.nv-meta/{.info.json,index.sqlite,index.uuid}    as Energon prepares them: by us from the ledger, else by Energon
@@ -8,7 +8,9 @@ DST/.nv-meta/.energon-prep/                          the lock, and what is being
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,22 +18,26 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError
-from energon_prep.indexing import dataset_yaml
-from energon_prep.indexing.configs import write_configs
-from energon_prep.indexing.confirm import confirm_tars
-from energon_prep.indexing.energon import UnknownEnergonError, read_energon
 from energon_prep.indexing.foreign import Tell, prepare_foreign, stop_at
-from energon_prep.indexing.meta import META_DIR, SQLITE, read_shard_counts
-from energon_prep.indexing.recorded import Progress, write_recorded
-from energon_prep.indexing.split import as_planned, assign
-from energon_prep.indexing.tars import Listing, list_tars
-from energon_prep.indexing.vouched import (
+from energon_prep.indexing.meta import (
+    SQLITE,
+    Outcome,
+    complete_subflavors,
+    read_shard_counts,
+    render_dataset,
+    write_configs,
+)
+from energon_prep.indexing.ours import Progress, check_tars, write_index
+from energon_prep.indexing.records import (
     ledger_counts,
     ledger_problems,
     num_unfinished,
     read_planned_splits,
     read_target,
 )
+from energon_prep.indexing.split import as_planned, assign
+from energon_prep.indexing.tars import Listing, list_tars
+from energon_prep.layout import META_DIR
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.splits import parse_split
 from energon_prep.storage import LocalStorage
@@ -49,7 +55,7 @@ class IndexReport:
     split: dict[str, tuple[int, int]]  #: train, val, test -> (shards, samples)
     prepared: bool  #: False: the index was current already
     sqlite: bool  #: whether there is an index.sqlite, which random access needs
-    dataset_yaml: dataset_yaml.Outcome  #: "kept": somebody edited it; ``force`` overwrites it
+    dataset_yaml: Outcome  #: "kept": somebody edited it; ``force`` overwrites it
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,7 +94,7 @@ def index(
         entries = read_ledger(root)  # after the tars: of those that a running encode finishes meanwhile it knows more
         warnings = _check(root, listing, entries)
         needed = {} if entries is None else read_target(root).subflavors
-        dataset = dataset_yaml.render(dataset_yaml.complete(subflavors or {}, needed))
+        dataset = render_dataset(complete_subflavors(subflavors or {}, needed))
         options = _Options(
             sqlite=sqlite,
             force=force,
@@ -131,21 +137,18 @@ def _prepare(
 ) -> tuple[bool, list[str]]:
     """Write all but the configuration, unless it is current; return whether it was not, and warnings."""
     warnings: list[str] = []
+    version = _energon_version()
+    if entries is not None and is_known(version):
+        by_tar = {entry.shard: entry for entry in entries}
+        shards = [by_tar[tar] for tar in tars]
+        warnings += check_tars(root, shards, threads=options.workers)
+        done = write_index(root, shards, version, sqlite=options.sqlite, force=options.force, progress=options.progress)
+        return done, warnings
     if entries is not None:
-        try:
-            energon = read_energon()
-        except UnknownEnergonError as unknown:
-            warnings.append(
-                f"the installed Energon is not known ({unknown}): its own preparation was used, which is slow"
-            )
-        else:
-            by_tar = {entry.shard: entry for entry in entries}
-            shards = [by_tar[tar] for tar in tars]
-            warnings = confirm_tars(root, shards, threads=options.workers)
-            done = write_recorded(
-                root, shards, energon, sqlite=options.sqlite, force=options.force, progress=options.progress
-            )
-            return done, warnings
+        warnings.append(
+            f"megatron-energon {version} is none that this tool knows (>= 7.3, < 8): its own preparation was used, "
+            "which is slow"
+        )
     prepared, more = prepare_foreign(
         root,
         tars,
@@ -157,6 +160,18 @@ def _prepare(
         tell=options.tell,
     )
     return prepared, [*warnings, *more]
+
+
+def _energon_version() -> str:
+    try:
+        return importlib.metadata.version("megatron-energon")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def is_known(version: str) -> bool:
+    """Whether that Energon's preparation writes what we write; from 7.3.0 to 7.4.1 it was seen to."""
+    return re.match(r"7\.([3-9]|[1-9][0-9])", version) is not None
 
 
 def _local_folder(dest: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Station 7, indexing: index.sqlite out of rows, in bulk. It serves random access, not training in sequence.
+"""index.sqlite out of rows, in bulk. It serves random access, not training in sequence.
 
 Its ``user_version`` is a stamp of what it was made of, so that it can be told apart however it came to where it is.
 """
@@ -12,9 +12,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energon_prep.errors import PrepError
-from energon_prep.indexing.energon import Energon
 from energon_prep.indexing.meta import open_sqlite
 from energon_prep.shards.rows import ShardRows
+
+#: As Energon's SqliteIndexWriter makes it; tests/indexing/test_equality.py holds ours to what is installed.
+_TABLES = (
+    """
+    CREATE TABLE samples (
+        tar_file_id INTEGER NOT NULL,
+        sample_key TEXT NOT NULL UNIQUE,
+        sample_index INTEGER NOT NULL,
+        byte_offset INTEGER,
+        byte_size INTEGER
+    )
+    """,
+    """
+    CREATE TABLE sample_parts (
+        tar_file_id INTEGER,
+        sample_index INTEGER,
+        part_name TEXT,
+        content_byte_offset INTEGER,
+        content_byte_size INTEGER
+    )
+    """,
+)
+_INDEXES = (
+    "CREATE INDEX idx_samples_by_tar_and_idx ON samples(tar_file_id, sample_index)",
+    "CREATE INDEX idx_sample_parts_seq ON sample_parts(tar_file_id, sample_index, content_byte_offset)",
+    "CREATE INDEX idx_sample_parts_full ON sample_parts"
+    "(tar_file_id, sample_index, part_name, content_byte_offset, content_byte_size)",
+)
 
 _CACHE_KIB = 32 * 1024  #: for pages, and again for sorting: memory does not grow with the dataset
 
@@ -36,14 +63,14 @@ class Holdings:
     parts: int
 
 
-def read_holdings(path: Path, energon: Energon) -> Holdings | None:
-    """None for a database that is missing, empty, damaged or not as this Energon makes it."""
+def read_holdings(path: Path) -> Holdings | None:
+    """None for a database that is missing, empty, damaged or not as Energon makes it."""
     if not path.is_file() or any(leftover.exists() for leftover in leftovers(path)):
         return None
     try:
         with open_sqlite(path) as database:
             made = {_normal(sql) for (sql,) in database.execute("SELECT sql FROM sqlite_master") if sql}
-            if not made.issuperset(map(_normal, (*energon.tables, *energon.indexes))):
+            if not made.issuperset(map(_normal, (*_TABLES, *_INDEXES))):
                 return None
             (stamp,) = database.execute("PRAGMA user_version").fetchone()
             last = database.execute("SELECT rowid, tar_file_id FROM samples ORDER BY rowid DESC LIMIT 1").fetchone()
@@ -53,7 +80,7 @@ def read_holdings(path: Path, energon: Energon) -> Holdings | None:
     return Holdings(stamp=stamp, shards=last[1] + 1, samples=last[0], parts=parts) if last and parts else None
 
 
-def add_rows(path: Path, energon: Energon, shards: Iterable[tuple[int, ShardRows]], *, stamp: int) -> None:
+def add_rows(path: Path, shards: Iterable[tuple[int, ShardRows]], *, stamp: int) -> None:
     """Add tars by number to a new database, or to one with the tars before them. Raises PrepError.
 
     ``path`` is a temporary file: after a failure it is of no use. What sqlite sorts on disk it sorts in its folder.
@@ -62,14 +89,14 @@ def add_rows(path: Path, energon: Energon, shards: Iterable[tuple[int, ShardRows
         for setting in _BULK:
             database.execute(f"PRAGMA {setting}")
         database.execute("BEGIN")
-        for table in energon.tables:
-            database.execute(table)
+        for table in _TABLES:
+            database.execute(_unless_there(table))
         for tar, rows in shards:
             database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", rows.samples(tar))
             database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", rows.parts(tar))
         with _sorting_in(database, path.parent):
-            for index in energon.indexes:  # sorting once beats keeping order row by row
-                database.execute(index)
+            for index in _INDEXES:  # sorting once beats keeping order row by row
+                database.execute(_unless_there(index))
         database.execute(f"PRAGMA user_version = {stamp}")
         database.execute("COMMIT")
 
@@ -104,4 +131,8 @@ def _failures_named(path: Path) -> Iterator[None]:
 
 def _normal(sql: str) -> str:
     """SQL as sqlite keeps it, but for the layout."""
-    return " ".join(sql.replace("IF NOT EXISTS ", "").split())
+    return " ".join(sql.split())
+
+
+def _unless_there(sql: str) -> str:
+    return sql.replace(" TABLE ", " TABLE IF NOT EXISTS ").replace(" INDEX ", " INDEX IF NOT EXISTS ")

@@ -1,22 +1,33 @@
-"""Station 7, indexing: the files of .nv-meta and what they say."""
+"""The files of .nv-meta: reading each, writing those that are configuration, removing all.
+
+dataset.yaml is ours to rewrite until somebody edits it: its first line carries a hash of the rest, and a file whose
+hash does not fit was edited, or written by others.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
+import shutil
 import sqlite3
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import yaml
 
+from energon_prep.errors import PrepError
+from energon_prep.indexing.split import split_config
+from energon_prep.layout import META_DIR
 from energon_prep.recipes.safe_yaml import parse_yaml
 from energon_prep.shards.rows import unpack
+from energon_prep.storage import LocalStorage, publish_bytes
 
-META_DIR = ".nv-meta"
 INFO_JSON = ".info.json"  #: by Energon: {"energon_version", "shard_counts"}
 INFO_YAML = ".info.yaml"  #: what Energon 5 and 6 read: {"shard_counts"}
 SQLITE = "index.sqlite"
@@ -25,6 +36,10 @@ SPLIT_YAML = "split.yaml"
 DATASET_YAML = "dataset.yaml"
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+Outcome = Literal["written", "kept", "unchanged"]
+
+_MARK = "# Written by energon-prep, which keeps this file once you edit it. sha256:"
 
 
 def to_yaml(value: object) -> str:
@@ -69,3 +84,130 @@ def read_sqlite_counts(path: Path) -> dict[int, int]:
     with open_sqlite(path) as connection:
         rows = connection.execute("SELECT tar_file_id, COUNT(*) FROM samples GROUP BY tar_file_id")
         return dict(rows.fetchall())
+
+
+def write_configs(
+    root: Path, counts: Mapping[str, int], splits: Mapping[str, Sequence[str]], dataset: str, *, force: bool
+) -> tuple[Outcome, list[str]]:
+    """Write .info.yaml, dataset.yaml (unless it was edited) and, last, split.yaml: each whole, if it changes.
+
+    Returns what became of dataset.yaml, and warnings.
+    """
+    meta = LocalStorage(root / META_DIR)
+    warnings = _dropped_excludes(meta)
+    _refresh(meta, INFO_YAML, to_yaml({"shard_counts": dict(counts)}))
+    existing = _read(meta, DATASET_YAML)
+    outcome = decide_dataset(existing, dataset, force=force)
+    if outcome == "written":
+        warnings += [
+            f"{META_DIR}/{DATASET_YAML} had the subflavor {name}={value}, which is dropped: give it again to keep it"
+            for name, value in dropped_subflavors(existing, dataset).items()
+        ]
+        publish_bytes(meta, DATASET_YAML, dataset.encode())
+    _refresh(meta, SPLIT_YAML, to_yaml(split_config(splits)))
+    return outcome, warnings
+
+
+def _refresh(meta: LocalStorage, name: str, text: str) -> None:
+    if _read(meta, name) != text:
+        publish_bytes(meta, name, text.encode())
+
+
+def _read(meta: LocalStorage, name: str) -> str | None:
+    return meta.read(name).decode(errors="replace") if meta.exists(name) else None
+
+
+def _dropped_excludes(meta: LocalStorage) -> list[str]:
+    try:
+        config = from_yaml(_read(meta, SPLIT_YAML) or "")
+    except yaml.YAMLError:
+        return []
+    dropped = config.get("exclude") if isinstance(config, dict) else None
+    return [f"{META_DIR}/{SPLIT_YAML} had `exclude: {dropped}`, which is dropped"] if dropped else []
+
+
+def render_dataset(subflavors: Mapping[str, Any]) -> str:
+    """The dataset as Energon's CrudeWebdataset. Raises PrepError for subflavors that YAML cannot hold."""
+    content: dict[str, Any] = {"__module__": "megatron.energon", "__class__": "CrudeWebdataset"}
+    if subflavors:
+        content["subflavors"] = dict(subflavors)
+    try:
+        body = to_yaml(content)
+    except yaml.YAMLError as error:
+        raise PrepError(f"subflavors {dict(subflavors)!r} cannot be written as YAML: use plain values") from error
+    return f"{_MARK}{_hash(body)}\n{body}"
+
+
+def read_subflavors(text: str) -> dict[str, Any]:
+    """What such a file says of every sample. Raises ValueError for one that is no dataset's."""
+    try:
+        content = from_yaml(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not YAML: {str(error).splitlines()[0]}") from error
+    subflavors = content.get("subflavors", {}) if isinstance(content, dict) else None
+    if not isinstance(subflavors, dict):
+        raise ValueError("it has no mapping of subflavors")
+    return subflavors
+
+
+def complete_subflavors(given: Mapping[str, Any], needed: Mapping[str, Any]) -> dict[str, Any]:
+    """``given`` subflavors with those that the dataset's target needs. Raises PrepError where they contradict these."""
+    for name, value in needed.items():
+        if given.get(name, value) != value:
+            raise PrepError(
+                f"subflavor {name}={given[name]}: the dataset's target needs {name}={value}, by which trainers choose "
+                "how samples are read: leave it out, or give yours another name"
+            )
+    return {**needed, **given}
+
+
+def dropped_subflavors(existing: str | None, new: str) -> dict[str, Any]:
+    """Subflavors of an ``existing`` file that ``new`` lacks."""
+    try:
+        before = {} if existing is None else read_subflavors(existing)
+    except ValueError:
+        return {}
+    after = read_subflavors(new)
+    return {name: value for name, value in before.items() if name not in after}
+
+
+def decide_dataset(existing: str | None, new: str, *, force: bool) -> Outcome:
+    """What becomes of an ``existing`` file: rewritten if it is ours or ``force``, kept if it was edited."""
+    if existing == new or (existing is not None and not force and _says_the_same(existing, new)):
+        return "unchanged"
+    return "written" if existing is None or force or _is_ours(existing) else "kept"
+
+
+def _is_ours(text: str) -> bool:
+    first, _, body = text.partition("\n")
+    return first == f"{_MARK}{_hash(body)}"
+
+
+def _says_the_same(one: str, other: str) -> bool:
+    try:
+        return bool(from_yaml(one) == from_yaml(other))
+    except yaml.YAMLError:
+        return False
+
+
+def _hash(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def remove_index(root: Path) -> None:
+    """Remove an index that does not fit its tars."""
+    for name in (SPLIT_YAML, SQLITE, UUID, INFO_JSON, INFO_YAML):
+        (root / META_DIR / name).unlink(missing_ok=True)
+
+
+def take_over(staged: Path, final: Path) -> None:
+    with staged.open("rb") as file:
+        os.fsync(file.fileno())
+    try:
+        staged.replace(final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        near = final.with_name(f".{final.name}.tmp")  # the tar's folder is a link to another file system
+        shutil.copy2(staged, near)
+        near.replace(final)

@@ -1,4 +1,4 @@
-"""Station 7, indexing: a look at the headers of tars that nothing vouches for, before Energon trips over them.
+"""A look at the headers of tars of others, before Energon trips over them.
 
 Energon passes over some things without a word and stops or hangs at others; here both are named.
 """
@@ -6,9 +6,9 @@ Energon passes over some things without a word and stops or hangs at others; her
 from __future__ import annotations
 
 import re
-import tarfile
+import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,9 +16,8 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from energon_prep.indexing.keys import KeyRegister
-from energon_prep.indexing.tars import TAR_ERRORS, end_problem, iter_members, split_name
-from energon_prep.shards.tar_reader import open_tar
+from energon_prep.indexing.tars import split_name
+from energon_prep.tar_headers import DamagedTarError, Member, whole_members
 
 _MOST = 5  #: errors named of one tar
 _RESOLUTION = re.compile(r"[1-9][0-9]{1,4}(x[1-9][0-9]{1,4})?")  #: a part "512.pth" is meant so
@@ -55,19 +54,19 @@ def scan_tar(root: Path, tar: str) -> Scan:
     seen: dict[str, Parts] = {}
     shared: dict[Parts, Parts] = {}  # millions of samples have the same parts: keep one tuple
     try:
-        with (root / tar).open("rb") as file, open_tar(file) as archive:
-            for key, group in groupby(_named(tar, archive, oddities), key=itemgetter(0)):
-                names, parts = zip(*((name, part) for _, part, name in group), strict=True)
-                error = _key_error(key, names[0], parts, seen)
-                if error and len(errors) < _MOST:
-                    errors.append(f"{tar}: {error}")
-                seen[key] = shared.setdefault(parts, parts)
-            end = archive.offset
-        problem = end_problem(root / tar, end) or (None if seen else "it holds no sample")
+        for key, group in groupby(_named(root, tar, oddities), key=itemgetter(0)):
+            names, parts = zip(*((name, part) for _, part, name in group), strict=True)
+            error = _key_error(key, names[0], parts, seen)
+            if error and len(errors) < _MOST:
+                errors.append(f"{tar}: {error}")
+            seen[key] = shared.setdefault(parts, parts)
+        problem = None if seen else "it holds no sample"
     except UnicodeError as unreadable:
         problem = f"a member's name is not UTF-8: {unreadable}"
-    except TAR_ERRORS as unreadable:
-        problem = f"it is empty, cut or no (uncompressed) tar: {unreadable}"
+    except DamagedTarError as damaged:
+        problem = str(damaged)
+    except OSError as unreadable:
+        problem = f"it cannot be read ({unreadable.strerror or unreadable})"
     if problem:
         errors.append(f"{tar}: {problem}: {_FETCH_AGAIN}, or move it away")
     _note_dotted_keys(tar, seen, oddities)
@@ -78,10 +77,9 @@ def find_key(root: Path, tars: Sequence[str], key: str) -> list[str]:
     """Where a key occurs: "TAR: MEMBER" of the first part of each occurrence."""
     found = []
     for tar in tars:
-        with (root / tar).open("rb") as file, open_tar(file) as archive:
-            for found_key, group in groupby(_named(tar, archive, {}), key=itemgetter(0)):
-                if found_key == key:
-                    found.append(f"{tar}: {next(group)[2]}")
+        for found_key, group in groupby(_named(root, tar, {}), key=itemgetter(0)):
+            if found_key == key:
+                found.append(f"{tar}: {next(group)[2]}")
     return found
 
 
@@ -91,24 +89,28 @@ def merge_oddities(total: Oddities, more: Oddities) -> None:
         total[what] = (before + count, earliest)
 
 
-def _named(tar: str, archive: tarfile.TarFile, oddities: Oddities) -> Iterator[tuple[str, str, str]]:
-    """(key, part, member name) of what Energon reads; the rest is noted."""
-    for member in iter_members(archive):
-        name = member.name
-        named = split_name(name) if member.isreg() else None
-        if named is None:
-            if not member.isdir():
-                merge_oddities(oddities, {_why_skipped(member): (1, f"{tar}: {name}")})
-            continue
-        name.encode()  # Energon cannot store other names; a UnicodeEncodeError is a ValueError
-        if named[0].endswith("/"):
-            what = "hidden files in a folder, which Energon takes for parts of a sample (remove them)"
-            merge_oddities(oddities, {what: (1, f"{tar}: {name}")})
-        yield (*named, name)
+def _named(root: Path, tar: str, oddities: Oddities) -> Iterator[tuple[str, str, str]]:
+    """(key, part, member name) of what Energon reads; the rest is noted.
+
+    Raises OSError, DamagedTarError, and UnicodeEncodeError for a name that Energon cannot store.
+    """
+    with (root / tar).open("rb", buffering=0) as file:
+        for member in whole_members(file, errors="surrogateescape"):
+            name = member.name
+            named = split_name(name) if member.kind == "file" else None
+            if named is None:
+                if member.kind != "directory":
+                    merge_oddities(oddities, {_why_skipped(member): (1, f"{tar}: {name}")})
+                continue
+            name.encode()
+            if named[0].endswith("/"):
+                what = "hidden files in a folder, which Energon takes for parts of a sample (remove them)"
+                merge_oddities(oddities, {what: (1, f"{tar}: {name}")})
+            yield (*named, name)
 
 
-def _why_skipped(member: tarfile.TarInfo) -> str:
-    if not member.isreg():
+def _why_skipped(member: Member) -> str:
+    if member.kind != "file":
         return "links or devices, which Energon passes over (store files)"
     if "." not in member.name.rpartition("/")[2]:
         return "names without extension, which Energon passes over"
@@ -158,3 +160,26 @@ def odd_parts(samples: Mapping[str, Parts]) -> dict[str, int]:
 
 def _stem(part: str) -> str:
     return part.lstrip(".").partition(".")[0]
+
+
+class KeyRegister:
+    """Every key so far, in a temporary database that sqlite keeps on disk and removes: memory stays flat."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")
+        self._db.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, tar TEXT) WITHOUT ROWID")
+
+    def add(self, tar: str, keys: Iterable[str]) -> Iterator[str]:
+        """Register the keys of one tar; yield what is wrong with those that another tar has too."""
+        keys = list(keys)
+        before = self._db.total_changes
+        self._db.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", ((key, tar) for key in keys))
+        if self._db.total_changes - before == len(keys):
+            return
+        for key in keys:
+            (first,) = self._db.execute("SELECT tar FROM keys WHERE key = ?", (key,)).fetchone()
+            if first != tar:
+                yield f"{tar}: {key}: the key is in {first} too"
+
+    def close(self) -> None:
+        self._db.close()

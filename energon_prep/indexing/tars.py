@@ -1,24 +1,17 @@
-"""Station 7, indexing: which tars a dataset has, and what Energon sees in one."""
+"""Which tars a dataset has, and what Energon sees in one."""
 
 from __future__ import annotations
 
 import os
 import re
-import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from energon_prep.shards.tar_reader import next_member
-
-_BLOCK = tarfile.BLOCKSIZE
+from energon_prep.tar_headers import BLOCK
 
 # megatron.energon.flavors.webdataset.config, whose import would load torch.
 _KEY_AND_PART = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
 _META_NAME = re.compile(r"__[^/]*__($|/)")
-
-#: What tarfile raises for bytes that are no tar; ValueError and OverflowError come from damaged numbers.
-TAR_ERRORS = (tarfile.TarError, OSError, ValueError, OverflowError, EOFError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,36 +53,8 @@ def split_name(name: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def iter_members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar that ``open_tar`` opened, in flat memory. Raises TAR_ERRORS."""
-    before = -1
-    while (member := next_member(tar)) is not None:
-        if tar.offset <= before:
-            raise tarfile.ReadError(f"damaged header at byte {member.offset}")
-        before = tar.offset
-        yield member
-
-
-def end_problem(path: Path, end: int) -> str | None:
-    """What is wrong with a tar at ``end``, the offset where its members end, or None.
-
-    tarfile, and so Energon, takes a tar that was cut between two members for a shorter one.
-    """
-    with path.open("rb") as file:
-        file.seek(end)
-        mark = file.read(_BLOCK)
-        if not mark:
-            return "it has no end-of-archive mark: it was cut after some member"
-        if len(mark) < _BLOCK or mark.strip(b"\0"):
-            return f"it is cut or damaged at byte {end}"
-        while chunk := file.read(2**20):
-            if chunk.strip(b"\0"):
-                return f"more data follows its end-of-archive mark at byte {end}, which would not be read"
-    return None
-
-
 def has_end_mark(path: Path, end: int) -> bool:
     """Whether the end-of-archive mark lies at ``end``: one read, for telling whether an .idx fits its tar."""
     with path.open("rb") as file:
         file.seek(end)
-        return file.read(_BLOCK) == bytes(_BLOCK)
+        return file.read(BLOCK) == bytes(BLOCK)

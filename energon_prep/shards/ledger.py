@@ -21,9 +21,10 @@ from pathlib import Path
 from energon_prep.errors import PrepError
 from energon_prep.layout import LEDGER_DIR, entry_name, idx_name, rejects_name, rows_name, shard_stem, tar_name
 from energon_prep.samples import Reject
-from energon_prep.shards.rows import TAR_ERRORS, ShardRows, read_tar
+from energon_prep.shards.rows import ShardRows, read_tar
 from energon_prep.shards.tar import END_OF_ARCHIVE
 from energon_prep.storage import LocalStorage, Storage, publish_bytes
+from energon_prep.tar_headers import DamagedTarError
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ def scan_rows(storage: Storage, entry: LedgerEntry) -> ShardRows:
     try:
         with storage.open(entry.shard) as file:
             rows = read_tar(file)
-    except TAR_ERRORS as error:
+    except DamagedTarError as error:
         raise PrepError(f"{entry.shard}: it is damaged ({error}): {_RESTORE}") from error
     if not _fit(rows, entry):
         raise PrepError(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tarfile
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
@@ -20,10 +19,7 @@ from itertools import chain, repeat
 from operator import sub
 from typing import BinaryIO
 
-from energon_prep.shards.tar_reader import next_member, open_tar
-
-#: What tarfile raises for bytes that are no tar; ValueError and OverflowError come from damaged numbers.
-TAR_ERRORS = (tarfile.TarError, ValueError, OverflowError, EOFError)
+from energon_prep.tar_headers import DamagedTarError, whole_members
 
 
 class ShardRows:
@@ -120,24 +116,23 @@ class ShardRows:
 
 
 def read_tar(file: BinaryIO) -> ShardRows:
-    """The rows of a tar of ours, from its headers, whose contents are passed over. Raises TAR_ERRORS."""
+    """The rows of a tar of ours, from its headers, whose contents are passed over. Raises DamagedTarError."""
     rows = ShardRows()
     key, first, parts = "", 0, list[tuple[str, int, int]]()
-    with open_tar(file) as archive:
-        while (member := next_member(archive)) is not None:
-            if not member.isreg():
-                raise tarfile.ReadError(f"damaged header at byte {member.offset}")
-            folder, slash, base = member.name.rpartition("/")
-            stem, _, part = base.partition(".")  # as Energon splits names
-            if parts and folder + slash + stem != key:
-                rows.add(key, first, parts)
-                parts = []
-            if not parts:
-                key, first = folder + slash + stem, member.offset
-            parts.append((part, member.offset_data, member.size))
-        if parts:
+    for member in whole_members(file):
+        if member.kind != "file":
+            raise DamagedTarError(f"{member.name} is a {member.kind}, and no part of a sample")
+        folder, slash, base = member.name.rpartition("/")
+        stem, _, part = base.partition(".")  # as Energon splits names
+        if parts and folder + slash + stem != key:
             rows.add(key, first, parts)
-        rows.end = archive.offset
+            parts = []
+        if not parts:
+            key, first = folder + slash + stem, member.start
+        parts.append((part, member.data, member.size))
+        rows.end = member.end
+    if parts:
+        rows.add(key, first, parts)
     return rows
 
 

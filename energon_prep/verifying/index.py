@@ -13,17 +13,17 @@ from typing import Any
 import yaml
 from braceexpand import braceexpand
 
-from energon_prep.indexing.dataset_yaml import read_subflavors
 from energon_prep.indexing.meta import (
     DATASET_YAML,
     INFO_JSON,
-    META_DIR,
     SPLIT_YAML,
     SQLITE,
     from_yaml,
     read_shard_counts,
     read_sqlite_counts,
+    read_subflavors,
 )
+from energon_prep.layout import META_DIR
 
 _REMEDY = "run energon-prep index"
 _MOST_BRACES = 8  #: of a pattern: how many names they stand for is the product of theirs
@@ -40,7 +40,7 @@ class IndexCheck:
 
 
 def check_index(
-    root: Path, tars: Sequence[str], vouched: Mapping[str, int] | None, subflavors: Mapping[str, Any]
+    root: Path, tars: Sequence[str], known_counts: Mapping[str, int] | None, subflavors: Mapping[str, Any]
 ) -> IndexCheck:
     """Hold the index's lists against the tars that are there, and against the ledger's counts where there are any.
 
@@ -58,7 +58,7 @@ def check_index(
         problems += [] if INFO_JSON in missing else [f"{META_DIR}/{INFO_JSON}: it cannot be read: {_REMEDY}"]
     else:
         problems += _list_problems(INFO_JSON, counts, tars)
-    for tar, samples in (vouched or {}).items():
+    for tar, samples in (known_counts or {}).items():
         if tar in counts and counts[tar] != samples:
             problems.append(f"{META_DIR}/{INFO_JSON}: {tar} has {counts[tar]} samples, in the ledger {samples}")
     if DATASET_YAML not in missing:

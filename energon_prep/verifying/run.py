@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError
-from energon_prep.indexing.keys import KeyRegister
-from energon_prep.indexing.meta import META_DIR, SQLITE
+from energon_prep.indexing.meta import SQLITE
+from energon_prep.indexing.records import RunTarget, ledger_counts, ledger_problems, read_target
+from energon_prep.indexing.scan import KeyRegister
 from energon_prep.indexing.tars import Listing, list_tars
-from energon_prep.indexing.vouched import RunTarget, ledger_counts, ledger_problems, read_target
-from energon_prep.layout import LEDGER_DIR, shard_stem
+from energon_prep.layout import LEDGER_DIR, META_DIR, shard_stem
 from energon_prep.run.destination import set_aside
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.storage import LocalStorage
@@ -170,9 +170,11 @@ class _Verification:
     def _check_index(
         self, listing: Listing, entries: Sequence[LedgerEntry] | None, recorded: RunTarget | None
     ) -> IndexCheck:
-        vouched = None if entries is None else ledger_counts(entries)
+        known_counts = None if entries is None else ledger_counts(entries)
         needed = {} if recorded is None else recorded.subflavors
-        index = check_index(self._root, listing.tars if vouched is None else tuple(vouched), vouched, needed)
+        index = check_index(
+            self._root, listing.tars if known_counts is None else tuple(known_counts), known_counts, needed
+        )
         self.problems.extend(index.problems)
         if index.shards is None:
             self._notes.append("the dataset is not indexed yet: run energon-prep index")

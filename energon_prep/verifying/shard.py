@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cookers.safe import DecodeError, load_json, load_pickle, load_pth
-from energon_prep.indexing.tars import TAR_ERRORS, end_problem, iter_members, split_name
+from energon_prep.indexing.tars import split_name
 from energon_prep.shards.ledger import LedgerEntry
-from energon_prep.shards.tar_reader import open_tar
+from energon_prep.tar_headers import DamagedTarError, Member, whole_members
 from energon_prep.targets import ContractError, Target, get_target
 from energon_prep.verifying.problems import Problems
 from energon_prep.verifying.records import idx_problems, record_problems
@@ -81,10 +80,12 @@ def check_shard(task: ShardTask) -> ShardCheck:
         problem = _content_problem(task)
         damaged = problem is not None
         problems.extend([problem] if problem else [])
-        with (task.root / task.tar).open("rb") as file, open_tar(file) as archive:
-            walk.run(archive)
-    except TAR_ERRORS as error:
-        problems.add(f"it is cut, damaged or no tar ({error})")
+        with (task.root / task.tar).open("rb") as file:
+            walk.run(file)
+    except DamagedTarError as error:
+        problems.add(str(error))
+    except OSError as error:
+        problems.add(f"it cannot be read ({error.strerror or error})")
     if task.entry is not None and len(walk.keys) != task.entry.num_samples:
         problems.add(f"it has {len(walk.keys)} samples, and {task.entry.num_samples} were written")
     beside = glance(task) if task.entry is not None else None
@@ -123,20 +124,17 @@ class _Walk:
         self._target: Target | None = get_target(task.target) if task.target is not None else None
         self.keys: dict[str, None] = {}
         self.num_parts = 0
+        self._end = 0  #: of the last member
 
-    def run(self, archive: tarfile.TarFile) -> None:
+    def run(self, file: BinaryIO) -> None:
         with self._index() as index:
-            for key, members in groupby(self._named(archive), key=lambda named: named[1]):
+            for key, members in groupby(self._named(file), key=lambda named: named[1]):
                 if key in self.keys:
                     self._problems.add(f"{key}: the key occurs twice, or its parts are not adjacent")
                 self.keys[key] = None
-                self._check(key, self._decoded(archive, members, key, index))
-            end = archive.offset
-            problem = end_problem(self._task.root / self._task.tar, end)
-            if problem:
-                self._problems.add(problem)
+                self._check(key, self._decoded(file, members, key, index))
             if index is not None:
-                self._problems.extend(index.finish(end))
+                self._problems.extend(index.finish(self._end))
         if not self.keys:
             self._problems.add("it holds no sample")
 
@@ -146,9 +144,10 @@ class _Walk:
             return nullcontext()
         return TarIndex(task.root, task.tar, tar_file_id=task.tar_file_id, has_sqlite=task.has_sqlite)
 
-    def _named(self, archive: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
-        for member in iter_members(archive):
-            named = split_name(member.name) if member.isreg() else None
+    def _named(self, file: BinaryIO) -> Iterator[tuple[Member, str, str]]:
+        for member in whole_members(file):
+            self._end = member.end
+            named = split_name(member.name) if member.kind == "file" else None
             if named is not None:
                 yield member, *named
             elif self._task.entry is not None:
@@ -156,8 +155,8 @@ class _Walk:
 
     def _decoded(
         self,
-        archive: tarfile.TarFile,
-        members: Iterator[tuple[tarfile.TarInfo, str, str]],
+        file: BinaryIO,
+        members: Iterator[tuple[Member, str, str]],
         key: str,
         index: TarIndex | None,
     ) -> dict[str, Any] | None:
@@ -167,11 +166,11 @@ class _Walk:
         for i, (member, _, part) in enumerate(members):
             if index is not None:
                 if i == 0:
-                    index.sample(key, member.offset)
-                index.part(part, member.offset_data, member.size)
+                    index.sample(key, member.start)
+                index.part(part, member.data, member.size)
             self.num_parts += 1
-            file = archive.extractfile(member)
-            data = file.read() if file is not None else b""
+            file.seek(member.data)
+            data = file.read(member.size)
             if part in parts:
                 self._problems.add(f"{member.name}: it occurs twice")
             try:

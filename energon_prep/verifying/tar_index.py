@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from energon_prep.indexing.meta import META_DIR, SQLITE, idx_path, open_sqlite, read_idx
+from energon_prep.indexing.meta import SQLITE, idx_path, open_sqlite, read_idx
+from energon_prep.layout import META_DIR
 
 _SAMPLES = (
     "SELECT sample_key, sample_index, byte_offset, byte_offset + byte_size FROM samples "

@@ -15,10 +15,9 @@ from pathlib import Path
 from cookers.safe import DecodeError, load_json, load_npy, load_pickle, load_pth
 from energon_prep.decode.media import decode_media
 from energon_prep.errors import PrepError, SampleError
-from energon_prep.indexing.dataset_yaml import decide
-from energon_prep.indexing.meta import read_shard_counts
+from energon_prep.indexing.meta import decide_dataset, read_shard_counts
+from energon_prep.indexing.records import read_target
 from energon_prep.indexing.scan import scan_tar
-from energon_prep.indexing.vouched import read_target
 from energon_prep.plan.order import Listed
 from energon_prep.plan.shards import join_entries, read_plan
 from energon_prep.recipes.load import load_recipe
@@ -169,7 +168,7 @@ def _meta(name: str) -> Feed:
         (folder / ".nv-meta" / name).write_bytes(data)
         read_shard_counts(folder / ".nv-meta")
         check_index(folder, ["a.tar"], None, {})
-        decide(data.decode(errors="replace"), "__module__: megatron.energon\n", force=False)
+        decide_dataset(data.decode(errors="replace"), "__module__: megatron.energon\n", force=False)
 
     return feed
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import energon_prep
+from energon_prep.curate.repair import repair
 from energon_prep.errors import PrepError
-from energon_prep.indexing.fix import fix
 from energon_prep.layout import PLAN
 from energon_prep.loading import first_batch
 from energon_prep.shards.ledger import read_ledger
@@ -45,7 +45,7 @@ def test_poison_runs_nowhere(tmp_path: Path) -> None:
     report = energon_prep.verify(dataset, target="dit", deep=True)
     assert any("posix.system" in problem for problem in report.problems)
     shutil.rmtree(dataset / ".energon-prep")
-    fix(dataset, tmp_path / "new")
+    repair(dataset, tmp_path / "new")
     energon_prep.index(tmp_path / "new", workers=1)
     with pytest.raises(ValueError, match=r"posix\.system|torch\.save|not JSON"):
         first_batch(tmp_path / "new", batch_size=2)
@@ -152,7 +152,7 @@ def test_the_command_fixes_and_indexes(tmp_path: Path) -> None:
     with (source / "a.tar").open("r+b") as file:
         file.truncate(3 * 1024)
     told = prep("index", source, code=1).stderr
-    assert "a.tar: it has no end-of-archive mark" in told
+    assert "it has no end-of-archive mark" in told
     done = prep("index", source, "--fix", tmp_path / "new")
     assert "indexed: 2 samples in 1 shard" in done.stdout
     assert "2 renamed, 1 regrouped" in done.stderr

@@ -17,7 +17,9 @@ from braceexpand import braceexpand
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing import index
+from energon_prep.indexing.build import is_known
 from energon_prep.storage import LocalStorage
+from tests.indexing.by_energon import index_tables
 from tests.indexing.tars import names, write_foreign, write_ours, write_tar
 
 ENERGON = Path(sys.executable).with_name("energon")
@@ -175,9 +177,15 @@ def test_dropped_excludes_and_an_unfinished_encode_are_told(ours: Path) -> None:
     ("spoil", "message"),
     [
         (lambda root: write_tar(root / "hollow.tar", []), "hollow.tar: it holds no sample"),
-        (lambda root: (root / "zero.tar").write_bytes(b""), "zero.tar: it is empty, cut or no"),
-        (lambda root: os.truncate(root / "part_001.tar", 2000), "part_001.tar: it is cut or damaged at byte 1536"),
-        (lambda root: os.truncate(root / "part_001.tar", 2600), "part_001.tar: it is empty, cut or no"),
+        (lambda root: (root / "zero.tar").write_bytes(b""), "zero.tar: it is cut, damaged or no (uncompressed) tar"),
+        (
+            lambda root: os.truncate(root / "part_001.tar", 2000),
+            "part_001.tar: it is cut, damaged or no (uncompressed) tar at byte 1536",
+        ),
+        (
+            lambda root: os.truncate(root / "part_001.tar", 2600),
+            "part_001.tar: it is cut, damaged or no (uncompressed) tar",
+        ),
         (lambda root: os.truncate(root / "part_001.tar", 2 * 1536), "part_001.tar: it has no end-of-archive mark"),
         (lambda root: write_tar(root / "a{1,2}.tar", ["a.pth"]), "'a{1,2}.tar': braces"),
         (lambda root: write_tar(Path(os.fsdecode(bytes(root) + b"/\xff.tar")), ["a.pth"]), "UTF-8"),
@@ -287,3 +295,27 @@ def test_importing_it_loads_nothing_heavy() -> None:
     code = "import sys, energon_prep.indexing; print({'torch', 'megatron', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("version", ["7.2.9", "8.0.0"])
+def test_with_an_energon_that_is_not_known_its_own_preparation_is_used(tmp_path: Path, version: str) -> None:
+    info = tmp_path / "other" / f"megatron_energon-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: megatron-energon\nVersion: {version}\n")
+    root, twin = write_ours(tmp_path / "set"), write_ours(tmp_path / "twin")
+    command = [sys.executable, "-m", "energon_prep", "index", "--workers", "2"]
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(info.parent), os.environ.get("PYTHONPATH", "")])}
+    slow = subprocess.run([*command, str(root)], env=path, capture_output=True, text=True, check=True)
+    assert f"warning: megatron-energon {version} is none that this tool knows" in slow.stderr
+    report = index(twin)
+    assert report.warnings == ()
+    assert f"{report.samples} samples" in slow.stdout
+    assert index_tables(root) == index_tables(twin)
+    assert [path.read_bytes() for path in sorted(root.glob("*.idx"))] == [
+        path.read_bytes() for path in sorted(twin.glob("*.idx"))
+    ]
+
+
+@pytest.mark.parametrize(("version", "known"), [("7.3.0", True), ("7.4.1", True), ("7.10", True), ("7.1.0", False)])
+def test_which_energons_are_known(version: str, known: bool) -> None:
+    assert is_known(version) == known

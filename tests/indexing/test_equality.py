@@ -10,7 +10,7 @@ import pytest
 from energon_prep.indexing import index
 from energon_prep.shards.writer import ShardWriter
 from energon_prep.storage import LocalStorage
-from tests.indexing.official import index_files, index_tables, prepare_copy
+from tests.indexing.by_energon import index_files, index_tables, prepare_copy
 from tests.indexing.tars import write_keys, write_ours, write_run
 
 Samples = Mapping[str, Mapping[str, bytes]]

@@ -3,11 +3,14 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from energon_prep.indexing.scan import find_key, merge_oddities, scan_tar, scan_tars
+from energon_prep.indexing.scan import KeyRegister, find_key, merge_oddities, scan_tar, scan_tars
 from tests.indexing.tars import names, write_tar
 
 
@@ -123,3 +126,19 @@ def test_tars_are_scanned_in_order_and_add_up(tmp_path: Path) -> None:
         merge_oddities(total, scan.oddities)
     assert list(total.values()) == [(3, "a.tar: README")]
     assert find_key(tmp_path, ["a.tar", "b.tar"], "b") == ["b.tar: b.pth"]
+
+
+tar_keys = st.lists(st.sets(st.text("abc", max_size=3), max_size=8), max_size=6)
+
+
+@given(tar_keys)
+def test_exactly_the_keys_of_earlier_tars_are_told(tars: list[set[str]]) -> None:
+    first: dict[str, int] = {}
+    with closing(KeyRegister()) as register:
+        for number, keys in enumerate(tars):
+            expected = sorted(
+                f"{number}: {key}: the key is in {first[key]} too"
+                for key in keys
+                if first.setdefault(key, number) != number
+            )
+            assert sorted(register.add(str(number), keys)) == expected

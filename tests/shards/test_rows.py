@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energon_prep.shards.rows import TAR_ERRORS, ShardRows, read_tar
+from energon_prep.shards.rows import ShardRows, read_tar
 from energon_prep.shards.tar import TarWriter
+from energon_prep.tar_headers import DamagedTarError
 
 parts = st.dictionaries(
     st.sampled_from(["json", ".pth", "pickle", "latents.pth", "mean.bytes"]), st.binary(max_size=1500), min_size=1
@@ -97,7 +98,7 @@ def test_a_head_that_does_not_fit_is_refused(change: dict[str, object]) -> None:
 @pytest.mark.parametrize("spoil", [lambda t: t[:700], lambda t: b"x" * 99 + t[99:], lambda t: t[:156] + b"5" + t[157:]])
 def test_a_damaged_tar_has_no_rows(spoil: object) -> None:
     assert callable(spoil)
-    with pytest.raises(TAR_ERRORS):
+    with pytest.raises(DamagedTarError):
         read_tar(io.BytesIO(spoil(TAR)))
 
 

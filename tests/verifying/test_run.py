@@ -98,7 +98,7 @@ def _other_counts(root: Path) -> None:
     [
         (lambda root: (root / TAR).unlink(), f"{TAR}: it is in the ledger and missing"),
         (lambda root: _flip(root / TAR, 600), f"{TAR}: its sha256 is"),
-        (lambda root: _flip(root / TAR, 0), f"{TAR}: it is cut, damaged or no tar"),
+        (lambda root: _flip(root / TAR, 0), f"{TAR}: it is cut, damaged or no (uncompressed) tar"),
         (lambda root: os.truncate(root / TAR, 3000), f"{TAR}: it has 3000 bytes and"),
         (lambda root: os.truncate(root / TAR, 3000), f"{TAR}: it is cut"),
         (lambda root: os.truncate(root / TAR, 3000), f"{TAR}: it has 1 samples, and 3 were written"),

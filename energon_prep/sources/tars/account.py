@@ -22,8 +22,8 @@ from energon_prep.sources.tars.groups import (
     suffix_of_part,
     text_parts,
 )
-from energon_prep.sources.tars.headers import NO_END_MARK, Damage, Member
 from energon_prep.sources.walk import HIDDEN, printable, suffix_of
+from energon_prep.tar_headers import NO_END_MARK, Damage, Member
 
 CUT = "of samples that the end of a tar cuts"
 NO_SUFFIX = "without suffix"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from energon_prep.formats import MEDIA_SUFFIXES, role_of
 from energon_prep.sources.captions import CAPTION_SUFFIXES
-from energon_prep.sources.tars.headers import Damage, Member
+from energon_prep.tar_headers import Damage, Member
 
 TEXT_SUFFIXES = (*CAPTION_SUFFIXES, "json")
 MOST_DECIDING = 1000  #: members at a tar's beginning that decide where its names are cut

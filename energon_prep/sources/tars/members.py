@@ -12,7 +12,7 @@ from energon_prep.formats import HEAD_BYTES, is_video, kind_of
 from energon_prep.samples import Media
 from energon_prep.sources.media import check_media_size, check_text_size, faults_of, try_again
 from energon_prep.sources.shared_reads import open_shared
-from energon_prep.sources.tars.headers import Member
+from energon_prep.tar_headers import Member
 
 T = TypeVar("T")
 

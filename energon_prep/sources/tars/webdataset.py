@@ -35,10 +35,10 @@ from energon_prep.sources.tars.groups import (
     suffix_of_part,
     text_parts,
 )
-from energon_prep.sources.tars.headers import BLOCK, Damage, Member, scan_members
 from energon_prep.sources.tars.img2dataset import FailedRows, tar_beside
 from energon_prep.sources.tars.members import read_media, read_part, read_text
 from energon_prep.sources.walk import find, printable
+from energon_prep.tar_headers import BLOCK, Damage, Member, scan_members
 
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")  #: all but the first are refused
 _COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")

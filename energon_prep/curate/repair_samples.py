@@ -1,19 +1,24 @@
-"""Station 7, indexing: the samples of a tar as they were meant, wherever in the tar their parts lie."""
+"""The samples of a tar as they were meant, wherever in it their parts lie, and new keys for them."""
 
 from __future__ import annotations
 
 import re
+import sqlite3
+import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
 from energon_prep.indexing.scan import Oddities, Parts, merge_oddities, odd_parts
-from energon_prep.indexing.tars import end_problem, split_name
-from energon_prep.sources.tars.headers import BLOCK, Damage, Member, scan_members
+from energon_prep.indexing.tars import split_name
+from energon_prep.tar_headers import BLOCK, Damage, Member, scan_members
 
 #: Part names with a dot in them, as the trainers' contracts have them, at the end of a name.
 _DOTTED = re.compile(r"[.]((?:latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip)[.]\w+)$")
+_UNFIT_KEY = re.compile(r"[^ -~]|[.\\]")  #: what is not printable ASCII, and what Energon cuts names at
+_FALLBACK = "samples/fixed"  #: of a key of which nothing usable is left
 _UNFIT_PART = re.compile(r"[^!-.0-~]|\\")
 
 
@@ -67,7 +72,7 @@ def read_samples(path: Path, tar: str, *, most_bytes: int) -> Found:
 
 def _members(path: Path, tar: str, found: Found) -> Iterator[Member]:
     """What is part of a sample; the rest is noted."""
-    start = end = 0
+    start = 0
     while True:
         for item in scan_members(path, start):
             if isinstance(item, Damage):
@@ -84,16 +89,12 @@ def _members(path: Path, tar: str, found: Found) -> Iterator[Member]:
                     found.lost.append(f"{named}: {item.what}: {lost}")
                     return
                 break
-            end = item.data + -(-item.size // BLOCK) * BLOCK
             why = _why_left_out(item)
             if why is None:
                 yield item
             elif item.kind != "directory":
                 merge_oddities(found.oddities, {why: (1, f"{tar}: {item.name}")})
         else:
-            problem = end_problem(path, end)
-            if problem:
-                found.lost.append(f"byte {end}: {problem}: what followed, if anything, is lost")
             return
 
 
@@ -150,3 +151,50 @@ def _drop_large(found: Found, most_bytes: int) -> None:
     for sample in [s for s in found.samples if sum(size for _, size in s.parts.values()) > most_bytes]:
         found.samples.remove(sample)
         found.lost.append(f"the sample {sample.key!r}: it has more than {most_bytes} bytes: cut it into smaller ones")
+
+
+class UniqueKeys:
+    """Gives out keys; which are taken is held in a temporary database on disk, so that memory stays flat."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")
+        self._db.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID")
+
+    def take(self, key: str, parts: Iterable[str]) -> str:
+        """``key`` without dots in its last component, or with a number behind if that is taken; the first is 2."""
+        base = clean_key(key)
+        if not base or not _fits(base + "_000000000", parts):
+            base = _FALLBACK
+        candidate = base
+        while self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, 2)", (candidate,)).rowcount != 1:
+            (number,) = self._db.execute("SELECT next FROM keys WHERE key = ?", (base,)).fetchone()
+            self._db.execute("UPDATE keys SET next = ? WHERE key = ?", (number + 1, base))
+            candidate = f"{base}_{number}"
+        return candidate
+
+    def __enter__(self) -> UniqueKeys:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._db.close()
+
+
+def clean_key(key: str) -> str:
+    """``./a/../v1.5`` -> ``a/v1_5``: printable ASCII, relative, no dot in the last component; "" if nothing is left."""
+    names = [name for name in key.split("/") if name not in ("", ".", "..")]
+    *folders, base = names or [""]
+    folders = [re.sub(r"[^ -~]|\\", "_", folder) for folder in folders]
+    return "/".join((*folders, _UNFIT_KEY.sub("_", base)))
+
+
+def _fits(key: str, parts: Iterable[str]) -> bool:
+    """Whether Energon splits each member's name as it is meant, and a USTAR header holds it."""
+    for part in parts:
+        name = f"{key}.{part}"
+        if split_name(name) != (key, part):
+            return False
+        try:
+            tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+        except ValueError:
+            return False
+    return True

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 BLOCK = 512
 NO_END_MARK = "it has no end-of-archive mark: it was cut behind some member, or written by a tool that sets none"
 _WINDOW = 16 * BLOCK  # read at once: captions, JSON and the next header usually lie together
 _MAX_EXTENSION = 2**20  # bytes of a PAX header or a GNU long name
+_CHUNK = 2**20
+_JOINED = "the tar's end mark stands here, and bytes follow it (tars joined with cat?)"
 
 Kind = Literal["file", "directory", "link", "device", "sparse"]
 _KINDS: dict[bytes, Kind] = {
+    b"\0": "file",
+    b"0": "file",
     b"1": "link",
     b"2": "link",
     b"3": "device",
     b"4": "device",
     b"5": "directory",
     b"6": "device",
+    b"7": "file",
     b"S": "sparse",
 }
-_WITHOUT_DATA = ("link", "device", "directory")
+_WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever their size field says
 _PAX = (b"x", b"X")  # X: as old Solaris wrote it
 _SKIPPED = (b"g", b"K")  # archive-wide records and long link targets: nothing here depends on them
+
+
+class DamagedTarError(ValueError):
+    """A tar that must be whole is not; the message says where and why."""
 
 
 class Member(NamedTuple):
@@ -34,7 +42,12 @@ class Member(NamedTuple):
     start: int  #: byte offset of its first header, extension headers included
     data: int  #: byte offset of its content
     size: int  #: bytes of content
-    kind: Kind
+    kind: Kind  #: a type that no standard names is a "device": Energon passes over it too
+
+    @property
+    def end(self) -> int:
+        """Where the next member's first header is, or the end-of-archive mark."""
+        return self.data + _padded(self.size)
 
 
 class Damage(NamedTuple):
@@ -50,41 +63,61 @@ class _HeaderError(ValueError):
 
 
 def scan_members(path: Path, start: int = 0) -> Iterator[Member | Damage]:
-    """The members of an uncompressed tar from byte ``start`` on; a Damage, if there is one, is the last item.
+    """``read_members`` of an uncompressed tar from byte ``start`` on."""
+    with path.open("rb", buffering=0) as file:
+        yield from read_members(file, start)
+
+
+def whole_members(file: BinaryIO, *, errors: str = "backslashreplace") -> Iterator[Member]:
+    """The members of a tar in which nothing may be wrong.
+
+    Raises DamagedTarError at damage, and at a sparse file: Energon takes what is stored of it for all of it.
+    """
+    for item in read_members(file, errors=errors):
+        if isinstance(item, Damage):
+            where = f"it is cut, damaged or no (uncompressed) tar at byte {item.start}: "
+            raise DamagedTarError(("" if item.what == NO_END_MARK else where) + item.what)
+        if item.kind == "sparse":
+            raise DamagedTarError(f"{item.name} is stored as a sparse file: write it whole")
+        yield item
+
+
+def read_members(file: BinaryIO, start: int = 0, *, errors: str = "backslashreplace") -> Iterator[Member | Damage]:
+    """The members of an uncompressed tar from byte ``start`` on; a Damage, if there is one, comes last.
 
     Reads ustar, PAX, GNU and V7 headers. Nothing is extracted and no link is followed: names are only text.
+    ``errors``: what becomes of names that are not UTF-8, see ``bytes.decode``.
     """
-    with path.open("rb", buffering=0) as file:
-        tar_size = os.fstat(file.fileno()).st_size
-        blocks = _Blocks(file.fileno())
-        offset = start
-        while offset < tar_size:
-            if blocks.is_zero(offset) and offset + BLOCK <= tar_size:
-                if blocks.rest_of(offset).strip(b"\0"):
-                    yield Damage(offset, "the tar's end mark stands here, and bytes follow it (tars joined with cat?)")
-                return
-            try:
-                member, next_offset = _read_member(blocks, offset)
-            except _HeaderError as error:
-                yield Damage(offset, str(error))
-                return
-            missing = member.data + member.size - tar_size
-            if missing > 0:
-                yield Damage(offset, f"of the member {member.name!r} {missing} bytes are missing", member.name)
-                return
-            yield member
-            offset = next_offset
-        if tar_size == 0:
-            yield Damage(0, "the file is empty")
-        elif start < tar_size:
-            yield Damage(min(offset, tar_size), NO_END_MARK)
+    blocks = _Blocks(file)
+    offset = start
+    while offset < blocks.num_bytes:
+        if blocks.is_zero(offset) and offset + BLOCK <= blocks.num_bytes:
+            if blocks.any_behind(offset):
+                yield Damage(offset, _JOINED)
+            return
+        try:
+            member = _read_member(blocks, offset, errors)
+        except _HeaderError as error:
+            yield Damage(offset, str(error))
+            return
+        missing = member.data + member.size - blocks.num_bytes
+        if missing > 0:
+            yield Damage(offset, f"of the member {member.name!r} {missing} bytes are missing", member.name)
+            return
+        yield member
+        offset = member.end
+    if blocks.num_bytes == 0:
+        yield Damage(0, "the file is empty")
+    elif start < blocks.num_bytes:
+        yield Damage(min(offset, blocks.num_bytes), NO_END_MARK)
 
 
 class _Blocks:
     """The file in blocks of 512 bytes, several of which come with one system call."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.num_bytes = file.seek(0, 2)
         self._window = b""
         self._window_start = 0
 
@@ -92,7 +125,7 @@ class _Blocks:
         """The block at ``offset``; shorter at the end of the file."""
         begin = offset - self._window_start
         if not 0 <= begin <= len(self._window) - BLOCK:
-            self._window = os.pread(self._descriptor, _WINDOW, offset)
+            self._window = self._read(offset, _WINDOW)
             self._window_start, begin = offset, 0
         return self._window[begin : begin + BLOCK]
 
@@ -104,18 +137,29 @@ class _Blocks:
         """The data of an extension header."""
         if size > _MAX_EXTENSION:
             raise _HeaderError(f"a header extension claims {size} bytes")
-        data = os.pread(self._descriptor, size, offset)
+        data = self._read(offset, size)
         if len(data) < size:
             raise _HeaderError("the tar ends within a header extension")
         return data
 
-    def rest_of(self, offset: int) -> bytes:
-        """What follows the block at ``offset``, as much of it as matters."""
-        return os.pread(self._descriptor, _MAX_EXTENSION, offset + BLOCK)
+    def any_behind(self, offset: int) -> bool:
+        """Whether anything but zeros follows the block at ``offset``."""
+        offset += BLOCK
+        while chunk := self._read(offset, _CHUNK):
+            if chunk.strip(b"\0"):
+                return True
+            offset += len(chunk)
+        return False
+
+    def _read(self, offset: int, size: int) -> bytes:
+        if offset >= self.num_bytes:  # made-up sizes lead beyond what a file system can seek to
+            return b""
+        self._file.seek(offset)
+        return self._file.read(size)
 
 
-def _read_member(blocks: _Blocks, start: int) -> tuple[Member, int]:
-    """The member whose first header is at ``start``, and the offset of the header after it."""
+def _read_member(blocks: _Blocks, start: int, errors: str) -> Member:
+    """The member whose first header is at ``start``."""
     offset = start
     long_name = b""
     pax: dict[bytes, bytes] = {}
@@ -133,17 +177,18 @@ def _read_member(blocks: _Blocks, start: int) -> tuple[Member, int]:
             break
         offset += _padded(size)
     size = _decimal(pax.get(b"size", b"%d" % size))
-    kind = _KINDS.get(flag, "file")
+    kind = _KINDS.get(flag, "device")
     if flag == b"S":
         offset = _after_sparse_map(blocks, header, offset)
     elif any(record.startswith(b"GNU.sparse.") for record in pax):
         kind = "sparse"
-    name = (pax.get(b"path") or long_name or _short_name(header)).decode("utf-8", "backslashreplace")
+    name = (pax.get(b"path") or long_name or _short_name(header)).decode("utf-8", errors)
     if flag == b"\0" and name.endswith("/"):  # the way of V7 tars
         kind = "directory"
-    if kind in _WITHOUT_DATA:  # whatever their size field says
         size = 0
-    return Member(name, start, offset, size, kind), offset + _padded(size)
+    if flag in _WITHOUT_DATA:
+        size = 0
+    return Member(name, start, offset, size, kind)
 
 
 def _check(header: bytes) -> None:

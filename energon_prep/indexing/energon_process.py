@@ -1,17 +1,24 @@
-"""Station 7, indexing: runs Energon's preparation (``official.py``) and sees that it ends, well or with a reason."""
+"""Energon's own preparation, in a process of its own that is seen to end, well or with a reason.
+
+``prepare`` starts ``python -m energon_prep.indexing.energon_process FILE``, the second half of this module. FILE is the
+request as JSON; what could not be done is written to the file it names. Energon forks its workers and waits for their
+results forever, also when one was killed: then a watchdog ends the process.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing.scan import find_key
@@ -19,6 +26,8 @@ from energon_prep.indexing.scan import find_key
 logger = logging.getLogger(__name__)
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 1.0  #: for the main thread to finish by itself after a worker's end
 
 
 def prepare(root: Path, tars: Sequence[str], *, workers: int, timeout: float | None, scratch: Path) -> None:
@@ -59,7 +68,7 @@ def _run(request: Path, log: Path, timeout: float | None, *, cwd: Path) -> int:
     paths = [str(_PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", "energon_prep.indexing.official", str(request)],
+            [sys.executable, "-m", "energon_prep.indexing.energon_process", str(request)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -91,3 +100,66 @@ def _how_it_ended(exitcode: int) -> str:
     if exitcode < 0:
         return f"was killed ({signal.Signals(-exitcode).name})"
     return f"ended with exit code {exitcode}"
+
+
+class _Worker(multiprocessing.Process):
+    """Remembers who was started: one that dies at once is not among multiprocessing's active children any more."""
+
+    started: ClassVar[list[_Worker]] = []
+
+    def start(self) -> None:
+        super().start()
+        self.started.append(self)
+
+
+def main(request_path: str) -> int:
+    request: dict[str, Any] = json.loads(Path(request_path).read_text())
+    multiprocessing.Process = _Worker  # type: ignore[misc]  # what Energon makes its workers of
+    failure = Path(request["failure"])
+    done = threading.Event()
+    threading.Thread(target=_watch, args=(request["parent"], failure, done), daemon=True).start()
+    try:
+        _prepare_dataset(request)
+    except SystemExit as end:  # Energon's way to report duplicate keys
+        key = getattr(end.__context__, "sample_key", None)
+        if key is None:
+            raise
+        failure.write_text(json.dumps({"duplicate": key}))
+        return 1
+    finally:
+        done.set()
+    return 0
+
+
+def _prepare_dataset(request: dict[str, Any]) -> None:
+    from megatron.energon.flavors import BaseWebdatasetFactory
+
+    BaseWebdatasetFactory.prepare_dataset(
+        Path(request["root"]),
+        request["tars"],
+        split_parts_ratio=[("train", 1.0)],
+        split_config="unused.yaml",  # its rule loses shards: split.yaml is ours
+        shuffle_seed=None,
+        workers=request["workers"],
+    )
+
+
+def _watch(parent: int, failure: Path, done: threading.Event) -> None:
+    while not done.wait(_POLL_SECONDS):
+        if os.getppid() != parent:
+            os.killpg(0, signal.SIGKILL)  # nobody waits for this any more
+        for worker in _Worker.started:
+            if worker.exitcode:
+                _end(worker.exitcode, failure, done)
+
+
+def _end(exitcode: int, failure: Path, done: threading.Event) -> None:
+    # Energon itself ends its workers (SIGTERM) before it reports an error: let it.
+    if done.wait(10 * _GRACE_SECONDS if exitcode == -signal.SIGTERM else _GRACE_SECONDS):
+        return
+    failure.write_text(json.dumps({"died": exitcode}))
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -30,9 +30,10 @@ def index_files(root: Path) -> dict[str, bytes]:
 
 
 def index_tables(root: Path) -> dict[str, list[Any]]:
-    """The schema to the letter and the rows of every table. Fails if sqlite finds the database unsound."""
+    """The schema, whatever its layout, and the rows of every table. Fails if sqlite finds the database unsound."""
     with closing(sqlite3.connect(root / ".nv-meta" / "index.sqlite")) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        schema = sorted(database.execute("SELECT type, name, tbl_name, IFNULL(sql, '') FROM sqlite_master"))
+        made = database.execute("SELECT type, name, tbl_name, IFNULL(sql, '') FROM sqlite_master")
+        schema = sorted((kind, name, table, " ".join(sql.split())) for kind, name, table, sql in made)
         tables = [name for kind, name, _, _ in schema if kind == "table"]
         return {"schema": schema, **{name: sorted(database.execute(f"SELECT * FROM {name}")) for name in tables}}

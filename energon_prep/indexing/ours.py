@@ -1,10 +1,11 @@
-"""Station 7, indexing: the index of a dataset of ours, from what was recorded as its tars were written; none is opened.
+"""The index of a dataset of ours, from what was noted as its tars were written; none is opened unless in doubt.
 
 index.uuid is made of the tars' names and hashes: another run over the same tars gives the same one.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -12,17 +13,17 @@ import shutil
 import stat
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing.database import Holdings, add_rows, leftovers, read_holdings
-from energon_prep.indexing.energon import Energon
-from energon_prep.indexing.meta import INFO_JSON, META_DIR, SPLIT_YAML, SQLITE, UUID, read_shard_counts
-from energon_prep.indexing.staged import retire, take_over
-from energon_prep.layout import PRIVATE_DIR
-from energon_prep.shards.ledger import LedgerEntry, load_rows, mend_rows
+from energon_prep.indexing.meta import INFO_JSON, SPLIT_YAML, SQLITE, UUID, read_shard_counts, remove_index, take_over
+from energon_prep.layout import META_DIR, PRIVATE_DIR, idx_name
+from energon_prep.shards.ledger import LedgerEntry, has_rows, load_rows, mend_rows, scan_rows, write_entry
 from energon_prep.shards.rows import ShardRows
+from energon_prep.shards.tar import END_OF_ARCHIVE
 from energon_prep.storage import LocalStorage, publish_bytes
 
 logger = logging.getLogger(__name__)
@@ -47,10 +48,10 @@ def identify(shards: Sequence[LedgerEntry]) -> Identity:
     return Identity(uuid=str(uuid.uuid5(_NAMESPACE, digest.hexdigest())), stamp=stamp or 1)
 
 
-def write_recorded(
+def write_index(
     root: Path,
     shards: Sequence[LedgerEntry],
-    energon: Energon,
+    version: str,
     *,
     sqlite: bool,
     force: bool,
@@ -63,8 +64,8 @@ def write_recorded(
     is wrong is gone, and one that only lacks shards is still there.
     """
     meta = root / META_DIR
-    identity, info = identify(shards), _info(shards, energon)
-    held = 0 if force else count_held(meta / SQLITE, shards, energon)
+    identity, info = identify(shards), _info(shards, version)
+    held = 0 if force else count_held(meta / SQLITE, shards)
     left_out = not sqlite and held < len(shards)
     has_table = held == len(shards) or (left_out and not (meta / SQLITE).exists())
     if has_table and not force and _reads(meta / INFO_JSON, info) and _reads(meta / UUID, identity.uuid):
@@ -72,10 +73,10 @@ def write_recorded(
     database = None
     if sqlite and held < len(shards):
         try:
-            database = _build(root, shards, energon, held=held, stamp=identity.stamp, progress=progress)
+            database = _build(root, shards, held=held, stamp=identity.stamp, progress=progress)
         except (PrepError, OSError):
             if not _stands(root, shards):
-                retire(root)
+                remove_index(root)
             raise
     (meta / SPLIT_YAML).unlink(missing_ok=True)
     publish_bytes(LocalStorage(meta), INFO_JSON, info.encode())  # first: sqlite alone would be another kind of dataset
@@ -90,9 +91,9 @@ def write_recorded(
     return True
 
 
-def count_held(path: Path, shards: Sequence[LedgerEntry], energon: Energon) -> int:
+def count_held(path: Path, shards: Sequence[LedgerEntry]) -> int:
     """How many of the first ``shards`` index.sqlite holds, whole and with nothing else; 0: it is of no use."""
-    found = read_holdings(path, energon)
+    found = read_holdings(path)
     if found is None or found.shards > len(shards):
         return 0
     held = shards[: found.shards]
@@ -113,16 +114,14 @@ def _stands(root: Path, shards: Sequence[LedgerEntry]) -> bool:
     return list(named.items()) == list(counts.items()) and _reads(root / META_DIR / UUID, identify(held).uuid)
 
 
-def _build(
-    root: Path, shards: Sequence[LedgerEntry], energon: Energon, *, held: int, stamp: int, progress: Progress | None
-) -> Path:
+def _build(root: Path, shards: Sequence[LedgerEntry], *, held: int, stamp: int, progress: Progress | None) -> Path:
     """A new database under a temporary name: a copy with the rest added if most of it is there already."""
     database = root / META_DIR / PRIVATE_DIR / "tmp" / SQLITE
     if 2 * held < len(shards):
         held = 0
     if held:
         shutil.copyfile(root / META_DIR / SQLITE, database)
-    add_rows(database, energon, _rows(root, shards, held, progress), stamp=stamp)
+    add_rows(database, _rows(root, shards, held, progress), stamp=stamp)
     database.chmod(stat.S_IMODE((root / shards[0].shard).stat().st_mode) | stat.S_IRUSR | stat.S_IWUSR)
     return database
 
@@ -143,9 +142,9 @@ def _rows(
             progress(number + 1 - start, len(shards) - start)
 
 
-def _info(shards: Sequence[LedgerEntry], energon: Energon) -> str:
+def _info(shards: Sequence[LedgerEntry], version: str) -> str:
     counts = {entry.shard: entry.num_samples for entry in shards}
-    return json.dumps({"energon_version": energon.version, "shard_counts": counts}, indent=2)
+    return json.dumps({"energon_version": version, "shard_counts": counts}, indent=2)
 
 
 def _reads(path: Path, text: str) -> bool:
@@ -153,3 +152,57 @@ def _reads(path: Path, text: str) -> bool:
         return path.read_bytes() == text.encode()
     except FileNotFoundError:
         return False
+
+
+def check_tars(root: Path, shards: Sequence[LedgerEntry], *, threads: int) -> list[str]:
+    """Make sure that the rows recorded of each tar are those of the tar, and that its .idx is there; return warnings.
+
+    The sizes were compared already. A tar with another time than recorded, as copying leaves it, is held against its
+    rows header by header, once: then its time is recorded. A lost .idx is written again. Raises PrepError for a tar
+    that is not the one that was written.
+    """
+    storage = LocalStorage(root)
+    lost = [entry for entry in shards if not (has_rows(storage, entry) and _ends_right(storage, entry))]
+    touched = [entry for entry in shards if storage.mtime_ns(entry.shard) != entry.mtime_ns]
+    warnings = []
+    if lost or touched:
+        with storage.locked(), ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(lambda entry: _mend(storage, entry), lost):
+                pass
+            for _ in pool.map(lambda entry: _check_headers(storage, entry), touched):
+                pass
+    if lost:
+        warnings.append(
+            f"{len(lost)} shards, first {lost[0].shard}, had lost their .idx or their rows: these were written again"
+        )
+    if touched:
+        warnings.append(
+            f"{len(touched)} tars, first {touched[0].shard}, were copied or touched after they were written: their "
+            "sizes and headers are the recorded ones; only verify looks at their content"
+        )
+    return warnings
+
+
+def _ends_right(storage: LocalStorage, entry: LedgerEntry) -> bool:
+    """Whether the last number of the .idx is where the tar's members end."""
+    with storage.open(idx_name(entry.index)) as idx:
+        idx.seek(-8, 2)
+        return int.from_bytes(idx.read(), "little") == entry.bytes - len(END_OF_ARCHIVE)
+
+
+def _mend(storage: LocalStorage, entry: LedgerEntry) -> None:
+    mend_rows(storage, entry)  # its result is not kept: that would be all rows at once
+
+
+def _check_headers(storage: LocalStorage, entry: LedgerEntry) -> None:
+    rows = scan_rows(storage, entry)
+    try:
+        same = rows == load_rows(storage, entry)
+    except ValueError:
+        same = rows == mend_rows(storage, entry)
+    if not same:
+        raise PrepError(
+            f"{entry.shard}: its headers are not those that were written: restore it, "
+            "or remove it and run the same encode again"
+        )
+    write_entry(storage, dataclasses.replace(entry, mtime_ns=storage.mtime_ns(entry.shard)))

@@ -1,4 +1,4 @@
-"""Station 7, indexing: tars of others -> a new folder of tars that Energon reads, with the loss told.
+"""Tars of others -> a new folder of tars that Energon reads, with the loss told.
 
 NEWDIR/a.tar                        as SRC/a.tar or SRC/a.tgz: parts adjacent, keys unique and free of dots, an end mark
 NEWDIR/__fixed_keys.jsonl           of each sample that has another key now: tar, key, and both as they were
@@ -16,9 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from energon_prep.curate.repair_samples import Found, UniqueKeys, read_samples
 from energon_prep.errors import PrepError
-from energon_prep.indexing.fixed_keys import FixedKeys
-from energon_prep.indexing.regroup import Found, read_samples
 from energon_prep.indexing.scan import Oddities, merge_oddities
 from energon_prep.indexing.tars import list_tars
 from energon_prep.layout import PRIVATE_DIR
@@ -35,8 +34,8 @@ _MAX_SAMPLE = 4 * 2**30  #: bytes of one sample, which is held in memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class FixReport:
-    """What ``fix`` did."""
+class RepairReport:
+    """What ``repair`` did."""
 
     dest: str
     tars: int  #: written
@@ -61,7 +60,7 @@ class FixReport:
         yield from (f"left out: {what}" for what in self.left_out)
 
 
-def fix(src: str | Path, dest: str | Path) -> FixReport:
+def repair(src: str | Path, dest: str | Path) -> RepairReport:
     """Rewrite the tars of ``src`` into the new or empty folder ``dest``; nothing is written anywhere else.
 
     A tar is read twice, its headers and then its samples one by one: memory grows with the headers of one tar. Links
@@ -74,11 +73,11 @@ def fix(src: str | Path, dest: str | Path) -> FixReport:
     if not tars:
         raise PrepError(f"{root} has no tars: give the folder with the tars")
     storage = LocalStorage(new)
-    with storage.locked(), FixedKeys() as keys:
+    with storage.locked(), UniqueKeys() as keys:
         run = _Run(storage, keys)
         names: set[str] = set()
         for tar in tars:
-            run.fix_tar(root, tar, _new_name(tar, names))
+            run.repair_tar(root, tar, _new_name(tar, names))
         report = run.finish()
     shutil.rmtree(new / PRIVATE_DIR)  # the lock's: this is no dataset that ``encode`` could go on with
     if not report.tars:
@@ -114,7 +113,7 @@ def _new_name(tar: str, names: set[str]) -> str:
 class _Run:
     """Rewrites tar after tar, and counts."""
 
-    def __init__(self, storage: LocalStorage, keys: FixedKeys) -> None:
+    def __init__(self, storage: LocalStorage, keys: UniqueKeys) -> None:
         self._storage = storage
         self._keys = keys
         self._side: Publication | None = None
@@ -123,7 +122,7 @@ class _Run:
         self._unreadable: list[str] = []
         self._oddities: Oddities = {}
 
-    def fix_tar(self, root: Path, tar: str, name: str) -> None:
+    def repair_tar(self, root: Path, tar: str, name: str) -> None:
         """Write what can be read of ``root / tar`` as ``name``."""
         lost: list[str] = []
         with _unpacked(root / tar, self._storage, lost) as path:
@@ -138,10 +137,10 @@ class _Run:
         self._num_lost += len(lost)
         self._lost += [f"{tar}: {what}" for what in lost][: _MOST_TOLD - len(self._lost)]
 
-    def finish(self) -> FixReport:
+    def finish(self) -> RepairReport:
         if self._side is not None:
             self._side.publish()
-        return FixReport(
+        return RepairReport(
             dest=str(self._storage.root),
             tars=self._tars,
             samples=self._samples,

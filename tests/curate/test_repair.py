@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from energon_prep.curate.repair import FIXED_KEYS, repair
+from energon_prep.curate.repair_samples import UniqueKeys, clean_key
 from energon_prep.errors import PrepError
 from energon_prep.indexing import index
-from energon_prep.indexing.fix import FIXED_KEYS, fix
-from energon_prep.indexing.fixed_keys import FixedKeys, clean_key
 from energon_prep.indexing.scan import scan_tar
 from tests.indexing.tars import names, write_tar
 
@@ -47,7 +47,7 @@ def src(tmp_path: Path) -> Path:
 
 def test_a_sound_dataset_stays_as_it_is(src: Path, tmp_path: Path) -> None:
     write_tar(src / "sub/a.tar", names("x/1", "x/2"))
-    report = fix(src, tmp_path / "new")
+    report = repair(src, tmp_path / "new")
     assert (report.tars, report.samples, report.renamed, report.regrouped) == (1, 2, 0, 0)
     assert not report.lost + report.left_out + report.unreadable
     assert [path.as_posix() for path in (tmp_path / "new").rglob("*") if path.is_file()] == [
@@ -59,7 +59,7 @@ def test_a_sound_dataset_stays_as_it_is(src: Path, tmp_path: Path) -> None:
 def test_keys_lose_their_dots_and_become_unique(src: Path, tmp_path: Path) -> None:
     write_tar(src / "a.tar", ["v1.5_a.pth", "v1.5_a.json", "v1.5_b.pth", "v1.5_b.json", "v1_5_a.pth"])
     write_tar(src / "b.tar", [*names("s"), *names("s"), "\u00fc.json", "../../x.json"])
-    report = fix(src, tmp_path / "new")
+    report = repair(src, tmp_path / "new")
     assert members(tmp_path / "new/a.tar") == [
         *("v1_5_a.pth", "v1_5_a.json", "v1_5_b.pth", "v1_5_b.json"),
         "v1_5_a_2.pth",
@@ -84,21 +84,21 @@ def test_keys_lose_their_dots_and_become_unique(src: Path, tmp_path: Path) -> No
 def test_part_names_with_dots_stay(src: Path, tmp_path: Path, parts: tuple[str, ...]) -> None:
     every = [f"{key}.{part}" for key in ("k1", "k2", "k3") for part in parts]
     write_tar(src / "a.tar", every)
-    assert fix(src, tmp_path / "new").renamed == 0
+    assert repair(src, tmp_path / "new").renamed == 0
     assert members(tmp_path / "new/a.tar") == every
 
 
 def test_dotted_keys_with_dotted_parts(src: Path, tmp_path: Path) -> None:
     write_tar(src / "a.tar", [f"v1.{n}.{part}" for n in range(3) for part in ("latents.pth", "caption.txt")])
     write_tar(src / "b.tar", [f"w1.{n}.{part}" for n in range(3) for part in (".pth", ".json")])
-    fix(src, tmp_path / "new")
+    repair(src, tmp_path / "new")
     assert members(tmp_path / "new/a.tar")[:3] == ["v1_0.latents.pth", "v1_0.caption.txt", "v1_1.latents.pth"]
     assert members(tmp_path / "new/b.tar")[:3] == ["w1_0..pth", "w1_0..json", "w1_1..pth"]
 
 
 def test_parts_become_adjacent(src: Path, tmp_path: Path) -> None:
     write_tar(src / "a.tar", [f"{key}.{part}" for part in ("json", "pth") for key in ("1", "2", "3")])
-    report = fix(src, tmp_path / "new")
+    report = repair(src, tmp_path / "new")
     assert members(tmp_path / "new/a.tar") == names("1", "2", "3")
     assert report.regrouped == 3
 
@@ -109,7 +109,7 @@ def test_compressed_and_joined_tars_are_unpacked(src: Path, tmp_path: Path) -> N
     (src / "a.tgz").write_bytes(gzip.compress(whole[0]))
     (src / "a.tar.gz").write_bytes(gzip.compress(whole[1][:1536]) + gzip.compress(whole[1][1536:]) + bytes(100))
     (src / "c.tar").write_bytes(whole[2] + whole[3])
-    report = fix(src, tmp_path / "new")
+    report = repair(src, tmp_path / "new")
     assert not report.lost
     assert {path.name: members(path) for path in (tmp_path / "new").glob("*.tar")} == {
         "a.tar": names("1"),
@@ -127,9 +127,9 @@ def test_what_a_cut_took_is_told_wherever_it_is(src: Path, tmp_path: Path) -> No
         new = tmp_path / f"new{cut}"
         if not kept and cut != 1536:
             with pytest.raises(PrepError, match=r"nothing in .* could be read:\n  a.tar: (the member 1|byte 512)"):
-                fix(src, new)
+                repair(src, new)
             continue
-        report = fix(src, new)
+        report = repair(src, new)
         assert report.lost, cut
         assert all(told.startswith("a.tar: ") for told in report.lost)
         if kept:  # of a single torn sample nothing tells what it lacks
@@ -146,7 +146,7 @@ def test_a_cut_or_damaged_tgz_and_a_bomb_end_with_a_report(src: Path, tmp_path: 
     member = tarfile.TarInfo("bomb.json")
     member.size = 2**28
     (src / "bomb.tgz").write_bytes(gzip.compress(member.tobuf() + bytes(2**28), 9))
-    report = fix(src, tmp_path / "new")
+    report = repair(src, tmp_path / "new")
     assert any("cut.tgz" in told for told in (*report.lost, *report.unreadable))
     assert any(told.startswith("bomb.tgz: it unpacks to more than") for told in report.unreadable)
     assert members(tmp_path / "new/sound.tar")
@@ -167,7 +167,7 @@ def test_nothing_is_followed_or_written_elsewhere(src: Path, tmp_path: Path) -> 
     files = [(tarfile.TarInfo(name), b"{}") for name in (*escapes, *skipped)]
     write_members(src / "a.tar", [*links, *files])
     before = tree(tmp_path)
-    report = fix(src, tmp_path / "new")
+    report = repair(src, tmp_path / "new")
     after = tree(tmp_path)
     assert {name: after[name] for name in after if not name.startswith("new")} == before
     assert members(tmp_path / "new/a.tar") == ["x0.json", "x1.json", "outside/x2.json", "a/x3.json"]
@@ -181,12 +181,12 @@ def test_a_folder_that_is_in_the_way_is_refused(src: Path, tmp_path: Path, place
     (tmp_path / "file").write_text("")
     before = tree(tmp_path)
     with pytest.raises(PrepError, match="--fix"):
-        fix(src, tmp_path / place)
+        repair(src, tmp_path / place)
     assert tree(tmp_path) == before
 
 
 def test_keys_fall_back_to_numbers(tmp_path: Path) -> None:
-    with FixedKeys() as keys:
+    with UniqueKeys() as keys:
         taken = [keys.take(key, ["json"]) for key in ("..", "x" * 300, "__a__/b", "/", "a", "a", "a_2", "a")]
     assert taken == [
         "samples/fixed",
@@ -216,7 +216,7 @@ def test_what_is_fixed_is_indexed_and_loads(src: Path, tmp_path: Path) -> None:
         index(src, workers=1)
     assert not [path for path in src.rglob("*") if path.is_file() and path.parent == src and path.suffix == ".idx"]
     new = tmp_path / "new"
-    report = fix(src, new)
+    report = repair(src, new)
     assert (report.tars, report.samples, len(report.unreadable)) == (5, 8, 1)
     indexed = index(new, workers=1)
     assert (indexed.shards, indexed.samples, indexed.warnings) == (5, 8, ())

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from energon_prep.errors import PrepError
-from energon_prep.indexing.process import prepare
+from energon_prep.indexing.energon_process import prepare
 from tests.indexing.tars import write_tar
 
 
@@ -38,7 +38,7 @@ def _official(of: psutil.Process, *, num_workers: int = 2) -> list[psutil.Proces
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for child in of.children():
-            if "energon_prep.indexing.official" in child.cmdline():
+            if "energon_prep.indexing.energon_process" in child.cmdline():
                 workers = child.children()
                 if len(workers) >= num_workers:
                     return [*workers, child]
@@ -89,7 +89,7 @@ def test_it_ends_with_the_process_that_asked_for_it(root: Path) -> None:
     os.mkfifo(root / "a.tar")
     os.mkfifo(root / "b.tar")
     code = (
-        "import sys; from pathlib import Path; from energon_prep.indexing.process import prepare\n"
+        "import sys; from pathlib import Path; from energon_prep.indexing.energon_process import prepare\n"
         "prepare(Path(sys.argv[1]), ['a.tar', 'b.tar'], workers=2, timeout=60, scratch=Path(sys.argv[2]))"
     )
     asker = subprocess.Popen(

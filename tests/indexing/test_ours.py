@@ -17,7 +17,7 @@ import pytest
 from energon_prep.errors import PrepError
 from energon_prep.indexing import index
 from energon_prep.verifying.index import check_index
-from tests.indexing.official import index_files, index_tables
+from tests.indexing.by_energon import index_files, index_tables
 from tests.indexing.tars import write_ours
 from tests.runs import prep
 

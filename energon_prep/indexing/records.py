@@ -1,4 +1,4 @@
-"""Station 7, indexing: what our own records (ledger, plan, run.json) say of a dataset that this tool wrote."""
+"""What our own records (ledger, plan, run.json) say of a dataset that this tool wrote."""
 
 from __future__ import annotations
 

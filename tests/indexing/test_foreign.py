@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from energon_prep.indexing.current import why_stale
+from energon_prep.indexing.foreign import why_stale
 from tests.indexing.tars import names, write_tar
 
 TARS = ("more/x.tar", *(f"part_{shard:03d}.tar" for shard in range(5)))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from energon_prep.indexing.scan import scan_tar
-from energon_prep.shards.rows import TAR_ERRORS, read_tar
+from energon_prep.shards.rows import read_tar
+from energon_prep.tar_headers import DamagedTarError
 
 
 def header(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
@@ -45,5 +46,5 @@ ATTACKS = {
 def test_made_up_headers_end_in_an_error_at_once(tmp_path: Path, attack: str) -> None:
     (tmp_path / "a.tar").write_bytes(ATTACKS[attack])
     assert scan_tar(tmp_path, "a.tar").errors
-    with (tmp_path / "a.tar").open("rb") as file, pytest.raises(TAR_ERRORS):
+    with (tmp_path / "a.tar").open("rb") as file, pytest.raises(DamagedTarError):
         read_tar(file)

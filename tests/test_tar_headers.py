@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energon_prep.sources.tars.headers import BLOCK, NO_END_MARK, Damage, Member, scan_members
+from energon_prep.tar_headers import BLOCK, NO_END_MARK, Damage, Member, scan_members
 from tests.sources.reading import write, write_tar
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
@@ -73,6 +73,16 @@ def test_links_devices_and_folders_are_told_apart_and_have_no_data(tmp_path: Pat
     assert [m.size for m in found] == [0, 0, 0, 0, 0, 0, 3]
 
 
+def test_a_type_that_no_standard_names_is_no_file_and_its_data_is_skipped(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("label.jpg")
+    info.type, info.size = b"V", 600
+    rest = write_tar(tmp_path / "rest.tar", [("after.jpg", b"abc")]).read_bytes()
+    tar = write(tmp_path / "a.tar", info.tobuf(tarfile.GNU_FORMAT) + bytes(2 * BLOCK) + rest)
+    assert [(m.name, m.kind) for m in members_of(tar)] == [("label.jpg", "device"), ("after.jpg", "file")]
+    with tarfile.open(tar) as reference:  # as Energon reads it
+        assert [m.name for m in reference if m.isreg()] == ["after.jpg"]
+
+
 def test_sparse_members_are_told_apart_and_skipped_right(tmp_path: Path) -> None:
     info = tarfile.TarInfo("sparse.jpg")
     info.type, info.size = b"S", 512
@@ -131,6 +141,7 @@ def test_a_cut_at_any_byte_keeps_what_is_whole_and_shows(tmp_path: Path) -> None
     [
         (b"garbage " * 64, "here should be a header"),
         (b"\0" * 1024 + b"more", "bytes follow it"),
+        (b"\0" * 2**22 + b"more", "bytes follow it"),
         (b"\1" * 100, "ends within a header"),
     ],
 )

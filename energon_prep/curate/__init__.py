@@ -1,0 +1,1 @@
+"""Chooses, fetches and rewrites samples before they are encoded or trained from."""
