@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.dummy import DUMMIES
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -17,7 +19,7 @@ class Case:
     recipe: str
     source: str
     changes: dict[str, Any] = field(default_factory=dict)  #: of the recipe
-    weights: str = "tiny"  #: as of --weights; "dummy": encoders that cost nothing
+    weights: str | None = "tiny"  #: as of --weights
     device: str = "cpu"
     script: str | None = None  #: the sequential script that makes the same: "images" or "clips"
 
@@ -54,8 +56,8 @@ def clip_case(source: Path, *, dtype: str = "fp32", **place: str) -> Case:
 
 def dummy_case(name: str, source: Path, **changes: Any) -> Case:
     """Encoders that cost nothing, on images taken at 128x128 unless the changes say otherwise."""
-    changes = {"resize.mode": "crop", "resize.resolution": 128, **changes}
-    return Case(name=name, recipe="dit", source=str(source), changes=changes, weights="dummy")
+    changes = {**DUMMIES, "resize.mode": "crop", "resize.resolution": 128, **changes}
+    return Case(name=name, recipe="dit", source=str(source), changes=changes, weights=None)
 
 
 def _image_case(name: str, source: Path, changes: dict[str, Any], *, dtype: str = "fp32", **place: str) -> Case:

@@ -1,22 +1,22 @@
-"""Encoders without models, which cost next to nothing: with them an encode shows what everything else costs."""
+"""Encoders without models, which cost next to nothing: an encode with them shows what the rest costs.
+
+Recipes take them as any user's classes: ``visual.model: benchmarks.dummy:DummyVisual``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from energon_prep.executors.job import Encoders, Job
 from energon_prep.samples import TextEmbedding
 
-
-def load_dummies(job: Job, *args: Any, width: int = 64, **options: Any) -> Encoders:
-    """In the place of ``energon_prep.executors.job.load_encoders``. ``width``: of the text's embeddings."""
-    torch.set_num_threads(job.torch_threads)
-    return Encoders(
-        visual=DummyVisual(), texts=tuple(DummyText(text.name, text.max_tokens, width) for text in job.recipe.text)
-    )
+#: Changes of a recipe.
+DUMMIES = {
+    "visual.model": "benchmarks.dummy:DummyVisual",
+    "text.model": "benchmarks.dummy:DummyText",
+}
 
 
 class DummyVisual:
@@ -24,47 +24,28 @@ class DummyVisual:
 
     spatial_factor = 8
     temporal_factor = 1
-    channels = 16
-    images_only = False
 
-    def launch(self, pixels: torch.Tensor, seeds: Sequence[int]) -> Callable[[], torch.Tensor]:
-        latents = self.encode(pixels, seeds)
-        return lambda: latents
+    def __init__(self, **_given: Any) -> None:
+        """There is nothing to load."""
 
     def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         small = pixels[:, :, ::8, ::8, 0].to(torch.bfloat16).div_(255)
-        return small[:, None].expand(-1, self.channels, -1, -1, -1)
-
-    def move_to(self, device: torch.device | str) -> None:
-        """There is nothing to move."""
-
-    def describe(self) -> dict[str, Any]:
-        return {"class": "DummyVisual"}
+        return small[:, None].expand(-1, 16, -1, -1, -1)
 
 
 class DummyText:
     """One token a word; embeddings [S, width] in bfloat16 are slices of one that is made once."""
 
-    def __init__(self, name: str, most: int, width: int) -> None:
-        self.name = name
-        self._most = most
-        self._hidden = torch.linspace(0.1, 1, 2 * most * width, dtype=torch.bfloat16).reshape(-1, width)
+    def __init__(self, *, max_tokens: int, width: int = 64, **_given: Any) -> None:
+        self._most = max_tokens
+        numbers = torch.linspace(0.1, 1, 2 * max_tokens * width, dtype=torch.bfloat16)
+        self._hidden = numbers.reshape(-1, width)
 
     def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
         return [[len(word) for word in caption.split()] for caption in captions]
 
-    def launch(self, token_ids: Sequence[Sequence[int]]) -> Callable[[], list[TextEmbedding]]:
-        embeddings = self.encode(token_ids)
-        return lambda: embeddings
-
     def encode(self, token_ids: Sequence[Sequence[int]]) -> list[TextEmbedding]:
         return [self._embed(ids) for ids in token_ids]
-
-    def move_to(self, device: torch.device | str) -> None:
-        """There is nothing to move."""
-
-    def describe(self) -> dict[str, Any]:
-        return {"class": "DummyText", "name": self.name}
 
     def _embed(self, ids: Sequence[int]) -> TextEmbedding:
         num, start = min(len(ids), self._most), sum(ids) % self._most

@@ -9,10 +9,8 @@ training's loader does; the dataset has latents [16, 1, 64, 64] and text [12, 10
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from megatron.energon import SampleDecoder, WorkerConfig, get_loader, get_train_dataset
@@ -20,10 +18,8 @@ from megatron.energon import SampleDecoder, WorkerConfig, get_loader, get_train_
 import energon_prep
 from benchmarks.cases import dummy_case
 from benchmarks.children import Round, serve
-from benchmarks.dummy import load_dummies
 from benchmarks.ways import seconds_of
 from benchmarks.workload import make_squares
-from energon_prep.executors import worker
 from task_encoders import LatentTaskEncoder
 
 
@@ -41,9 +37,8 @@ def make_dataset(folder: Path, num: int) -> Path:
     dataset = folder / "dataset"
     images = folder / "images"
     make_squares(images, num=num, size=128)
-    case = dummy_case("loading", images, **{"resize.resolution": 512})
-    with mock.patch.object(worker, "load_encoders", partial(load_dummies, width=1024)):
-        energon_prep.encode(images, dataset, recipe=case.recipe, changes=case.changes, device="cpu")
+    case = dummy_case("loading", images, **{"resize.resolution": 512, "text.options.width": 1024})
+    energon_prep.encode(images, dataset, recipe=case.recipe, changes=case.changes, device="cpu")
     energon_prep.index(dataset)
     return dataset
 

@@ -28,7 +28,6 @@ import torch
 import energon_prep
 from benchmarks.cases import Case
 from benchmarks.children import Round, serve
-from benchmarks.dummy import load_dummies
 from benchmarks.recorder import BareModel, Call
 from benchmarks.stations import make_windows, time_stations
 from energon_prep.encoders.weights import resolve
@@ -112,14 +111,14 @@ def encode(case: Case) -> Round:
 
     def load(job: Job) -> Encoders:
         if not loaded:
-            loaded.append(loader_of(case)(job))
+            loaded.append(load_encoders(job))
         return loaded[0]
 
     def do_round() -> dict[str, Any]:
         report = run_encode(case, load_encoders=load)
         return {"seconds": report.seconds, "limited_by": report.limited_by}
 
-    run_encode(case, load_encoders=load, limit=_DUMMIES if case.weights == "dummy" else None)
+    run_encode(case, load_encoders=load, limit=_DUMMIES if case.weights is None else None)
     return do_round
 
 
@@ -144,31 +143,27 @@ def run_encode(
     case: Case,
     *,
     limit: int | None = None,
-    load_encoders: Callable[[Job], Encoders] | None = None,
+    load_encoders: Callable[[Job], Encoders] = load_encoders,
     encode_shards: Callable[..., Iterator[Any]] = line.encode_shards,
 ) -> Any:
     """One encode into a folder that is removed, with these in the place of the worker's own.
 
     Raises SystemExit unless every sample is written.
     """
-    parts = {"load_encoders": load_encoders or loader_of(case), "encode_shards": encode_shards}
+    parts = {"load_encoders": load_encoders, "encode_shards": encode_shards}
     with tempfile.TemporaryDirectory() as dest, mock.patch.multiple(worker, **parts):
         report = energon_prep.encode(
             case.source,
             dest,
             recipe=case.recipe,
             changes=case.changes,
-            weights=None if case.weights == "dummy" else case.weights,
+            weights=case.weights,
             device=case.device,
             limit=limit,
         )
     if report.num_rejected:
         raise SystemExit(f"{report.num_rejected} samples were rejected: {report.rejects}")
     return report
-
-
-def loader_of(case: Case) -> Callable[[Job], Encoders]:
-    return load_dummies if case.weights == "dummy" else load_encoders
 
 
 def seconds_of(work: Callable[[], object], device: str) -> float:

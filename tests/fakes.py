@@ -1,4 +1,7 @@
-"""Encoders without a model and a source without files, for tests of what happens between the stations."""
+"""Encoders without a model and a source without files, for tests of what happens between the stations.
+
+The command line takes them as it takes any user's classes: ``--vae tests.fakes:MeanVisual``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ import numpy as np
 import torch
 
 from energon_prep.errors import SampleError
-from energon_prep.recipes.model import Text
 from energon_prep.samples import Frames, Media, PendingSample, RawSample, TextEmbedding
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
@@ -24,10 +26,8 @@ class MeanVisual:
 
     spatial_factor = 8
     temporal_factor = 1
-    channels = 16
-    images_only = False
 
-    def __init__(self) -> None:
+    def __init__(self, **_given: Any) -> None:
         self.batches: list[tuple[int, ...]] = []
 
     def launch(self, pixels: torch.Tensor, seeds: Sequence[int]) -> Callable[[], torch.Tensor]:
@@ -45,15 +45,14 @@ class MeanVisual:
         pass
 
     def describe(self) -> dict[str, Any]:
-        return {"class": "MeanVisual"}
+        return {}
 
 
 class HashText:
     """One token a word, and an end token; each token's embedding [8] is made of its hash and the batch's length."""
 
-    def __init__(self, spec: Text) -> None:
-        self.name = spec.name
-        self._spec = spec
+    def __init__(self, *, max_tokens: int, **_given: Any) -> None:
+        self._max_tokens = max_tokens
         self.captions: list[str] = []
 
     def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
@@ -71,10 +70,10 @@ class HashText:
         pass
 
     def describe(self) -> dict[str, Any]:
-        return {"class": "HashText", "name": self.name}
+        return {}
 
     def _embed(self, ids: Sequence[int]) -> TextEmbedding:
-        kept = list(ids)[: self._spec.max_tokens]
+        kept = list(ids)[: self._max_tokens]
         hidden = torch.tensor(kept).reshape(-1, 1).float().expand(-1, 8) / 1000 + 1
         return TextEmbedding(
             hidden=hidden.bfloat16(), pooled=None, num_tokens=len(kept), truncated=len(kept) < len(ids)

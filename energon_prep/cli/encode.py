@@ -50,8 +50,10 @@ _ORIGINALS = {"image": "media", "video": "media"}
 @click.argument("src", default=".")
 @click.argument("dst", default="./encoded")
 @click.option("--recipe", default="dit", show_default=True, help="A recipe's name (see `recipes`) or a YAML file.")
-@click.option("--model", "models", multiple=True, metavar="NAME|ID|DIR", help="Text encoders, in the recipe's order.")
-@click.option("--vae", metavar="NAME|ID|DIR", help="Visual encoder.")
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME|ID|DIR|MODULE:CLASS", help="Text encoders, in the recipe's order."
+)
+@click.option("--vae", metavar="NAME|ID|DIR|MODULE:CLASS", help="Visual encoder.")
 @click.option(
     "--weights",
     metavar="ID|DIR|tiny|random",
@@ -86,7 +88,12 @@ _ORIGINALS = {"image": "media", "video": "media"}
 )
 @click.option("--samples-per-shard", type=int, help="Samples in one tar.")
 @click.option("--seed", type=int, help="Of every random draw.")
-@click.option("--source", "source_kind", metavar="KIND", help="folder, manifest or webdataset; recognised by itself.")
+@click.option(
+    "--source",
+    "source_kind",
+    metavar="KIND",
+    help="folder, manifest or webdataset, recognised by itself; or MODULE:CLASS.",
+)
 @click.option(
     "--caption-key",
     "caption_keys",

@@ -21,7 +21,11 @@ _LONG = 5.0  #: seconds after which a user wants to know how far it is
     "Deep (what is done by default): checksums, every part decoded safely, contract and keys too.",
 )
 @click.option("--mark-bad", is_flag=True, help="Set aside what is damaged: the same encode then makes just that again.")
-@click.option("--target", metavar="NAME", help="The trainer's contract to check against; known for our own datasets.")
+@click.option(
+    "--target",
+    metavar="NAME|MODULE:CLASS",
+    help="The trainer's contract to check against; known for our own datasets.",
+)
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes that read tars. [default: by the bytes to be read]"
 )

@@ -69,7 +69,7 @@ def best_pixels(encoder: VisualEncoder, shape: tuple[int, int, int]) -> int:
     """``BatchSizes.pixels`` by trial, with noise of ``shape`` (frames, height, width)."""
 
     def encode(size: int) -> None:
-        encoder.encode(torch.randint(0, 256, (size, *shape, 3), dtype=torch.uint8), range(size))
+        encoder.launch(torch.randint(0, 256, (size, *shape, 3), dtype=torch.uint8), range(size))()
 
     size = best_size(encode)
     log.info("visual batches: %d of %dx%dx%d, found by trial", size, *shape)
@@ -82,7 +82,7 @@ def best_tokens(text: Text, encoder: TextEncoder) -> int:
     (words,) = encoder.tokenize(["many words of a long caption " * width])
 
     def encode(size: int) -> None:
-        encoder.encode([words[:width]] * size)
+        encoder.launch([words[:width]] * size)()
 
     size = best_size(encode)
     log.info("batches of %s: %d captions of %d tokens, found by trial", text.name, size, width)

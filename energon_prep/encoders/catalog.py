@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from energon_prep.encoders.catalog_text import TEXT_MODELS
 from energon_prep.encoders.catalog_visual import VISUAL_MODELS
@@ -14,6 +14,7 @@ from energon_prep.encoders.model_info import TEXT_FAMILIES, VISUAL_FAMILIES, Fam
 from energon_prep.encoders.text_families import TEXT_FAMILY
 from energon_prep.encoders.visual_classes import DIFFUSERS_CLASSES, JIT_COMPUTE_DTYPE, VISUAL_CLASSES
 from energon_prep.errors import PrepError
+from energon_prep.plugins import is_plugin, names_of
 from energon_prep.recipes.model import DType
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "family_of",
     "find",
     "is_id_or_folder",
+    "is_own",
     "local_folder",
     "lookup",
     "pipelines_dtype",
@@ -66,8 +68,14 @@ def lookup(name: str) -> ModelInfo | None:
     close = difflib.get_close_matches(name.lower(), CATALOG, n=1, cutoff=0.4)
     raise PrepError(
         f"unknown model '{name}'{f' (did you mean {close[0]}?)' if close else ''}: a model is a directory, "
-        f"a hub id (owner/name) or one of: {', '.join(CATALOG)}"
+        f"a hub id (owner/name), package.module:Class or one of: "
+        f"{', '.join([*CATALOG, *names_of('visual'), *names_of('text')])}"
     )
+
+
+def is_own(kind: Literal["visual", "text"], name: str) -> bool:
+    """Whether ``name`` is that of a class of the user's; an alias wins, ``./name`` is a directory."""
+    return name not in CATALOG and is_plugin(kind, name)
 
 
 def is_id_or_folder(name: str) -> bool:

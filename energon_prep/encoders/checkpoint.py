@@ -42,6 +42,7 @@ class EncoderSource:
     subfolders: tuple[str, ...]  #: tried in this order; "" is the location itself
     revision: str | None = None  #: of a hub id
     built: Size | None = None  #: made by this tool, so that its path says nothing to anybody else
+    own: bool = False  #: ``location`` names a class of the user's, which has no files that we know of
 
 
 @dataclass(frozen=True, kw_only=True)

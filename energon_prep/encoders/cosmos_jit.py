@@ -37,10 +37,11 @@ class CosmosJitEncoder:
         self._device = device
         self._about = about
         self._takes_clips, latent = self._probe()  # latent of the probe, [1, C, T', H', W']
-        self.images_only = not self._takes_clips
         _, self.channels, frames, rows, _ = latent.shape
         self.spatial_factor = _PROBE_SIDE // rows
-        self.temporal_factor = (_PROBE_FRAMES - 1) // (frames - 1) if frames > 1 else 1
+        self.temporal_factor: int | None = None
+        if self._takes_clips:
+            self.temporal_factor = (_PROBE_FRAMES - 1) // (frames - 1) if frames > 1 else 1
 
     def launch(self, pixels: torch.Tensor, seeds: Sequence[int]) -> Callable[[], torch.Tensor]:
         """Begin to encode ``pixels`` [B, T, H, W, 3] uint8 to [B, C, 1 + (T - 1) / f, H / s, W / s].
@@ -52,7 +53,6 @@ class CosmosJitEncoder:
             pixels.shape,
             spatial_factor=self.spatial_factor,
             temporal_factor=self.temporal_factor,
-            images_only=self.images_only,
         )
         latent = self._run(to_model_range(pixels, device=self._device, dtype=self._compute_dtype), self._takes_clips)
         return to_host(latent.to(self._dtype).clone())

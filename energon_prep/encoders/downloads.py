@@ -101,7 +101,7 @@ def _by_repository(
     found: dict[tuple[str, str | None], list[tuple[str, EncoderSource]]] = {}
     names = ["visual", *(text.name for text in recipe.text)]
     for name, source in zip(names, locate(recipe, weights=weights), strict=True):
-        if source.built is None and local_folder(source.location) is None:
+        if source.built is None and not source.own and local_folder(source.location) is None:
             found.setdefault((source.location, source.revision), []).append((name, source))
     return found
 

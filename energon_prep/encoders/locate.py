@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from energon_prep.encoders.catalog import Size, is_id_or_folder, lookup
+from energon_prep.encoders.catalog import Size, is_id_or_folder, is_own, lookup
 from energon_prep.encoders.checkpoint import EncoderSource, text_subfolders
 from energon_prep.encoders.repositories import pipeline_has
 from energon_prep.errors import PrepError
@@ -67,6 +67,13 @@ def _source(
     kind: Literal["visual", "text"], spec: Visual | Text, subfolder: str, recipe: Recipe, weights: str | None
 ) -> EncoderSource:
     """``subfolder``: of a pipeline."""
+    if is_own(kind, spec.model):
+        return EncoderSource(kind=kind, location=spec.model, subfolders=(), own=True)
+    if spec.options:
+        raise PrepError(
+            f"{kind}.options are for a class of your own, and {kind} encoder {spec.model!r} is none: "
+            "leave them out, or give package.module:Class (docs/extending.md)"
+        )
     info = lookup(spec.model)
     size = _SIZES.get(weights or "")
     if size is not None and (info is not None or not spec.named):

@@ -75,7 +75,7 @@ def _probes(encoder: TextEncoder, max_tokens: int) -> list[Probe]:
 
     def probe(num: int) -> Probe:
         return lambda: [
-            value for e in encoder.encode([ids] * num) for value in (e.hidden, e.pooled) if value is not None
+            value for e in encoder.launch([ids] * num)() for value in (e.hidden, e.pooled) if value is not None
         ]
 
     return [probe(4), probe(1)]

@@ -35,12 +35,15 @@ def draw_noise(shape: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
     return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def check_size(shape: Sequence[int], *, spatial_factor: int, temporal_factor: int, images_only: bool) -> None:
-    """Raise ValueError if pixels of ``shape`` [B, T, H, W, 3] are not what an encoder of these factors takes."""
+def check_size(shape: Sequence[int], *, spatial_factor: int, temporal_factor: int | None) -> None:
+    """Raise ValueError if pixels of ``shape`` [B, T, H, W, 3] are not what an encoder of these factors takes.
+
+    ``temporal_factor`` None: it takes images only.
+    """
     _, frames, height, width, _ = shape
-    if images_only and frames != 1:
+    if temporal_factor is None and frames != 1:
         raise ValueError(f"this encoder takes images, not clips of {frames} frames")
-    if (frames - 1) % temporal_factor:
+    if (frames - 1) % (temporal_factor or 1):
         raise ValueError(f"{frames} frames are not 1 plus a multiple of {temporal_factor}")
     if height % spatial_factor or width % spatial_factor:
         raise ValueError(f"{height}x{width} pixels are no multiple of {spatial_factor}")
@@ -71,8 +74,8 @@ class DiffusersEncoder:
         about: dict[str, Any],
     ) -> None:
         config = model.config
-        self.spatial_factor, self.temporal_factor = kind.factors(config)
-        self.images_only = not kind.clips
+        self.spatial_factor, frames = kind.factors(config)
+        self.temporal_factor = frames if kind.clips else None
         self._patch = int(config["patch_size"][0]) if kind.statistics == "batch-norm" else 1
         self.channels = int(config.get("latent_channels") or config.get("z_dim")) * self._patch**2
         self._model = model
@@ -99,7 +102,6 @@ class DiffusersEncoder:
             pixels.shape,
             spatial_factor=self.spatial_factor,
             temporal_factor=self.temporal_factor,
-            images_only=self.images_only,
         )
         self._check_length(pixels.shape[1])
         self._set_tiling(pixels.shape)
@@ -164,10 +166,10 @@ class DiffusersEncoder:
 
     def _check_length(self, frames: int) -> None:
         longest = self._normalization.max_frames if self._normalize else None
-        if longest is not None and 1 + (frames - 1) // self.temporal_factor > longest:
+        if longest is not None and 1 + (frames - 1) // (self.temporal_factor or 1) > longest:
             raise PrepError(
                 f"{type(self._model).__name__} has statistics of {longest} latent frames, and a clip has {frames} "
-                f"frames: use --frames {1 + (longest - 1) * self.temporal_factor} at most"
+                f"frames: use --frames {1 + (longest - 1) * (self.temporal_factor or 1)} at most"
             )
 
     def _set_tiling(self, shape: Sequence[int]) -> None:

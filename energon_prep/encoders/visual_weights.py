@@ -108,17 +108,17 @@ def _probes(encoder: VisualEncoder, frames: int, height: int, width: int) -> lis
 
     Clips are short, but long enough for all that is done at their start, in their middle and at their end.
     """
-    spatial, temporal = encoder.spatial_factor, encoder.temporal_factor
+    spatial, temporal = encoder.spatial_factor, encoder.temporal_factor or 1
     rows, columns = max(height // spatial, 2), max(width // spatial, 2)
-    lengths = {1} if encoder.images_only else {1 + min((frames - 1) // temporal, 2) * temporal, 1}
+    longest = 1 if encoder.temporal_factor is None else 1 + min((frames - 1) // temporal, 2) * temporal
     shape = (rows * spatial, (columns + (rows == columns)) * spatial, 3)
     generator = torch.Generator().manual_seed(0)
 
     def probe(num: int, length: int) -> Probe:
         noise = torch.randint(0, 256, (num, length, *shape), generator=generator, dtype=torch.uint8)
-        return lambda: [encoder.encode(noise, range(num))]
+        return lambda: [encoder.launch(noise, range(num))()]
 
-    return [probe(num, length) for length in sorted(lengths, reverse=True) for num in (2, 1)]
+    return [probe(num, length) for length in sorted({longest, 1}, reverse=True) for num in (2, 1)]
 
 
 def _class(name: str) -> Any:

@@ -24,6 +24,7 @@ class RunTarget:
 
     name: str
     subflavors: dict[str, Any]
+    plugin: dict[str, Any]  #: where a user's class came from; empty for ours
 
 
 def ledger_counts(entries: Sequence[LedgerEntry]) -> dict[str, int]:
@@ -79,7 +80,11 @@ def read_target(root: Path) -> RunTarget:
     path = root / RUN_JSON
     try:
         target = json.loads(path.read_bytes())["target"]
-        return RunTarget(name=str(target["name"]), subflavors=dict(target["subflavors"]))
+        return RunTarget(
+            name=str(target["name"]),
+            subflavors=dict(target["subflavors"]),
+            plugin=dict(target.get("plugin", {})),
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(
             f"{path} does not name the dataset's target ({type(error).__name__}: {error}): restore it, "

@@ -43,9 +43,9 @@ def encode_texts(windows: Iterable[LatentWindow], stations: Stations) -> Iterato
         captions = [info.caption for item in window.order if not isinstance(item, Reject) for info in item]
         with stations.profile.station("text"):
             texts = {text.name: encode_captions(captions, text, encoder, stations) for text, encoder in stations.texts}
-        channels = stations.visual.channels
+        moments = stations.moments
         outcomes = [
-            item if isinstance(item, Reject) else [_encoded(info, window.latents, texts, channels) for info in item]
+            item if isinstance(item, Reject) else [_encoded(info, window.latents, texts, moments) for info in item]
             for item in window.order
         ]
         yield EncodedWindow(shard=window.shard, is_last=window.is_last, outcomes=outcomes)
@@ -135,14 +135,13 @@ def _overlapped(batches: Iterable[T], launch: Callable[[T], Callable[[], R]]) ->
 
 
 def _encoded(
-    info: SampleInfo, latents: Latents, texts: Mapping[str, Mapping[str, TextEmbedding]], channels: int
+    info: SampleInfo, latents: Latents, texts: Mapping[str, Mapping[str, TextEmbedding]], moments: bool
 ) -> EncodedSample:
-    own = {name: latents[info.serial, info.picture, name] for name in info.sizes}
     return EncodedSample(
         info=info,
-        latents=own,
+        latents={name: latents[info.serial, info.picture, name] for name in info.sizes},
         texts={name: by_caption[info.caption] for name, by_caption in texts.items()},
-        moments=all(len(latent) == 2 * channels for latent in own.values()),
+        moments=moments,
     )
 
 

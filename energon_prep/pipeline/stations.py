@@ -31,6 +31,7 @@ class Stations:
     window: int  #: samples that are batched together and held in memory
     sizes: BatchSizes
     seed: int
+    moments: bool = False  #: the latents are means and log-variances of posteriors
     carry: Sequence[str] = ()  #: originals to keep: "media", "caption"
     turns: Turns = field(default_factory=Turns)
     halving: Halving = field(default_factory=Halving)

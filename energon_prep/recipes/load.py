@@ -97,7 +97,9 @@ def _change(fields: dict[str, Any], path: str, value: Any) -> None:
         texts = fields["text"] = [dict(text) for text in fields.get("text", [])]
         which, _, field = rest.partition(".")
         chosen = [text for i, text in enumerate(texts) if which in (str(i), text.get("name"))]
-        if field and not chosen and which not in Text.model_fields:
+        if field and not chosen and which == "options":
+            chosen, field = texts, rest
+        if field and not chosen:
             names = ", ".join(str(text.get("name")) for text in texts)
             raise PrepError(f"--set {path}: the recipe has no text encoder {which!r}; it has {names}")
         for text in chosen if field else texts:
@@ -115,6 +117,11 @@ def _change(fields: dict[str, Any], path: str, value: Any) -> None:
 
 def _set(section: dict[str, Any], field: str, value: Any) -> None:
     """An encoder's ``model`` that is set here is one that the user named."""
+    field, _, option = field.partition(".")
+    if option and isinstance(section.get(field, {}), Mapping):
+        value = {**section.get(field, {}), option: value}
+    elif option:
+        raise PrepError(f"--set {field}.{option}: {field} is a value, it has no field {option!r}")
     section[field] = value
     if field == "model":
         section["named"] = True

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 
 DType = Literal["bf16", "fp16", "fp32"]
 
@@ -21,7 +29,8 @@ class _Section(BaseModel):
 class Visual(_Section):
     """The visual encoder (VAE or tokenizer): pixels -> latent."""
 
-    model: str  #: alias, Hugging Face id or directory
+    model: str  #: alias, Hugging Face id, directory, or a class of your own (docs/extending.md)
+    options: dict[str, JsonValue] = {}  #: keyword arguments of a class of your own
     subfolder: str | None = None  #: inside the model's repository; in a pipeline folder "vae" is tried by itself
     revision: str | None = None  #: commit, tag or branch of the repository
     named: bool = False  #: ``model`` was chosen by the user: neither --weights nor ``pipeline`` takes its place
@@ -43,6 +52,7 @@ class Text(_Section):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")  #: what the target calls it: "t5", "clip"
     model: str
+    options: dict[str, JsonValue] = {}  #: as in ``visual``
     subfolder: str | None = None  #: of a pipeline folder: "text_encoder" (then "tokenizer") or "text_encoder_2", ...
     revision: str | None = None
     named: bool = False  #: as in ``visual``
@@ -168,7 +178,7 @@ class Recipe(_Section):
 
     name: str
     description: str = ""
-    target: str  #: the trainer's contract, a name in energon_prep.targets
+    target: str  #: the trainer's contract: a name in energon_prep.targets, or a class of your own
     pipeline: str | None = None  #: repository (or folder) of a diffusers pipeline that has the encoders below
     visual: Visual
     text: tuple[Text, ...] = Field(min_length=1)

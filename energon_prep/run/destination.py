@@ -17,7 +17,7 @@ from energon_prep.layout import (
     tar_name,
 )
 from energon_prep.storage import LocalStorage, Storage
-from energon_prep.targets import TARGETS
+from energon_prep.targets import TARGETS, Target, get_target
 from energon_prep.targets.caption_files import caption_file_names
 
 
@@ -36,8 +36,8 @@ def forget_plan(storage: Storage) -> None:
     storage.remove(PLAN)
 
 
-def clear(storage: Storage) -> None:
-    """Remove a dataset of ours; files of others stay.
+def clear(storage: Storage, target: Target) -> None:
+    """Remove a dataset of ours; files of others stay, but for what ``target`` is about to write.
 
     The ledger goes first and run.json last: cut short, this leaves a dataset that lacks shards and knows it.
     """
@@ -49,8 +49,8 @@ def clear(storage: Storage) -> None:
     for name in storage.names("."):
         if name.startswith("shard_") and name.endswith((".tar", ".tar.idx")):
             storage.remove(name)
-    for make in TARGETS.values():
-        for name in caption_file_names(make()):
+    for known in (*map(get_target, TARGETS), target):
+        for name in caption_file_names(known):
             storage.remove(name)
     forget_plan(storage)
     storage.remove(RUN)

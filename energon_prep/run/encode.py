@@ -94,7 +94,7 @@ def encode(
         with closing(open_executor(job, devices, storage)) as executor:
             if overwrite:
                 executor.load(None)  # first: models that do not load must not cost the dataset that is there
-                clear(storage)
+                clear(storage, request.target)
             run = begin(request, job, storage, executor, old, tally)
             work(run, executor)
             return finish(run, dest=str(dest))

@@ -68,7 +68,12 @@ def describe(job: Job, ready: Ready, target: Target, cut: Cut) -> dict[str, Any]
         "cut": describe_cut(cut),
         "encoders": ready.encoders,
         "batch_sizes": ready.sizes.describe(),
-        "target": {"name": target.name, "parts": list(target.part_names), "subflavors": target.subflavors()},
+        "target": {
+            "name": target.name,
+            "parts": list(target.part_names),
+            "subflavors": target.subflavors(),
+            "plugin": target.about,
+        },
         "runtime": {"device": job.device.partition(":")[0], "torch_threads": job.torch_threads},
         "versions": versions(),
     }

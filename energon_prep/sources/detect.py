@@ -9,11 +9,13 @@ from typing import Any, TypeAlias
 
 from energon_prep.errors import PrepError
 from energon_prep.formats import MEDIA_SUFFIXES
+from energon_prep.plugins import is_plugin, names_of
 from energon_prep.sources.folders.folder import FolderSource
 from energon_prep.sources.folders.metadata import find_metadata
 from energon_prep.sources.links import absolute
 from energon_prep.sources.media import URL
 from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.own import OwnSource
 from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.tables.line_lists import CAPTION_LISTS, MEDIA_LISTS, find_lists
 from energon_prep.sources.tables.manifest import ManifestSource
@@ -35,17 +37,23 @@ def open_source(
     *,
     kind: str | None = None,
     options: SourceOptions | None = None,
-) -> LocalSource:
-    """The source at ``src``, of the ``kind`` given or recognised: a key of SOURCES.
+) -> LocalSource | OwnSource:
+    """The source at ``src``, of the ``kind`` given or recognised: a key of SOURCES, or a class of the user's.
 
     Raises PrepError if there is nothing at ``src``, or nothing that can be recognised for certain.
     """
+    if kind is not None and kind not in SOURCES and is_plugin("source", kind):
+        return OwnSource(kind, str(src), _absolute_media_root(options or SourceOptions()))
     if url := URL.match(str(src)):
         raise PrepError(
             f"{src}: remote sources ({url[1]}) are not read yet; copy it here or mount it, and give the path"
         )
     if kind is not None and kind not in SOURCES:
-        raise PrepError(f"there is no source of kind {kind!r}: give one of {', '.join(SOURCES)}")
+        known = ", ".join([*SOURCES, *names_of("source")])
+        raise PrepError(
+            f"there is no source of kind {kind!r}: give one of {known}, or one of your own as "
+            "package.module:Class (docs/extending.md)"
+        )
     path, options = absolute(Path(src).expanduser()), _absolute_media_root(options or SourceOptions())
     _check_exists(path)
     kind = kind or _recognise(path, options)
@@ -56,10 +64,13 @@ def open_source(
     return SOURCES[kind](root=path, options=options)
 
 
-def make_source(description: Mapping[str, Any]) -> LocalSource:
+def make_source(description: Mapping[str, Any]) -> LocalSource | OwnSource:
     """The source that gave ``description``, which is what its ``describe`` returned, in this or another process."""
     options = dict(description)
     kind, root = options.pop("kind", None), options.pop("root", None)
+    if isinstance(kind, str) and isinstance(root, str) and "plugin" in options:
+        del options["plugin"], options["own"]
+        return OwnSource(kind, root, SourceOptions.parse(options))
     if kind not in SOURCES or not isinstance(root, str):
         raise PrepError(f"not the description of a source that this version knows: {dict(description)}")
     return SOURCES[kind](root=Path(root), options=SourceOptions.parse(options))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from energon_prep.errors import PrepError
-from energon_prep.targets.base import ContractError, Target
+from energon_prep.plugins import is_plugin, make, names_of
+from energon_prep.targets.base import Contract, ContractError, Target, as_target
 from energon_prep.targets.dit import DiT
 from energon_prep.targets.flux import Flux
 from energon_prep.targets.generic import Generic
@@ -14,9 +15,9 @@ from energon_prep.targets.nemo_dit import NeMoDiT
 from energon_prep.targets.primus_flux import PrimusFlux
 from energon_prep.targets.wan import Wan
 
-__all__ = ["TARGETS", "ContractError", "Target", "get_target", "require_fit"]
+__all__ = ["TARGETS", "Contract", "ContractError", "Target", "get_target", "require_fit"]
 
-TARGETS: dict[str, Callable[[], Target]] = {
+TARGETS: dict[str, Callable[[], Contract]] = {
     "dit": DiT,
     "nemo-dit": NeMoDiT,
     "wan": Wan,
@@ -28,10 +29,17 @@ TARGETS: dict[str, Callable[[], Target]] = {
 
 
 def get_target(name: str) -> Target:
-    """The target of that name. Raises PrepError naming those there are."""
-    if name not in TARGETS:
-        raise PrepError(f"there is no target {name!r}: the targets are {', '.join(TARGETS)}")
-    return TARGETS[name]()
+    """The target of that name, ours or a class of the user's. Raises PrepError naming those there are."""
+    if name in TARGETS:
+        return as_target(name, TARGETS[name]())
+    if not is_plugin("target", name):
+        known = ", ".join([*TARGETS, *names_of("target")])
+        raise PrepError(
+            f"there is no target {name!r}: the targets are {known}; one of your own is "
+            "package.module:Class (docs/extending.md)"
+        )
+    plugin = make("target", name, members=("part_names", "build", "check"))
+    return as_target(name, plugin.made, plugin.about)
 
 
 def require_fit(target: Target, *, text_names: Sequence[str], num_sizes: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,11 +17,8 @@ MAX_TOKENS = 512  #: DFM cuts longer embeddings, but not their mask
 class DiT:
     """``json`` metadata, ``pth`` latent [C, T, H, W], ``pickle`` torch.Tensor [S, D] with S <= 512."""
 
-    name = "dit"
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
     text_names: tuple[str, ...] | None = ("t5",)
-    several_sizes = False
-    caption_files: Mapping[str, Callable[[Any], bytes]] = {}
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         return {"json": sample_metadata(sample), "pickle": self.build_text(sample.texts), "pth": sample.latent}
@@ -34,6 +31,3 @@ class DiT:
         require_keys("json", parts["json"], ())
         require_text("pickle", parts["pickle"], max_tokens=MAX_TOKENS, tensor=True)
         require_latent("pth", parts["pth"], ndim=4, patch=2)
-
-    def subflavors(self) -> dict[str, Any]:
-        return {"target": self.name}

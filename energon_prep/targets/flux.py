@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -29,11 +29,8 @@ class Flux:
     """``pth`` latent [16, H, W], H and W even; ``pickle`` a dict with ``prompt_embeds`` [S, 4096], S <= 512, and
     ``pooled_prompt_embeds`` [768]; ``json`` metadata."""
 
-    name = "flux"
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
     text_names: tuple[str, ...] | None = ("t5", "clip")
-    several_sizes = False
-    caption_files: Mapping[str, Callable[[Any], bytes]] = {}
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         return {
@@ -53,9 +50,6 @@ class Flux:
         require_text("prompt_embeds", text["prompt_embeds"], max_tokens=MAX_TOKENS, width=TEXT_WIDTH, tensor=True)
         require_vector("pooled_prompt_embeds", text["pooled_prompt_embeds"], width=POOLED_WIDTH)
         require_latent("pth", parts["pth"], ndim=3, patch=2, channels=CHANNELS)
-
-    def subflavors(self) -> dict[str, Any]:
-        return {"target": self.name}
 
 
 def image_latent(latent: torch.Tensor) -> torch.Tensor:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from energon_prep.samples import EncodedSample, TextEmbedding
-from energon_prep.targets.base import ContractError
+from energon_prep.samples import EncodedSample
+from energon_prep.targets.base import ContractError, embeddings
 from energon_prep.targets.checks import require_keys, require_latent, require_parts, require_text, require_vector
 from energon_prep.targets.metadata import sample_metadata
 
@@ -21,23 +19,13 @@ class Generic:
     {"hidden": [S, D], "pooled": [D']}, what it does not give left out. ``json`` metadata.
     """
 
-    name = "generic"
     part_names: tuple[str, ...] = ("json", "pickle")
-    text_names: tuple[str, ...] | None = None
     several_sizes = True
-    caption_files: Mapping[str, Callable[[Any], bytes]] = {}
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         several = len(sample.latents) > 1
         latents = {f"{name}.pth" if several else "pth": latent for name, latent in sample.latents.items()}
-        return {"json": sample_metadata(sample), "pickle": self.build_text(sample.texts), **latents}
-
-    def build_text(self, texts: Mapping[str, TextEmbedding]) -> dict[str, dict[str, torch.Tensor]]:
-        given = {name: {"hidden": text.hidden, "pooled": text.pooled} for name, text in texts.items()}
-        return {
-            name: {kind: tensor for kind, tensor in kinds.items() if tensor is not None}
-            for name, kinds in given.items()
-        }
+        return {"json": sample_metadata(sample), "pickle": embeddings(sample.texts), **latents}
 
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names)
@@ -55,6 +43,3 @@ class Generic:
             raise ContractError(f"there is no latent: no part pth or RESOLUTION.pth among {', '.join(sorted(parts))}")
         for part in latents:
             require_latent(part, parts[part], ndim=4, patch=1)
-
-    def subflavors(self) -> dict[str, Any]:
-        return {"target": self.name}

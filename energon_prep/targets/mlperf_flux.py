@@ -35,10 +35,8 @@ class MLPerfFlux:
     built with ``empty_encodings``, for caption dropout.
     """
 
-    name = "mlperf-flux"
     part_names: tuple[str, ...] = ("json", "clip.bytes", "logvar.bytes", "mean.bytes", "t5.bytes")
     text_names: tuple[str, ...] | None = ("t5", "clip")
-    several_sizes = False
     caption_files: Mapping[str, Callable[[Any], bytes]] = {
         "empty_encodings/t5_empty.npy": lambda text: _caption_file(text, "t5"),  # float32 [1, S, 4096]
         "empty_encodings/clip_empty.npy": lambda text: _caption_file(text, "clip"),  # float32 [1, 768]
@@ -82,7 +80,7 @@ class MLPerfFlux:
             raise ContractError("mean.bytes and logvar.bytes have different shapes")
 
     def subflavors(self) -> dict[str, Any]:
-        return {"target": self.name, "encoding": "preencoded_numpy"}
+        return {"target": "mlperf-flux", "encoding": "preencoded_numpy"}
 
 
 def _caption_file(text: Any, name: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,8 @@ class NeMoDiT:
     that for a video, as the Cosmos scripts write them; ``.json`` has ``aesthetic_score`` and what NeMo reads of sizes.
     """
 
-    name = "nemo-dit"
     part_names: tuple[str, ...] = (".json", ".pickle", ".pth")
     text_names: tuple[str, ...] | None = ("t5",)
-    several_sizes = False
-    caption_files: Mapping[str, Callable[[Any], bytes]] = {}
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         info = sample_metadata(sample)
@@ -57,9 +54,6 @@ class NeMoDiT:
         if not isinstance(text, np.ndarray):
             raise ContractError(f".pickle holds a {type(text).__name__}, not an np.ndarray")
         require_text(".pickle", text, max_tokens=MAX_TOKENS)
-
-    def subflavors(self) -> dict[str, Any]:
-        return {"target": self.name}
 
 
 def _score(meta: Mapping[str, Any]) -> float:

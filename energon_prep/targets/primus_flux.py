@@ -31,7 +31,6 @@ class PrimusFlux:
     ``timestep``: a batch that has one is validated on, not trained on, and gets no dropout.
     """
 
-    name = "primus-flux"
     part_names: tuple[str, ...] = (
         "json",
         "caption.txt",
@@ -40,7 +39,6 @@ class PrimusFlux:
         "latents.pth",
     )
     text_names: tuple[str, ...] | None = ("t5", "clip")
-    several_sizes = False
     caption_files: Mapping[str, Callable[[Any], bytes]] = {
         "empty_encodings/t5_empty.npy": lambda text: _caption_file(text, "prompt_embeds"),  # float32 [1, S, 4096]
         "empty_encodings/clip_empty.npy": lambda text: _caption_file(text, "pooled_prompt_embeds"),  # float32 [1, 768]
@@ -79,7 +77,7 @@ class PrimusFlux:
                 require_latent(part, parts[part], ndim=3, patch=2, channels=CHANNELS)
 
     def subflavors(self) -> dict[str, Any]:
-        return {"target": self.name, "encoding": "preencoded"}
+        return {"target": "primus-flux", "encoding": "preencoded"}
 
 
 def _caption_file(text: Any, name: str) -> bytes:

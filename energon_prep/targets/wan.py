@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,11 +19,8 @@ MAX_TOKENS = 512  #: the trainer pads with zeros to this, as the model's pipelin
 class Wan:
     """``pth`` latent [16, F, H, W], H and W even; ``pickle`` torch.Tensor [S, 4096], unpadded; ``json`` metadata."""
 
-    name = "wan"
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
     text_names: tuple[str, ...] | None = ("umt5",)
-    several_sizes = False
-    caption_files: Mapping[str, Callable[[Any], bytes]] = {}
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         return {"json": sample_metadata(sample), "pickle": self.build_text(sample.texts), "pth": sample.latent}
@@ -36,6 +33,3 @@ class Wan:
         require_keys("json", parts["json"], ())
         require_text("pickle", parts["pickle"], max_tokens=MAX_TOKENS, width=TEXT_WIDTH, tensor=True)
         require_latent("pth", parts["pth"], ndim=4, patch=2, channels=CHANNELS)
-
-    def subflavors(self) -> dict[str, Any]:
-        return {"target": self.name}

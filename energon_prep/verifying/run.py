@@ -14,6 +14,7 @@ from energon_prep.indexing.records import RunTarget, ledger_counts, ledger_probl
 from energon_prep.indexing.scan import KeyRegister
 from energon_prep.indexing.tars import Listing, list_tars
 from energon_prep.layout import LEDGER_DIR, META_DIR, shard_stem
+from energon_prep.plugins import refuse_other_module
 from energon_prep.run.destination import set_aside
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.storage import LocalStorage
@@ -69,10 +70,10 @@ def verify(
     and hashed, every part decoded safely and checked, every key looked up. ``mark_bad``: what is damaged, and can be
     made again, is set aside, so that the same ``encode`` makes just that again.
 
-    ``target``: the contract, by default that of run.json; needed for a dataset that energon-prep did not write, which
-    has no ledger to be held against. A dataset that is not indexed yet is no failure: a note says so. ``workers``:
-    processes that read tars. What is wrong is in the report; PrepError is raised only where there is no dataset, for
-    an unknown ``target``, if a worker dies, and if ``mark_bad`` cannot be done.
+    ``target``: the contract, by default that of run.json, a name or ``package.module:Class``; needed for a dataset
+    that energon-prep did not write, which has no ledger to be held against. A dataset that is not indexed yet is no
+    failure: a note says so. ``workers``: processes that read tars. What is wrong is in the report; PrepError is raised
+    only where there is no dataset, for an unknown ``target``, if a worker dies, and if ``mark_bad`` cannot be done.
     """
     root = Path(dest).absolute()
     if not root.is_dir():
@@ -112,7 +113,7 @@ class _Verification:
         listing = list_tars(self._root)
         entries = recorded = None
         if (self._root / LEDGER_DIR).is_dir():
-            entries, recorded = self._read_ledger(), self._read_target()
+            entries, recorded = self._read_ledger(), self._read_target(target)
             target = target or (None if recorded is None else recorded.name)
             self._check_books(listing, entries, recorded)
         else:
@@ -142,9 +143,12 @@ class _Verification:
             self.damage.found = True
             return None
 
-    def _read_target(self) -> RunTarget | None:
+    def _read_target(self, asked: str | None) -> RunTarget | None:
+        """The target of run.json, which may be a stranger's: only what the user ``asked`` for is taken unseen."""
         try:
             recorded = read_target(self._root)
+            if recorded.name != asked:
+                refuse_other_module("target", recorded.name, recorded.plugin, outside=self._root)
             get_target(recorded.name)
         except PrepError as error:
             self.problems.add(f"the contract is not known, and was not checked: {error}")

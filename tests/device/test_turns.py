@@ -44,7 +44,7 @@ class Visual(MeanVisual):
 
 class Texts(HashText):
     def __init__(self, diary: Diary) -> None:
-        super().__init__(TEXT)
+        super().__init__(max_tokens=TEXT.max_tokens)
         self._diary = diary
 
     def encode(self, *args: object) -> list[object]:  # type: ignore[override]

@@ -34,11 +34,11 @@ class Indices(nn.Module):
         ("cosmos-cv4x8x8", (4, 8)),
         ("cosmos-cv8x8x8", (8, 8)),
         ("cosmos-cv8x16x16", (8, 16)),
-        ("cosmos-ci8x8", (1, 8)),
-        ("cosmos-ci16x16", (1, 16)),
+        ("cosmos-ci8x8", (None, 8)),
+        ("cosmos-ci16x16", (None, 16)),
     ],
 )
-def test_factors_are_found_from_the_file_alone(alias: str, factors: tuple[int, int], tmp_path: Path) -> None:
+def test_factors_are_found_from_the_file_alone(alias: str, factors: tuple[int | None, int], tmp_path: Path) -> None:
     built = build_pipeline(recipe(alias, T5), "tiny", tmp_path)
     (built / "vae/config.json").unlink()
     encoder = load_visual(recipe(str(built / "vae"), T5), weights=None, device="cpu")

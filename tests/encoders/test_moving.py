@@ -89,7 +89,7 @@ def test_a_visual_encoder_asks_its_device_for_no_value(alias: str) -> None:
     posterior = {} if alias in ("dc-ae", "cosmos1-cv8x8x8") else {"posterior": "sample"}
     encoder = visual(alias, **posterior)
     encoder.move_to("meta")
-    assert callable(encoder.launch(pixels_of(encoder, 1 if encoder.images_only else 3), SEEDS))
+    assert callable(encoder.launch(pixels_of(encoder, 1 if encoder.temporal_factor is None else 3), SEEDS))
 
 
 @pytest.mark.parametrize("family", ["t5", "umt5", "clip"])

@@ -71,9 +71,9 @@ def pixels(flux: VisualEncoder) -> torch.Tensor:
 @pytest.mark.parametrize("alias", ALIASES)
 def test_the_checkpoints_config_gives_factors_and_channels(alias: str) -> None:
     encoder = load(alias)
-    assert (encoder.spatial_factor, encoder.temporal_factor, encoder.channels) == GEOMETRY[alias]
-    assert encoder.images_only == (alias not in CLIP_ALIASES)
-    for frames in (1,) if encoder.images_only else (1, 3):
+    assert (encoder.spatial_factor, encoder.temporal_factor or 1, encoder.channels) == GEOMETRY[alias]
+    assert (encoder.temporal_factor is None) == (alias not in CLIP_ALIASES)
+    for frames in (1,) if encoder.temporal_factor is None else (1, 3):
         latents = encoder.encode(pixels_of(encoder, frames, width=128), SEEDS)
         size = (64 // encoder.spatial_factor, 128 // encoder.spatial_factor)
         assert latents.shape == (2, encoder.channels, frames, *size)
@@ -97,7 +97,7 @@ def test_a_sample_is_the_same_in_a_batch_and_alone_and_after_others(alias: str) 
 @pytest.mark.parametrize("alias", ["flux1", "wan2.1", "cosmos-cv4x8x8"])
 def test_batches_can_be_under_way_at_once(alias: str) -> None:
     encoder = load(alias)
-    images, clips = (pixels_of(encoder, frames) for frames in (1, 1 if encoder.images_only else 2))
+    images, clips = (pixels_of(encoder, frames) for frames in (1, 1 if encoder.temporal_factor is None else 2))
     pending = [encoder.launch(images, SEEDS), encoder.launch(clips[:1], SEEDS[:1])]
     second, first = [wait() for wait in reversed(pending)]
     assert torch.equal(first, encoder.encode(images, SEEDS))
@@ -107,7 +107,7 @@ def test_batches_can_be_under_way_at_once(alias: str) -> None:
 @pytest.mark.parametrize("alias", GAUSSIAN_ALIASES)
 def test_a_draw_of_the_moments_is_the_normalised_sample(alias: str) -> None:
     moments, sampling = load(alias, posterior="moments"), load(alias, posterior="sample")
-    pixels = pixels_of(moments, 1 if moments.images_only else 2)
+    pixels = pixels_of(moments, 1 if moments.temporal_factor is None else 2)
     mean, logvar = moments.encode(pixels, SEEDS).chunk(2, dim=1)
     raw = posterior_of(alias, pixels)
     noise = patchify(draw_noise(raw.mean.shape[1:], SEEDS), 2 if alias == "flux2" else 1)
@@ -146,7 +146,7 @@ def test_plain_autoencoders_have_no_posterior_to_draw_from(alias: str, posterior
 @pytest.mark.parametrize("alias", ALIASES)
 def test_latents_come_in_the_recipes_dtype_and_are_near_those_of_fp32(alias: str) -> None:
     encoder = load(alias, dtype="bf16", compute_dtype="bf16")
-    pixels = pixels_of(encoder, 1 if encoder.images_only else 2)
+    pixels = pixels_of(encoder, 1 if encoder.temporal_factor is None else 2)
     latents = encoder.encode(pixels, SEEDS)
     expected = load(alias).encode(pixels, SEEDS)
     assert latents.dtype == torch.bfloat16
@@ -206,7 +206,7 @@ def test_a_clip_longer_than_the_statistics_is_refused() -> None:
 def test_tiles_give_latents_of_the_same_shape_and_near_the_whole_ones(alias: str) -> None:
     whole, tiled = load(alias, tiling="never"), load(alias, tiling="always")
     width = WIDER_THAN_A_TILE.get(alias, 288)
-    for frames in (1,) if whole.images_only else (1, 2):
+    for frames in (1,) if whole.temporal_factor is None else (1, 2):
         pixels = pixels_of(whole, frames, height=32, width=width)[:1]
         expected, latents = whole.encode(pixels, SEEDS[:1]), tiled.encode(pixels, SEEDS[:1])
         assert latents.shape == expected.shape

@@ -39,7 +39,7 @@ def vae_of(alias: str) -> Any:
 
 def pixels_of(encoder: VisualEncoder, latent_frames: int = 1, *, height: int = 64, width: int = 64) -> torch.Tensor:
     """Two samples [2, T, H, W, 3] uint8: noise, darker in the second, so that no two frames or samples are alike."""
-    frames = 1 + (latent_frames - 1) * encoder.temporal_factor
+    frames = 1 + (latent_frames - 1) * (encoder.temporal_factor or 1)
     generator = torch.Generator().manual_seed(frames)
     noise = torch.randint(0, 256, (2, frames, height, width, 3), generator=generator)
     return (noise // torch.tensor([1, 2]).view(2, 1, 1, 1, 1)).to(torch.uint8)

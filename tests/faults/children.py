@@ -21,14 +21,12 @@ from typing import Any
 
 import click
 
-import energon_prep.executors.worker
 from energon_prep import storage
 from energon_prep.cli import main
-from energon_prep.executors.job import Encoders, Job
-from tests.fakes import HashText, MeanVisual
 
 SMALL = (
-    *("--weights", "tiny", "--resolution", "64", "--samples-per-shard", "6"),
+    *("--vae", "tests.fakes:MeanVisual", "--model", "tests.fakes:HashText"),
+    *("--resolution", "64", "--samples-per-shard", "6"),
     *("--torch-threads", "1", "--workers", "2", "--device", "cpu"),
 )
 
@@ -80,8 +78,10 @@ def warm_up() -> None:
     import energon_prep.cli.index
     import energon_prep.cli.verify
     import energon_prep.indexing
+    import energon_prep.run.encode
     import energon_prep.sources.folders.folder
     import energon_prep.verifying  # noqa: F401
+    import tests.fakes  # noqa: F401
 
 
 def _run(args: list[str], log: Path, fault: Fault | None) -> int:
@@ -89,7 +89,6 @@ def _run(args: list[str], log: Path, fault: Fault | None) -> int:
         sys.stdout = sys.stderr = file
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.dup2(file.fileno(), 2)
-        energon_prep.executors.worker.load_encoders = _load_fakes
         if fault is not None:
             fault()
         try:
@@ -102,13 +101,6 @@ def _run(args: list[str], log: Path, fault: Fault | None) -> int:
             code = 98
         file.flush()
     return code
-
-
-def _load_fakes(job: Job) -> Encoders:
-    import torch
-
-    torch.set_num_threads(1)
-    return Encoders(visual=MeanVisual(), texts=tuple(HashText(text) for text in job.recipe.text))
 
 
 def at_call(number: int, effect: Callable[[], None]) -> Fault:

@@ -51,7 +51,7 @@ def stations(source: Numbers, *, window: int = 8, **changes: Any) -> Stations:
         "source": source,
         "decode": decode_number,
         "visual": MeanVisual(),
-        "texts": ((TEXT, HashText(TEXT)),),
+        "texts": ((TEXT, HashText(max_tokens=TEXT.max_tokens)),),
         "target": get_target("dit"),
         "window": window,
         "sizes": BatchSizes(pixels=3 * 64 * 64, tokens={"t5": 8192}),
@@ -248,7 +248,7 @@ def test_decoding_goes_on_beyond_the_end_of_a_shard(tmp_path: Path) -> None:
             at_first_shard.append(max(decoded))
             return super().encode(token_ids)
 
-    run(tmp_path, stations(Numbers(40), decode=noting, texts=((TEXT, Noting(TEXT)),), window=20))
+    run(tmp_path, stations(Numbers(40), decode=noting, texts=((TEXT, Noting(max_tokens=TEXT.max_tokens)),), window=20))
     assert at_first_shard[0] > 19, "the second shard must be decoded while the first is encoded"
 
 

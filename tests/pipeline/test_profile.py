@@ -37,7 +37,7 @@ class SlowSource(Numbers):
 def text() -> Any:
     from tests.pipeline.test_line import TEXT
 
-    return ((TEXT, SlowText(TEXT)),)
+    return ((TEXT, SlowText(max_tokens=TEXT.max_tokens)),)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,21 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 
-from energon_prep.encoders.catalog import TEXT_FAMILIES, VISUAL_FAMILIES, Family, ModelInfo, Size, find, lookup
+from energon_prep.encoders.catalog import (
+    TEXT_FAMILIES,
+    VISUAL_FAMILIES,
+    Family,
+    ModelInfo,
+    Size,
+    find,
+    is_own,
+    lookup,
+)
 from energon_prep.encoders.checkpoint import text_subfolders, tokenizer_subfolders
 from energon_prep.encoders.tiny.fill import fill
 from energon_prep.errors import PrepError
@@ -63,9 +72,9 @@ def default_cache_dir() -> Path:
 
 def _encoders(recipe: Recipe) -> dict[str, ModelInfo]:
     """Subfolder -> what to build there; not what the user named by its folder or hub id."""
-    encoders = {} if _has_weights(recipe.visual) else {"vae": _known(recipe.visual.model, VISUAL_FAMILIES)}
+    encoders = {} if _has_weights("visual", recipe.visual) else {"vae": _known(recipe.visual.model, VISUAL_FAMILIES)}
     for spec, subfolder in zip(recipe.text, text_subfolders([spec.subfolder for spec in recipe.text]), strict=True):
-        if _has_weights(spec):
+        if _has_weights("text", spec):
             continue
         info = _known(spec.model, TEXT_FAMILIES)
         if encoders.setdefault(subfolder, info) is not info:
@@ -76,8 +85,8 @@ def _encoders(recipe: Recipe) -> dict[str, ModelInfo]:
     return encoders
 
 
-def _has_weights(spec: Visual | Text) -> bool:
-    return spec.named and lookup(spec.model) is None
+def _has_weights(kind: Literal["visual", "text"], spec: Visual | Text) -> bool:
+    return is_own(kind, spec.model) or (spec.named and lookup(spec.model) is None)
 
 
 def _known(model: str, families: tuple[Family, ...]) -> ModelInfo:
