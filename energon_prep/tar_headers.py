@@ -36,7 +36,9 @@ class DamagedTarError(ValueError):
 
 
 class Member(NamedTuple):
-    """One file in a tar (a NamedTuple: half the time of a frozen dataclass, and there are millions)."""
+    """One file in a tar (a NamedTuple: half the time of a frozen dataclass, and there are
+    millions).
+    """
 
     name: str
     start: int  #: byte offset of its first header, extension headers included
@@ -71,7 +73,8 @@ def scan_members(path: Path, start: int = 0) -> Iterator[Member | Damage]:
 def whole_members(file: BinaryIO, *, errors: str = "backslashreplace") -> Iterator[Member]:
     """The members of a tar in which nothing may be wrong.
 
-    Raises DamagedTarError at damage, and at a sparse file: Energon takes what is stored of it for all of it.
+    Raises DamagedTarError at damage, and at a sparse file: Energon takes what is stored of it for
+    all of it.
     """
     for item in read_members(file, errors=errors):
         if isinstance(item, Damage):
@@ -83,10 +86,11 @@ def whole_members(file: BinaryIO, *, errors: str = "backslashreplace") -> Iterat
 
 
 def read_members(file: BinaryIO, start: int = 0, *, errors: str = "backslashreplace") -> Iterator[Member | Damage]:
-    """The members of an uncompressed tar from byte ``start`` on; a Damage, if there is one, comes last.
+    """The members of an uncompressed tar from byte ``start`` on; a Damage, if there is one, comes
+    last.
 
-    Reads ustar, PAX, GNU and V7 headers. Nothing is extracted and no link is followed: names are only text.
-    ``errors``: what becomes of names that are not UTF-8, see ``bytes.decode``.
+    Reads ustar, PAX, GNU and V7 headers. Nothing is extracted and no link is followed: names are
+    only text. ``errors``: what becomes of names that are not UTF-8, see ``bytes.decode``.
     """
     blocks = _Blocks(file)
     offset = start
@@ -259,7 +263,8 @@ def _after_sparse_map(blocks: _Blocks, header: bytes, offset: int) -> int:
 
 def _short_name(header: bytes) -> bytes:
     name = header[:100].split(b"\0", 1)[0]
-    if header[257:263] == b"ustar\0" and header[345]:  # GNU tars keep other things in place of the prefix
+    # GNU tars keep other things in place of the prefix
+    if header[257:263] == b"ustar\0" and header[345]:
         return header[345:500].split(b"\0", 1)[0] + b"/" + name
     return name
 

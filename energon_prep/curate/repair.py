@@ -1,7 +1,7 @@
 """Tars of others -> a new folder of tars that Energon reads, with the loss told.
 
-NEWDIR/a.tar                        as SRC/a.tar or SRC/a.tgz: parts adjacent, keys unique and free of dots, an end mark
-NEWDIR/__fixed_keys.jsonl           of each sample that has another key now: tar, key, and both as they were
+NEWDIR/a.tar                 of SRC/a.tar or a.tgz: parts adjacent, keys unique and without dots, an end mark
+NEWDIR/__fixed_keys.jsonl    of each sample that got another key: tar, key, and both as they were
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ class RepairReport:
     samples: int  #: in them
     renamed: int  #: of these, with another key than before
     regrouped: int  #: of these, whose parts were not adjacent
-    left_out: tuple[str, ...]  #: members that are no parts of samples, by kind, with the first of each
+    #: members that are no parts of samples, by kind, with the first of each
+    left_out: tuple[str, ...]
     lost: tuple[str, ...]  #: what could not be read: tar, member, why
     num_lost: int
-    unreadable: tuple[str, ...]  #: tars of which nothing could be read, and which are not in ``dest``
+    #: tars of which nothing could be read, and which are not in ``dest``
+    unreadable: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -61,10 +63,12 @@ class RepairReport:
 
 
 def repair(src: str | Path, dest: str | Path) -> RepairReport:
-    """Rewrite the tars of ``src`` into the new or empty folder ``dest``; nothing is written anywhere else.
+    """Rewrite the tars of ``src`` into the new or empty folder ``dest``; nothing is written
+    anywhere else.
 
-    A tar is read twice, its headers and then its samples one by one: memory grows with the headers of one tar. Links
-    and devices in tars are left out, never followed. Raises PrepError where there is nothing to rewrite or no room.
+    A tar is read twice, its headers and then its samples one by one: memory grows with the headers
+    of one tar. Links and devices in tars are left out, never followed. Raises PrepError where there
+    is nothing to rewrite or no room.
     """
     root, new = Path(src).absolute(), Path(dest).absolute()
     _require_apart(root, new)
@@ -79,7 +83,8 @@ def repair(src: str | Path, dest: str | Path) -> RepairReport:
         for tar in tars:
             run.repair_tar(root, tar, _new_name(tar, names))
         report = run.finish()
-    shutil.rmtree(new / PRIVATE_DIR)  # the lock's: this is no dataset that ``encode`` could go on with
+    # the lock's: this is no dataset that ``encode`` could go on with
+    shutil.rmtree(new / PRIVATE_DIR)
     if not report.tars:
         raise PrepError("\n  ".join([f"nothing in {root} could be read:", *report.unreadable[:20]]))
     return report

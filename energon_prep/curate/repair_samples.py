@@ -17,7 +17,8 @@ from energon_prep.tar_headers import BLOCK, Damage, Member, scan_members
 
 #: Part names with a dot in them, as the trainers' contracts have them, at the end of a name.
 _DOTTED = re.compile(r"[.]((?:latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip)[.]\w+)$")
-_UNFIT_KEY = re.compile(r"[^ -~]|[.\\]")  #: what is not printable ASCII, and what Energon cuts names at
+#: what is not printable ASCII, and what Energon cuts names at
+_UNFIT_KEY = re.compile(r"[^ -~]|[.\\]")
 _FALLBACK = "samples/fixed"  #: of a key of which nothing usable is left
 _UNFIT_PART = re.compile(r"[^!-.0-~]|\\")
 
@@ -43,7 +44,9 @@ class Found:
 
 
 def read_samples(path: Path, tar: str, *, most_bytes: int) -> Found:
-    """The samples in the order of their first members. ``tar``: how messages call it. Reads headers only."""
+    """The samples in the order of their first members. ``tar``: how messages call it. Reads headers
+    only.
+    """
     found = Found()
     members = list(_members(path, tar, found))
     odd = _odd(members)
@@ -57,7 +60,8 @@ def read_samples(path: Path, tar: str, *, most_bytes: int) -> Found:
         key, part = split(member.name)
         part = _UNFIT_PART.sub("_", part)
         sample = current.get(key)
-        if sample is None or part in sample.parts:  # the same part again: a second sample of that key
+        # the same part again: a second sample of that key
+        if sample is None or part in sample.parts:
             sample = current[key] = SampleParts(key, {}, number)
             found.samples.append(sample)
         elif sample.ends != number - 1:
@@ -99,7 +103,9 @@ def _members(path: Path, tar: str, found: Found) -> Iterator[Member]:
 
 
 def _after_end_mark(path: Path, start: int) -> int:
-    """Where the next tar begins in a file that several were joined to, ``start`` if there is no end mark there."""
+    """Where the next tar begins in a file that several were joined to, ``start`` if there is no end
+    mark there.
+    """
     with path.open("rb") as file:
         file.seek(start)
         while (block := file.read(BLOCK)) and not block.strip(b"\0"):
@@ -126,7 +132,9 @@ def _odd(members: list[Member]) -> set[str]:
 
 
 def _meant(name: str) -> tuple[str, str]:
-    """``v1.5_a.pth`` -> ``v1.5_a``, ``pth``; ``v1.5_a..pth`` -> ``v1.5_a``, ``.pth``; ``v1.5.t5.x`` -> ``v1.5``, .."""
+    """``v1.5_a.pth`` -> ``v1.5_a``, ``pth``; ``v1.5_a..pth`` -> ``v1.5_a``, ``.pth``; ``v1.5.t5.x``
+    -> ``v1.5``, ..
+    """
     folder, slash, base = name.rpartition("/")
     stem, dot, part = base.partition("..")
     if dot:
@@ -137,7 +145,9 @@ def _meant(name: str) -> tuple[str, str]:
 
 
 def _drop_torn(found: Found, torn_key: str) -> None:
-    """Of a tar that was cut, drop the last sample if the cut goes through it or it lacks parts that others have."""
+    """Of a tar that was cut, drop the last sample if the cut goes through it or it lacks parts that
+    others have.
+    """
     last = max(found.samples, key=lambda sample: sample.ends)
     others = Counter(frozenset(sample.parts) for sample in found.samples if sample is not last)
     usual = others.most_common(1)[0][0] if others else frozenset[str]()
@@ -154,14 +164,18 @@ def _drop_large(found: Found, most_bytes: int) -> None:
 
 
 class UniqueKeys:
-    """Gives out keys; which are taken is held in a temporary database on disk, so that memory stays flat."""
+    """Gives out keys; which are taken is held in a temporary database on disk, so that memory stays
+    flat.
+    """
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("")
         self._db.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID")
 
     def take(self, key: str, parts: Iterable[str]) -> str:
-        """``key`` without dots in its last component, or with a number behind if that is taken; the first is 2."""
+        """``key`` without dots in its last component, or with a number behind if that is taken; the
+        first is 2.
+        """
         base = clean_key(key)
         if not base or not _fits(base + "_000000000", parts):
             base = _FALLBACK
@@ -175,12 +189,19 @@ class UniqueKeys:
     def __enter__(self) -> UniqueKeys:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._db.close()
 
 
 def clean_key(key: str) -> str:
-    """``./a/../v1.5`` -> ``a/v1_5``: printable ASCII, relative, no dot in the last component; "" if nothing is left."""
+    """``./a/../v1.5`` -> ``a/v1_5``: printable ASCII, relative, no dot in the last component; "" if
+    nothing is left.
+    """
     names = [name for name in key.split("/") if name not in ("", ".", "..")]
     *folders, base = names or [""]
     folders = [re.sub(r"[^ -~]|\\", "_", folder) for folder in folders]

@@ -1,7 +1,7 @@
 """Tars -> .nv-meta, which Megatron-Energon trains from; whole or not at all.
 
-DST/shard_000000.tar.idx                             where each sample begins; of our own tars it came with the tar
-DST/.nv-meta/{.info.json,index.sqlite,index.uuid}    as Energon prepares them: by us from the ledger, else by Energon
+DST/shard_000000.tar.idx                             where each sample begins; ours came with the tar
+DST/.nv-meta/{.info.json,index.sqlite,index.uuid}    as Energon prepares them: ours from the ledger
 DST/.nv-meta/{.info.yaml,dataset.yaml,split.yaml}    ours; split.yaml comes last
 DST/.nv-meta/.energon-prep/                          the lock, and what is being written
 """
@@ -77,13 +77,13 @@ def index(
 ) -> IndexReport:
     """Make ``dest`` a dataset that Energon loads as CrudeWebdataset, whoever wrote its tars.
 
-    A current index is left as it is, only split.yaml and dataset.yaml are refreshed; ``force`` prepares again and
-    overwrites a dataset.yaml that was edited. ``split``: the shares of train, val and test. ``sqlite``: with the table
-    for random access, which sequential training does not need. ``subflavors``: what dataset.yaml says of every sample,
-    besides what the target of a dataset of ours needs. ``timeout``: seconds for Energon's own preparation, which tars
-    of others need. ``tell`` gets what is odd about those before anything is written; it is among the report's warnings
-    too.
-    Raises PrepError; then no half-made index carries a final name.
+    A current index is left as it is, only split.yaml and dataset.yaml are refreshed; ``force``
+    prepares again and overwrites a dataset.yaml that was edited. ``split``: the shares of train,
+    val and test. ``sqlite``: with the table for random access, which sequential training does not
+    need. ``subflavors``: what dataset.yaml says of every sample, besides what the target of a
+    dataset of ours needs. ``timeout``: seconds for Energon's own preparation, which tars of others
+    need. ``tell`` gets what is odd about those before anything is written; it is among the report's
+    warnings too. Raises PrepError; then no half-made index carries a final name.
     """
     ratio = parse_split(split)
     if workers is not None and workers < 1:
@@ -91,7 +91,8 @@ def index(
     root = _local_folder(dest)
     with _failures_named(root):
         listing = list_tars(root)
-        entries = read_ledger(root)  # after the tars: of those that a running encode finishes meanwhile it knows more
+        # after the tars: of those that a running encode finishes meanwhile it knows more
+        entries = read_ledger(root)
         warnings = _check(root, listing, entries)
         needed = {} if entries is None else read_target(root).subflavors
         dataset = render_dataset(complete_subflavors(subflavors or {}, needed))
@@ -135,14 +136,23 @@ class _Options:
 def _prepare(
     root: Path, tars: Sequence[str], entries: Sequence[LedgerEntry] | None, options: _Options
 ) -> tuple[bool, list[str]]:
-    """Write all but the configuration, unless it is current; return whether it was not, and warnings."""
+    """Write all but the configuration, unless it is current; return whether it was not, and
+    warnings.
+    """
     warnings: list[str] = []
     version = _energon_version()
     if entries is not None and is_known(version):
         by_tar = {entry.shard: entry for entry in entries}
         shards = [by_tar[tar] for tar in tars]
         warnings += check_tars(root, shards, threads=options.workers)
-        done = write_index(root, shards, version, sqlite=options.sqlite, force=options.force, progress=options.progress)
+        done = write_index(
+            root,
+            shards,
+            version,
+            sqlite=options.sqlite,
+            force=options.force,
+            progress=options.progress,
+        )
         return done, warnings
     if entries is not None:
         warnings.append(

@@ -1,6 +1,7 @@
 """index.sqlite out of rows, in bulk. It serves random access, not training in sequence.
 
-Its ``user_version`` is a stamp of what it was made of, so that it can be told apart however it came to where it is.
+Its ``user_version`` is a stamp of what it was made of, so that it can be told apart however it came
+to where it is.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def read_holdings(path: Path) -> Holdings | None:
 def add_rows(path: Path, shards: Iterable[tuple[int, ShardRows]], *, stamp: int) -> None:
     """Add tars by number to a new database, or to one with the tars before them. Raises PrepError.
 
-    ``path`` is a temporary file: after a failure it is of no use. What sqlite sorts on disk it sorts in its folder.
+    ``path`` is a temporary file: after a failure it is of no use. What sqlite sorts on disk it
+    sorts in its folder.
     """
     with _failures_named(path), closing(sqlite3.connect(path, isolation_level=None)) as database:
         for setting in _BULK:
@@ -102,13 +104,17 @@ def add_rows(path: Path, shards: Iterable[tuple[int, ShardRows]], *, stamp: int)
 
 
 def leftovers(path: Path) -> list[Path]:
-    """What a writer that died may leave beside a database: the next one to open it for writing would apply it."""
+    """What a writer that died may leave beside a database: the next one to open it for writing
+    would apply it.
+    """
     return [path.with_name(path.name + suffix) for suffix in ("-journal", "-wal", "-shm")]
 
 
 @contextmanager
 def _sorting_in(database: sqlite3.Connection, folder: Path) -> Iterator[None]:
-    """Sort beside the database: elsewhere (/var/tmp) there may not be room for as much again as half of it."""
+    """Sort beside the database: elsewhere (/var/tmp) there may not be room for as much again as
+    half of it.
+    """
     quoted = str(folder).replace("'", "''")
     database.execute(f"PRAGMA temp_store_directory = '{quoted}'")
     try:

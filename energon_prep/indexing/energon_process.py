@@ -1,8 +1,9 @@
 """Energon's own preparation, in a process of its own that is seen to end, well or with a reason.
 
-``prepare`` starts ``python -m energon_prep.indexing.energon_process FILE``, the second half of this module. FILE is the
-request as JSON; what could not be done is written to the file it names. Energon forks its workers and waits for their
-results forever, also when one was killed: then a watchdog ends the process.
+``prepare`` starts ``python -m energon_prep.indexing.energon_process FILE``, the second half of this
+module. FILE is the request as JSON; what could not be done is written to the file it names. Energon
+forks its workers and waits for their results forever, also when one was killed: then a watchdog
+ends the process.
 """
 
 from __future__ import annotations
@@ -31,12 +32,17 @@ _GRACE_SECONDS = 1.0  #: for the main thread to finish by itself after a worker'
 
 
 def prepare(root: Path, tars: Sequence[str], *, workers: int, timeout: float | None, scratch: Path) -> None:
-    """Let Energon write ``root``'s .nv-meta and .idx files. Raises PrepError if it cannot, dies or takes too long.
+    """Let Energon write ``root``'s .nv-meta and .idx files. Raises PrepError if it cannot, dies or
+    takes too long.
 
-    ``root`` is a folder of links to the tars, so that what a failure leaves half-written lies nowhere else;
-    ``scratch`` is an empty folder beside it; ``timeout`` is in seconds.
+    ``root`` is a folder of links to the tars, so that what a failure leaves half-written lies
+    nowhere else; ``scratch`` is an empty folder beside it; ``timeout`` is in seconds.
     """
-    request, failure, log = scratch / "request.json", scratch / "failure.json", scratch / "energon.log"
+    request, failure, log = (
+        scratch / "request.json",
+        scratch / "failure.json",
+        scratch / "energon.log",
+    )
     request.write_text(
         json.dumps(
             {
@@ -103,7 +109,9 @@ def _how_it_ended(exitcode: int) -> str:
 
 
 class _Worker(multiprocessing.Process):
-    """Remembers who was started: one that dies at once is not among multiprocessing's active children any more."""
+    """Remembers who was started: one that dies at once is not among multiprocessing's active
+    children any more.
+    """
 
     started: ClassVar[list[_Worker]] = []
 

@@ -3,9 +3,10 @@
 It works in a folder of links, and what it made is taken over only when it is whole:
 
     .nv-meta/.energon-prep/staging/data/shard_000000.tar -> DST/shard_000000.tar
-    .nv-meta/.energon-prep/staging/data/shard_000000.tar.idx, .nv-meta/...         until they are taken over
+    .nv-meta/.energon-prep/staging/data/{shard_000000.tar.idx,.nv-meta/...}   until taken over
 
-``energon prepare`` does not look into hidden folders, so what a lost node leaves here is in nobody's way.
+``energon prepare`` does not look into hidden folders, so what a lost node leaves here is in
+nobody's way.
 """
 
 from __future__ import annotations
@@ -53,11 +54,12 @@ def prepare_foreign(
     timeout: float | None,
     tell: Tell | None,
 ) -> tuple[bool, list[str]]:
-    """Have Energon prepare the tars unless the index is current; return whether it was done, and warnings.
+    """Have Energon prepare the tars unless the index is current; return whether it was done, and
+    warnings.
 
-    ``known_counts``: the samples of each tar, where they are known; else the headers are looked at first,
-    and what is odd about them goes to ``tell`` before anything is written. An index that was stale does not
-    survive a failure. Raises PrepError.
+    ``known_counts``: the samples of each tar, where they are known; else the headers are looked at
+    first, and what is odd about them goes to ``tell`` before anything is written. An index that was
+    stale does not survive a failure. Raises PrepError.
     """
     stale = why_stale(root, tars, known_counts, sqlite=sqlite)
     if not force and stale is None:
@@ -103,8 +105,8 @@ def why_stale(
 ) -> str | None:
     """Why the tars must be prepared (again), or None if the index is current.
 
-    ``known_counts``: the ledger's samples of each tar, for a dataset of ours. Without ``sqlite`` that table
-    may be missing. The tars are not read, only one block of each.
+    ``known_counts``: the ledger's samples of each tar, for a dataset of ours. Without ``sqlite``
+    that table may be missing. The tars are not read, only one block of each.
     """
     meta = root / META_DIR
     counts = read_shard_counts(meta)
@@ -142,10 +144,12 @@ def _why_idx_stale(tar: Path, count: int) -> str | None:
 def _prepare_aside(
     root: Path, expected: Mapping[str, int], *, workers: int, timeout: float | None, sqlite: bool
 ) -> None:
-    """Have Energon index the tars of ``expected`` (tar -> samples, in order), and publish .idx, sqlite and .info.json.
+    """Have Energon index the tars of ``expected`` (tar -> samples, in order), and publish .idx,
+    sqlite and .info.json.
 
-    Without ``sqlite`` that table is left out. From here until the caller writes split.yaml the dataset does not load.
-    Raises PrepError if the preparation fails or counts other samples; then nothing was published.
+    Without ``sqlite`` that table is left out. From here until the caller writes split.yaml the
+    dataset does not load. Raises PrepError if the preparation fails or counts other samples; then
+    nothing was published.
     """
     with _empty_folder(root / META_DIR / PRIVATE_DIR / "staging") as staging:
         data = staging / "data"
@@ -159,7 +163,11 @@ def _prepare_aside(
             (root / META_DIR / name).unlink(missing_ok=True)
         for tar in expected:
             take_over(idx_path(data / tar), idx_path(root / tar))
-        for name in (INFO_JSON, UUID, *([SQLITE] if sqlite else [])):  # sqlite alone: another kind of dataset
+        for name in (
+            INFO_JSON,
+            UUID,
+            *([SQLITE] if sqlite else []),
+        ):  # sqlite alone: another kind of dataset
             take_over(data / META_DIR / name, root / META_DIR / name)
 
 

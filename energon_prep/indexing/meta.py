@@ -1,7 +1,7 @@
 """The files of .nv-meta: reading each, writing those that are configuration, removing all.
 
-dataset.yaml is ours to rewrite until somebody edits it: its first line carries a hash of the rest, and a file whose
-hash does not fit was edited, or written by others.
+dataset.yaml is ours to rewrite until somebody edits it: its first line carries a hash of the rest,
+and a file whose hash does not fit was edited, or written by others.
 """
 
 from __future__ import annotations
@@ -64,11 +64,21 @@ def read_idx(path: Path) -> array[int]:
 
 
 def read_shard_counts(meta: Path) -> dict[str, int] | None:
-    """Samples of each shard in Energon's order, from .info.json; None if there is none that can be read."""
+    """Samples of each shard in Energon's order, from .info.json; None if there is none that can be
+    read.
+    """
     try:
         counts = json.loads((meta / INFO_JSON).read_bytes())["shard_counts"]
         return {str(shard): int(count) for shard, count in counts.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
         return None
 
 
@@ -87,9 +97,15 @@ def read_sqlite_counts(path: Path) -> dict[int, int]:
 
 
 def write_configs(
-    root: Path, counts: Mapping[str, int], splits: Mapping[str, Sequence[str]], dataset: str, *, force: bool
+    root: Path,
+    counts: Mapping[str, int],
+    splits: Mapping[str, Sequence[str]],
+    dataset: str,
+    *,
+    force: bool,
 ) -> tuple[Outcome, list[str]]:
-    """Write .info.yaml, dataset.yaml (unless it was edited) and, last, split.yaml: each whole, if it changes.
+    """Write .info.yaml, dataset.yaml (unless it was edited) and, last, split.yaml: each whole, if
+    it changes.
 
     Returns what became of dataset.yaml, and warnings.
     """
@@ -127,7 +143,9 @@ def _dropped_excludes(meta: LocalStorage) -> list[str]:
 
 
 def render_dataset(subflavors: Mapping[str, Any]) -> str:
-    """The dataset as Energon's CrudeWebdataset. Raises PrepError for subflavors that YAML cannot hold."""
+    """The dataset as Energon's CrudeWebdataset. Raises PrepError for subflavors that YAML cannot
+    hold.
+    """
     content: dict[str, Any] = {"__module__": "megatron.energon", "__class__": "CrudeWebdataset"}
     if subflavors:
         content["subflavors"] = dict(subflavors)
@@ -151,7 +169,9 @@ def read_subflavors(text: str) -> dict[str, Any]:
 
 
 def complete_subflavors(given: Mapping[str, Any], needed: Mapping[str, Any]) -> dict[str, Any]:
-    """``given`` subflavors with those that the dataset's target needs. Raises PrepError where they contradict these."""
+    """``given`` subflavors with those that the dataset's target needs. Raises PrepError where they
+    contradict these.
+    """
     for name, value in needed.items():
         if given.get(name, value) != value:
             raise PrepError(
@@ -172,7 +192,9 @@ def dropped_subflavors(existing: str | None, new: str) -> dict[str, Any]:
 
 
 def decide_dataset(existing: str | None, new: str, *, force: bool) -> Outcome:
-    """What becomes of an ``existing`` file: rewritten if it is ours or ``force``, kept if it was edited."""
+    """What becomes of an ``existing`` file: rewritten if it is ours or ``force``, kept if it was
+    edited.
+    """
     if existing == new or (existing is not None and not force and _says_the_same(existing, new)):
         return "unchanged"
     return "written" if existing is None or force or _is_ours(existing) else "kept"
@@ -200,14 +222,15 @@ def remove_index(root: Path) -> None:
         (root / META_DIR / name).unlink(missing_ok=True)
 
 
-def take_over(staged: Path, final: Path) -> None:
-    with staged.open("rb") as file:
+def take_over(new: Path, final: Path) -> None:
+    with new.open("rb") as file:
         os.fsync(file.fileno())
     try:
-        staged.replace(final)
+        new.replace(final)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        near = final.with_name(f".{final.name}.tmp")  # the tar's folder is a link to another file system
-        shutil.copy2(staged, near)
+        # the tar's folder is a link to another file system
+        near = final.with_name(f".{final.name}.tmp")
+        shutil.copy2(new, near)
         near.replace(final)

@@ -1,4 +1,5 @@
-"""The index of a dataset of ours, from what was noted as its tars were written; none is opened unless in doubt.
+"""The index of a dataset of ours, from what was noted as its tars were written; none is opened
+unless in doubt.
 
 index.uuid is made of the tars' names and hashes: another run over the same tars gives the same one.
 """
@@ -19,9 +20,24 @@ from pathlib import Path
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing.database import Holdings, add_rows, leftovers, read_holdings
-from energon_prep.indexing.meta import INFO_JSON, SPLIT_YAML, SQLITE, UUID, read_shard_counts, remove_index, take_over
+from energon_prep.indexing.meta import (
+    INFO_JSON,
+    SPLIT_YAML,
+    SQLITE,
+    UUID,
+    read_shard_counts,
+    remove_index,
+    take_over,
+)
 from energon_prep.layout import META_DIR, PRIVATE_DIR, idx_name
-from energon_prep.shards.ledger import LedgerEntry, has_rows, load_rows, mend_rows, scan_rows, write_entry
+from energon_prep.shards.ledger import (
+    LedgerEntry,
+    has_rows,
+    load_rows,
+    mend_rows,
+    scan_rows,
+    write_entry,
+)
 from energon_prep.shards.rows import ShardRows
 from energon_prep.shards.tar import END_OF_ARCHIVE
 from energon_prep.storage import LocalStorage, publish_bytes
@@ -57,11 +73,13 @@ def write_index(
     force: bool,
     progress: Progress | None,
 ) -> bool:
-    """Bring .info.json, index.uuid and, if ``sqlite``, index.sqlite up to date; return whether they were not.
+    """Bring .info.json, index.uuid and, if ``sqlite``, index.sqlite up to date; return whether they
+    were not.
 
-    A table that only lacks the last shards is added to; without ``sqlite`` one that is not up to date is removed. From
-    the first change until the caller writes split.yaml the dataset does not load. Raises PrepError; then an index that
-    is wrong is gone, and one that only lacks shards is still there.
+    A table that only lacks the last shards is added to; without ``sqlite`` one that is not up to
+    date is removed. From the first change until the caller writes split.yaml the dataset does not
+    load. Raises PrepError; then an index that is wrong is gone, and one that only lacks shards is
+    still there.
     """
     meta = root / META_DIR
     identity, info = identify(shards), _info(shards, version)
@@ -79,7 +97,8 @@ def write_index(
                 remove_index(root)
             raise
     (meta / SPLIT_YAML).unlink(missing_ok=True)
-    publish_bytes(LocalStorage(meta), INFO_JSON, info.encode())  # first: sqlite alone would be another kind of dataset
+    # first: sqlite alone would be another kind of dataset
+    publish_bytes(LocalStorage(meta), INFO_JSON, info.encode())
     if database is not None or left_out:
         for path in leftovers(meta / SQLITE):
             path.unlink(missing_ok=True)
@@ -92,7 +111,9 @@ def write_index(
 
 
 def count_held(path: Path, shards: Sequence[LedgerEntry]) -> int:
-    """How many of the first ``shards`` index.sqlite holds, whole and with nothing else; 0: it is of no use."""
+    """How many of the first ``shards`` index.sqlite holds, whole and with nothing else; 0: it is of
+    no use.
+    """
     found = read_holdings(path)
     if found is None or found.shards > len(shards):
         return 0
@@ -107,7 +128,9 @@ def count_held(path: Path, shards: Sequence[LedgerEntry]) -> int:
 
 
 def _stands(root: Path, shards: Sequence[LedgerEntry]) -> bool:
-    """Whether the index that is there is right for the shards it names, which are the first of ``shards``."""
+    """Whether the index that is there is right for the shards it names, which are the first of
+    ``shards``.
+    """
     named = read_shard_counts(root / META_DIR) or {}
     held = shards[: len(named)]
     counts = {entry.shard: entry.num_samples for entry in held}
@@ -115,7 +138,9 @@ def _stands(root: Path, shards: Sequence[LedgerEntry]) -> bool:
 
 
 def _build(root: Path, shards: Sequence[LedgerEntry], *, held: int, stamp: int, progress: Progress | None) -> Path:
-    """A new database under a temporary name: a copy with the rest added if most of it is there already."""
+    """A new database under a temporary name: a copy with the rest added if most of it is there
+    already.
+    """
     database = root / META_DIR / PRIVATE_DIR / "tmp" / SQLITE
     if 2 * held < len(shards):
         held = 0
@@ -134,7 +159,11 @@ def _rows(
         try:
             rows = load_rows(storage, shards[number])
         except ValueError as error:
-            logger.warning("%s: its recorded rows are %s: its headers are read again", shards[number].shard, error)
+            logger.warning(
+                "%s: its recorded rows are %s: its headers are read again",
+                shards[number].shard,
+                error,
+            )
             with storage.locked():
                 rows = mend_rows(storage, shards[number])
         yield number, rows
@@ -155,11 +184,12 @@ def _reads(path: Path, text: str) -> bool:
 
 
 def check_tars(root: Path, shards: Sequence[LedgerEntry], *, threads: int) -> list[str]:
-    """Make sure that the rows recorded of each tar are those of the tar, and that its .idx is there; return warnings.
+    """Make sure that the rows recorded of each tar are those of the tar, and that its .idx is
+    there; return warnings.
 
-    The sizes were compared already. A tar with another time than recorded, as copying leaves it, is held against its
-    rows header by header, once: then its time is recorded. A lost .idx is written again. Raises PrepError for a tar
-    that is not the one that was written.
+    The sizes were compared already. A tar with another time than recorded, as copying leaves it, is
+    held against its rows header by header, once: then its time is recorded. A lost .idx is written
+    again. Raises PrepError for a tar that is not the one that was written.
     """
     storage = LocalStorage(root)
     lost = [entry for entry in shards if not (has_rows(storage, entry) and _ends_right(storage, entry))]

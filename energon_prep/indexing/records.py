@@ -10,12 +10,9 @@ from typing import Any
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing.tars import Listing
-from energon_prep.layout import PRIVATE_DIR, tar_name
+from energon_prep.layout import PLAN, RUN, tar_name
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.splits import parse_split, same_ratio
-
-RUN_JSON = f"{PRIVATE_DIR}/run.json"
-PLAN = f"{PRIVATE_DIR}/plan.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +60,11 @@ def num_unfinished(root: Path, entries: Sequence[LedgerEntry]) -> int:
 
 
 def read_planned_splits(root: Path, ratio: Sequence[float]) -> dict[str, str] | None:
-    """The split that each tar was cut for; None if the plan was not cut for these shares, or cannot be read."""
+    """The split that each tar was cut for; None if the plan was not cut for these shares, or cannot
+    be read.
+    """
     try:
-        shares = json.loads((root / RUN_JSON).read_bytes())["cut"]["split"]
+        shares = json.loads((root / RUN).read_bytes())["cut"]["split"]
         if shares is None or not same_ratio(parse_split(shares), ratio):
             return None
         with (root / PLAN).open("rb") as plan:
@@ -77,7 +76,7 @@ def read_planned_splits(root: Path, ratio: Sequence[float]) -> dict[str, str] | 
 
 def read_target(root: Path) -> RunTarget:
     """Raises PrepError if run.json is missing or damaged."""
-    path = root / RUN_JSON
+    path = root / RUN
     try:
         target = json.loads(path.read_bytes())["target"]
         return RunTarget(

@@ -40,7 +40,9 @@ class Scan:
 
 
 def scan_tars(root: Path, tars: Sequence[str], *, threads: int) -> Iterator[Scan]:
-    """Scan tars in order, and find keys that two of them have; the threads hide the latency of the disk."""
+    """Scan tars in order, and find keys that two of them have; the threads hide the latency of the
+    disk.
+    """
     with ThreadPoolExecutor(max_workers=threads) as pool, closing(KeyRegister()) as register:
         for scan in pool.map(lambda tar: scan_tar(root, tar), tars):
             double = [f"{problem}: rename one of the two samples" for problem in register.add(scan.tar, scan.keys)]
@@ -151,7 +153,8 @@ def odd_parts(samples: Mapping[str, Parts]) -> dict[str, int]:
     groups = Counter(frozenset(group) for group in suffixes.values() if len(group) > 1)
 
     def is_odd(part: str) -> bool:
-        repeats = groups[frozenset(suffixes[_stem(part)])] > 1  # a.{jpg,txt} b.{jpg,txt}: two samples in one
+        # a.{jpg,txt} b.{jpg,txt}: two samples in one
+        repeats = groups[frozenset(suffixes[_stem(part)])] > 1
         is_name = _stem(part).isidentifier() or (len(samples) > 1 and _RESOLUTION.fullmatch(_stem(part)))
         return repeats or not is_name or 2 * dotted[part] < len(samples)
 
@@ -163,7 +166,9 @@ def _stem(part: str) -> str:
 
 
 class KeyRegister:
-    """Every key so far, in a temporary database that sqlite keeps on disk and removes: memory stays flat."""
+    """Every key so far, in a temporary database that sqlite keeps on disk and removes: memory stays
+    flat.
+    """
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("")

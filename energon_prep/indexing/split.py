@@ -14,11 +14,12 @@ _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 
 
 def assign(counts: Mapping[str, int], ratio: Sequence[float]) -> dict[str, list[str]]:
-    """Every shard to exactly one split, in order, as near to the shares in samples as whole shards come.
+    """Every shard to exactly one split, in order, as near to the shares in samples as whole shards
+    come.
 
-    ``counts``: the samples of each shard. None is empty that asks for a share; where there are fewer shards than
-    such splits, those with the largest shares get one each. (Energon's own rule cuts at floats rounded down: with
-    7,2,1 the last shard falls out.)
+    ``counts``: the samples of each shard. None is empty that asks for a share; where there are
+    fewer shards than such splits, those with the largest shares get one each. (Energon's own rule
+    cuts at floats rounded down: with 7,2,1 the last shard falls out.)
     """
     shards = list(counts)
     cuts = [0, *_cuts([counts[shard] for shard in shards], ratio), len(shards)]
@@ -66,7 +67,8 @@ def _nearest(values: Sequence[int], goal: Fraction) -> int:
 
 
 def collapse(shards: Sequence[str]) -> list[str]:
-    """Runs whose last number counts up become one brace expression, in order: ``shard_{000000..000999}.tar``.
+    """Runs whose last number counts up become one brace expression, in order:
+    ``shard_{000000..000999}.tar``.
 
     The names must be free of braces and backslashes, which Energon expands.
     """
@@ -92,4 +94,7 @@ def _before(number: str) -> str:
 
 def split_config(splits: Mapping[str, Sequence[str]]) -> dict[str, object]:
     """The content of split.yaml."""
-    return {"split_parts": {split: collapse(shards) for split, shards in splits.items()}, "exclude": []}
+    return {
+        "split_parts": {split: collapse(shards) for split, shards in splits.items()},
+        "exclude": [],
+    }

@@ -23,7 +23,9 @@ class Listing:
 
 
 def list_tars(root: Path) -> Listing:
-    """Every tar under ``root``, as ``energon prepare`` finds them: links followed, hidden names left out."""
+    """Every tar under ``root``, as ``energon prepare`` finds them: links followed, hidden names
+    left out.
+    """
     tars: list[str] = []
     compressed: list[str] = []
     seen: set[str] = set()
@@ -42,7 +44,10 @@ def list_tars(root: Path) -> Listing:
                 tars.append(path)
             elif name.endswith((".tgz", ".tar.gz")):
                 compressed.append(path)
-    return Listing(tars=tuple(sorted(tars, key=PurePosixPath)), compressed=tuple(sorted(compressed, key=PurePosixPath)))
+    return Listing(
+        tars=tuple(sorted(tars, key=PurePosixPath)),
+        compressed=tuple(sorted(compressed, key=PurePosixPath)),
+    )
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -54,7 +59,9 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def has_end_mark(path: Path, end: int) -> bool:
-    """Whether the end-of-archive mark lies at ``end``: one read, for telling whether an .idx fits its tar."""
+    """Whether the end-of-archive mark lies at ``end``: one read, for telling whether an .idx fits
+    its tar.
+    """
     with path.open("rb") as file:
         file.seek(end)
         return file.read(BLOCK) == bytes(BLOCK)
