@@ -31,3 +31,17 @@ def environment_of_workers() -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
+
+
+@contextmanager
+def caller_left_alone() -> Iterator[None]:
+    """What encoding changes of the whole process within is as before afterwards: torch's threads, Pillow's limit."""
+    import torch
+    from PIL import Image
+
+    threads, limit = torch.get_num_threads(), Image.MAX_IMAGE_PIXELS
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        Image.MAX_IMAGE_PIXELS = limit

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from transformers.utils import logging
 
+_CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"
+
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Only errors of transformers are shown, and no progress bars of its own (downloads keep theirs)."""
     # Otherwise transformers asks a service on the network to convert repositories that have no safetensors.
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    conversion = os.environ.get(_CONVERSION)
+    os.environ.setdefault(_CONVERSION, "1")
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     hub_bars = not are_progress_bars_disabled()
     logging.disable_progress_bar()  # the hub's too
@@ -24,6 +27,8 @@ def quiet_libraries() -> Iterator[None]:
     try:
         yield
     finally:
+        if conversion is None:
+            os.environ.pop(_CONVERSION, None)
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextlib import ExitStack
 
 from energon_prep.device.batch_sizes import BatchSizes
+from energon_prep.device.tuning import caller_left_alone
 from energon_prep.executors.base import Ready
 from energon_prep.executors.job import Job
 from energon_prep.executors.worker import Worker
@@ -23,6 +25,8 @@ class LocalExecutor:
         self._storage = storage
         self._worker: Worker | None = None
         self._ready: Ready | None = None
+        self._caller = ExitStack()
+        self._caller.enter_context(caller_left_alone())
 
     def load(self, sizes: BatchSizes | None) -> Ready:
         if self._ready is None:
@@ -40,3 +44,4 @@ class LocalExecutor:
 
     def close(self) -> None:
         self._worker = None
+        self._caller.close()
