@@ -250,7 +250,7 @@ def _pax_records(data: bytes) -> dict[bytes, bytes]:
 
 
 def _after_sparse_map(blocks: _Blocks, header: bytes, offset: int) -> int:
-    """Where the data of an old GNU sparse member begins: behind the blocks that go on with its map."""
+    """Where the data of an old GNU sparse member begins: behind the blocks of its map."""
     continued = header[482]
     while continued:
         block = blocks.at(offset)

@@ -1,6 +1,6 @@
 """Tars of others -> a new folder of tars that Energon reads, with the loss told.
 
-NEWDIR/a.tar                 of SRC/a.tar or a.tgz: parts adjacent, keys unique and without dots, an end mark
+NEWDIR/a.tar                 of SRC/a.tar or a.tgz: parts adjacent, keys unique and without dots
 NEWDIR/__fixed_keys.jsonl    of each sample that got another key: tar, key, and both as they were
 """
 

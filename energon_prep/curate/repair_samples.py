@@ -1,4 +1,4 @@
-"""The samples of a tar as they were meant, wherever in it their parts lie, and new keys for them."""
+"""The samples of a tar as they were meant, wherever in it their parts lie; new keys for them."""
 
 from __future__ import annotations
 

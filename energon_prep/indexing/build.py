@@ -1,9 +1,9 @@
 """Tars -> .nv-meta, which Megatron-Energon trains from; whole or not at all.
 
-DST/shard_000000.tar.idx                             where each sample begins; ours came with the tar
-DST/.nv-meta/{.info.json,index.sqlite,index.uuid}    as Energon prepares them: ours from the ledger
-DST/.nv-meta/{.info.yaml,dataset.yaml,split.yaml}    ours; split.yaml comes last
-DST/.nv-meta/.energon-prep/                          the lock, and what is being written
+DST/shard_000000.tar.idx                           where each sample begins; ours came with the tar
+DST/.nv-meta/{.info.json,index.sqlite,index.uuid}  as Energon prepares them: ours from the ledger
+DST/.nv-meta/{.info.yaml,dataset.yaml,split.yaml}  ours; split.yaml comes last
+DST/.nv-meta/.energon-prep/                        the lock, and what is being written
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ def _prepare(
         return done, warnings
     if entries is not None:
         warnings.append(
-            f"megatron-energon {version} is none that this tool knows (>= 7.3, < 8): its own preparation was used, "
-            "which is slow"
+            f"megatron-energon {version} is none that this tool knows (>= 7.3, < 8): "
+            "its own preparation was used, which is slow"
         )
     prepared, more = prepare_foreign(
         root,
@@ -180,7 +180,7 @@ def _energon_version() -> str:
 
 
 def is_known(version: str) -> bool:
-    """Whether that Energon's preparation writes what we write; from 7.3.0 to 7.4.1 it was seen to."""
+    """Whether that Energon's preparation writes what we write; 7.3.0 to 7.4.1 were seen to."""
     return re.match(r"7\.([3-9]|[1-9][0-9])", version) is not None
 
 

@@ -16,7 +16,7 @@ from energon_prep.errors import PrepError
 from energon_prep.indexing.meta import open_sqlite
 from energon_prep.shards.rows import ShardRows
 
-#: As Energon's SqliteIndexWriter makes it; tests/indexing/test_equality.py holds ours to what is installed.
+#: As Energon's SqliteIndexWriter makes it; tests/indexing/test_equality.py holds ours to that.
 _TABLES = (
     """
     CREATE TABLE samples (

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from energon_prep.errors import PrepError
-from energon_prep.indexing.scan import find_key
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +59,6 @@ def prepare(root: Path, tars: Sequence[str], *, workers: int, timeout: float | N
     if returncode == 0:
         return
     reason: dict[str, Any] = json.loads(failure.read_text()) if failure.is_file() else {}
-    if "duplicate" in reason:
-        raise _duplicate(root, tars, str(reason["duplicate"]))
     if "died" in reason or returncode < 0:
         how = _how_it_ended(reason.get("died", returncode))
         raise PrepError(f"a process preparing the index {how}: free memory or use fewer workers, and run it again")
@@ -70,7 +67,7 @@ def prepare(root: Path, tars: Sequence[str], *, workers: int, timeout: float | N
 
 
 def _run(request: Path, log: Path, timeout: float | None, *, cwd: Path) -> int:
-    """Exit code of the child, which leads a process group of its own; all of it is gone on return."""
+    """Exit code of the child, which leads a process group of its own; all of it is gone then."""
     paths = [str(_PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -92,14 +89,6 @@ def _run(request: Path, log: Path, timeout: float | None, *, cwd: Path) -> int:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-
-
-def _duplicate(root: Path, tars: Sequence[str], key: str) -> PrepError:
-    places = find_key(root, tars, key)
-    return PrepError(
-        f"the key {key!r} occurs in {' and in '.join(places)}: keys must be unique over the whole dataset. "
-        "Rename the samples, or put each tar's into a folder of its own with `energon prepare --fix-duplicates`"
-    )
 
 
 def _how_it_ended(exitcode: int) -> str:
@@ -128,12 +117,6 @@ def main(request_path: str) -> int:
     threading.Thread(target=_watch, args=(request["parent"], failure, done), daemon=True).start()
     try:
         _prepare_dataset(request)
-    except SystemExit as end:  # Energon's way to report duplicate keys
-        key = getattr(end.__context__, "sample_key", None)
-        if key is None:
-            raise
-        failure.write_text(json.dumps({"duplicate": key}))
-        return 1
     finally:
         done.set()
     return 0

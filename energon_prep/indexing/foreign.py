@@ -185,6 +185,7 @@ def _require_counts(counts: Mapping[str, int], expected: Mapping[str, int]) -> N
     for tar, samples in expected.items():
         if counts.get(tar) != samples:
             raise PrepError(
-                f"{tar}: Energon counts {counts.get(tar, 0)} samples in it, not {samples}: the tar was changed or is "
-                "damaged. Restore it (for a dataset of energon-prep: run the same encode again)"
+                f"{tar}: Energon counts {counts.get(tar, 0)} samples in it, not {samples}: "
+                "the tar was changed or is damaged. Restore it "
+                "(for a dataset of energon-prep: run the same encode again)"
             )

@@ -175,8 +175,8 @@ def complete_subflavors(given: Mapping[str, Any], needed: Mapping[str, Any]) -> 
     for name, value in needed.items():
         if given.get(name, value) != value:
             raise PrepError(
-                f"subflavor {name}={given[name]}: the dataset's target needs {name}={value}, by which trainers choose "
-                "how samples are read: leave it out, or give yours another name"
+                f"subflavor {name}={given[name]}: the dataset's target needs {name}={value}, "
+                "by which trainers choose how samples are read: leave it out, or give yours another name"
             )
     return {**needed, **given}
 

@@ -207,8 +207,8 @@ def check_tars(root: Path, shards: Sequence[LedgerEntry], *, threads: int) -> li
         )
     if touched:
         warnings.append(
-            f"{len(touched)} tars, first {touched[0].shard}, were copied or touched after they were written: their "
-            "sizes and headers are the recorded ones; only verify looks at their content"
+            f"{len(touched)} tars, first {touched[0].shard}, were copied or touched after they were written: "
+            "their sizes and headers are the recorded ones; only verify looks at their content"
         )
     return warnings
 

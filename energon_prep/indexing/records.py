@@ -86,6 +86,6 @@ def read_target(root: Path) -> RunTarget:
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(
-            f"{path} does not name the dataset's target ({type(error).__name__}: {error}): restore it, "
-            "or run the same encode again"
+            f"{path} does not name the dataset's target ({type(error).__name__}: {error}): "
+            "restore it, or run the same encode again"
         ) from error

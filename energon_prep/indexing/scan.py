@@ -75,16 +75,6 @@ def scan_tar(root: Path, tar: str) -> Scan:
     return Scan(tar=tar, samples=len(seen), keys=tuple(seen), errors=tuple(errors), oddities=oddities)
 
 
-def find_key(root: Path, tars: Sequence[str], key: str) -> list[str]:
-    """Where a key occurs: "TAR: MEMBER" of the first part of each occurrence."""
-    found = []
-    for tar in tars:
-        for found_key, group in groupby(_named(root, tar, {}), key=itemgetter(0)):
-            if found_key == key:
-                found.append(f"{tar}: {next(group)[2]}")
-    return found
-
-
 def merge_oddities(total: Oddities, more: Oddities) -> None:
     for what, (count, first) in more.items():
         before, earliest = total.get(what, (0, first))
