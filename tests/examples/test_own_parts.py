@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -116,3 +118,21 @@ def test_an_entry_point_gives_the_same_and_another_version_is_refused(
     install(tmp_path, "1.3")
     with pytest.raises(PrepError, match=r'version: "1\.2" there, "1\.3" now'):
         encode()
+
+
+def test_a_dataset_that_brings_its_own_target_does_not_get_it_run(
+    encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = shutil.copytree(encoded, tmp_path / "dst")
+    module = dataset / "stranger.py"
+    module.write_text("from pathlib import Path\nPath(__file__).with_name('ran').touch()\n")
+    path = dataset / ".energon-prep" / "run.json"
+    told = json.loads(path.read_bytes())
+    told["target"]["name"] = "stranger:Target"
+    told["target"]["plugin"] = {"sha256": hashlib.sha256(module.read_bytes()).hexdigest()}
+    path.write_text(json.dumps(told))
+    monkeypatch.syspath_prepend(dataset)
+    report = energon_prep.verify(dataset)
+    assert not report.ok
+    assert any("the dataset names the target stranger:Target" in line for line in report.problems)
+    assert not (dataset / "ran").exists()
