@@ -1,4 +1,4 @@
-"""Station 9, cookers: the parts of a sample -> a typed sample, on the training node (torch and Energon only)."""
+"""The parts of a sample -> a typed sample, on the training node (torch and Energon only)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 9, cookers: what a part holds -> the tensors that every task encoder starts from."""
+"""What a part holds -> the tensors that every task encoder starts from."""
 
 from __future__ import annotations
 

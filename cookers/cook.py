@@ -1,4 +1,4 @@
-"""Station 9, cookers: the parts ``pth``, ``pickle`` and ``json`` of a crude sample -> LatentSample."""
+"""The parts ``pth``, ``pickle`` and ``json`` of a crude sample -> LatentSample."""
 
 from __future__ import annotations
 

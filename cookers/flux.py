@@ -1,4 +1,4 @@
-"""Station 9, cookers: samples as AMD's Primus and MLPerf's FLUX.1 store them -> LatentSample.
+"""Samples as AMD's Primus and MLPerf's FLUX.1 store them -> LatentSample.
 
 Both normalise in the training step what they draw from stored moments, while a LatentSample is ready for training. So
 these cookers normalise, with FLUX.1's own shift and scale unless others are given.

@@ -1,4 +1,4 @@
-"""Station 9, cookers: the bytes of a part -> its value, without running anything that the bytes ask for."""
+"""The bytes of a part -> its value, without running anything that the bytes ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 9, cookers: the typed sample that cookers make and task encoders batch."""
+"""The typed sample that cookers make and task encoders batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 9, cookers: which cookers a trainer's task encoder has, by the ``target`` in dataset.yaml's subflavors."""
+"""Which cookers a trainer's task encoder has, by the ``target`` in dataset.yaml's subflavors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 9, cookers: whether tuples in a pickle multiply, told without loading it."""
+"""Whether tuples in a pickle multiply, told without loading it."""
 
 from __future__ import annotations
 

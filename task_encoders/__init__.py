@@ -1,4 +1,4 @@
-"""Station 9, task encoders: typed samples -> the batches that trainers read (torch and Energon only)."""
+"""Typed samples -> the batches that trainers read (torch and Energon only)."""
 
 from __future__ import annotations
 

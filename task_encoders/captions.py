@@ -1,4 +1,4 @@
-"""Station 9, task encoders: caption dropout for classifier-free guidance, to the stored empty caption."""
+"""Caption dropout for classifier-free guidance, to the stored empty caption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 9, task encoders: what every trainer's sample must be; each error names the sample's key."""
+"""What every trainer's sample must be; each error names the sample's key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 9, task encoders: LatentSample -> the batches of DiT in DFM (``DiTTaskEncoder``)."""
+"""LatentSample -> the batches of DiT in DFM (``DiTTaskEncoder``)."""
 
 from __future__ import annotations
 

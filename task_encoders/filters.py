@@ -1,4 +1,4 @@
-"""Station 9, task encoders: which samples are trained on, by their JSON; the others are skipped, not failed."""
+"""Which samples are trained on, by their JSON; the others are skipped, not failed."""
 
 from __future__ import annotations
 

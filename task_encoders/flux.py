@@ -1,4 +1,4 @@
-"""Station 9, task encoders: LatentSample -> the batches of FLUX in Megatron-Bridge and DFM (``FluxTaskEncoder``)."""
+"""LatentSample -> the batches of FLUX in Megatron-Bridge and DFM (``FluxTaskEncoder``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 9, task encoders: LatentSample -> LatentBatch, for any model that takes latents and text embeddings."""
+"""LatentSample -> LatentBatch, for any model that takes latents and text embeddings."""
 
 from __future__ import annotations
 

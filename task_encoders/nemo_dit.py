@@ -1,4 +1,4 @@
-"""Station 9, task encoders: LatentSample -> the batches of DiT in NeMo (``BasicDiffusionTaskEncoder``)."""
+"""LatentSample -> the batches of DiT in NeMo (``BasicDiffusionTaskEncoder``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 9, task encoders: several samples in one sequence, through Energon's packing hooks."""
+"""Several samples in one sequence, through Energon's packing hooks."""
 
 from __future__ import annotations
 

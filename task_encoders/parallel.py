@@ -1,4 +1,4 @@
-"""Station 9, task encoders: over how many devices a sequence is spread, as megatron-core knows it."""
+"""Over how many devices a sequence is spread, as megatron-core knows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 9, task encoders: what happens to a sample first, whatever the trainer."""
+"""What happens to a sample first, whatever the trainer."""
 
 from __future__ import annotations
 

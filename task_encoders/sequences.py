@@ -1,4 +1,4 @@
-"""Station 9, task encoders: latents and text -> padded sequences of tokens."""
+"""Latents and text -> padded sequences of tokens."""
 
 from __future__ import annotations
 

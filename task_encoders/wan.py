@@ -1,4 +1,4 @@
-"""Station 9, task encoders: LatentSample -> the batches of WAN in Megatron-Bridge and DFM (``WanTaskEncoder``)."""
+"""LatentSample -> the batches of WAN in Megatron-Bridge and DFM (``WanTaskEncoder``)."""
 
 from __future__ import annotations
 

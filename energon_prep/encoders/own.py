@@ -1,4 +1,4 @@
-"""Station 3, encoders: a user's class as an encoder, with what it leaves out; see docs/extending.md."""
+"""A user's class as an encoder, with what it leaves out; see docs/extending.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 8, verifying: reopens a whole dataset and proves it."""
+"""Reopens a whole dataset and proves it."""
 
 from __future__ import annotations
 

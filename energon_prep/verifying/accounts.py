@@ -1,4 +1,4 @@
-"""Station 8, verifying: the books of a dataset of ours: planned = written + rejected, shard by shard and in total."""
+"""The books of a dataset of ours: planned = written + rejected, shard by shard and in total."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 8, verifying: .nv-meta against the tars."""
+""".nv-meta against the tars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 8, verifying: sets aside what is damaged, so that the next ``encode`` makes just that again.
+"""Sets aside what is damaged, so that the next ``encode`` makes just that again.
 
 DST/.energon-prep/bad/    what was set aside; nothing reads it, and it may be removed
 """

@@ -1,4 +1,4 @@
-"""Station 8, verifying: tars checked in order, by one process or several."""
+"""Tars checked in order, by one process or several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 8, verifying: what is wrong, in words; few of many are kept, all are counted."""
+"""What is wrong, in words; few of many are kept, all are counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 8, verifying: what lies beside a tar, its .idx and the rows of its index; the tar itself stays closed."""
+"""What lies beside a tar, its .idx and the rows of its index; the tar itself stays closed."""
 
 from __future__ import annotations
 

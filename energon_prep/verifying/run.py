@@ -1,4 +1,4 @@
-"""Station 8, verifying: the whole dataset: books, tars, parts, keys and index."""
+"""The whole dataset: books, tars, parts, keys and index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 8, verifying: one tar, every part of it decoded safely and held against the trainer's contract."""
+"""One tar, every part of it decoded safely and held against the trainer's contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Station 8, verifying: the .idx and the sqlite rows of one tar against the tar."""
+"""The .idx and the sqlite rows of one tar against the tar."""
 
 from __future__ import annotations
 

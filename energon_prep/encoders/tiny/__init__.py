@@ -1,4 +1,4 @@
-"""Station 3, encoders: models and tokenizers of published architectures with random weights, built offline."""
+"""Models and tokenizers of published architectures with random weights, built offline."""
 
 from energon_prep.encoders.tiny.pipeline import build_pipeline
 
