@@ -1,4 +1,6 @@
-"""What is encoded: a recipe, its files and where the models come from, in values that any process can be given."""
+"""What is encoded: a recipe, its files and where the models come from, in values that any process
+can be given.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,18 @@ class Case:
 
 
 def image_cases(source: Path, **options: Any) -> list[Case]:
-    """FLUX.1 at 512x512: the text at full length, as the recipe has it, and only as long as the captions are."""
-    return [_image_case("flux1", source, {}, **options), trimmed_case("flux1-trimmed", source, **options)]
+    """FLUX.1 at 512x512: the text at full length, as the recipe has it, and only as long as the
+    captions are.
+    """
+    return [
+        _image_case("flux1", source, {}, **options),
+        trimmed_case("flux1-trimmed", source, **options),
+    ]
 
 
-def trimmed_case(name: str, source: Path, changes: dict[str, Any] | None = None, **options: Any) -> Case:
+def trimmed_case(
+    name: str, source: Path, changes: dict[str, Any] | None = None, **options: Any
+) -> Case:
     """FLUX.1 with text that is as long as the caption."""
     trimmed = {"text.t5.padding": "trim", "text.t5.attention_mask": True}
     return _image_case(name, source, {**trimmed, **(changes or {})}, **options)
@@ -51,7 +60,9 @@ def clip_case(source: Path, *, dtype: str = "fp32", **place: str) -> Case:
         "frames.num_frames": 33,
         "frames.fps": None,
     }
-    return Case(name="wan2.1", recipe="wan2.1", source=str(source), changes=changes, script="clips", **place)
+    return Case(
+        name="wan2.1", recipe="wan2.1", source=str(source), changes=changes, script="clips", **place
+    )
 
 
 def dummy_case(name: str, source: Path, **changes: Any) -> Case:
@@ -60,12 +71,27 @@ def dummy_case(name: str, source: Path, **changes: Any) -> Case:
     return Case(name=name, recipe="dit", source=str(source), changes=changes, weights=None)
 
 
-def _image_case(name: str, source: Path, changes: dict[str, Any], *, dtype: str = "fp32", **place: str) -> Case:
-    # A short run is to have several windows and shards, as a long one has: one is written while the next is encoded.
+def _image_case(
+    name: str, source: Path, changes: dict[str, Any], *, dtype: str = "fp32", **place: str
+) -> Case:
+    # A short run is to have several windows and shards, as a long one has: one is written while the
+    # next is encoded.
     short = {"window": 32, "samples_per_shard": 64}
-    changes = {**_dtypes(dtype), **short, "resize.mode": "crop", "resize.resolution": 512, **changes}
-    return Case(name=name, recipe="flux1", source=str(source), changes=changes, script="images", **place)
+    changes = {
+        **_dtypes(dtype),
+        **short,
+        "resize.mode": "crop",
+        "resize.resolution": 512,
+        **changes,
+    }
+    return Case(
+        name=name, recipe="flux1", source=str(source), changes=changes, script="images", **place
+    )
 
 
 def _dtypes(dtype: str) -> dict[str, str]:
-    return {f"{kind}.{field}": dtype for kind in ("visual", "text") for field in ("dtype", "compute_dtype")}
+    return {
+        f"{kind}.{field}": dtype
+        for kind in ("visual", "text")
+        for field in ("dtype", "compute_dtype")
+    }

@@ -1,7 +1,8 @@
-"""Measuring in a process of its own, so that nothing that one way does to its process or leaves in it helps another.
+"""Measuring in a process of its own, so that nothing that one way does to its process or leaves in
+it helps another.
 
-The parent starts a child, which loads and warms up and then waits; told to, it does one round and says what it took.
-So the ways can be measured in turns, and each has its own peak of memory.
+The parent starts a child, which loads and warms up and then waits; told to, it does one round and
+says what it took. So the ways can be measured in turns, and each has its own peak of memory.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ class Child:
     def __init__(self, module: str, *args: str) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+            [sys.executable, "-m", module, *args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
         )
         self._answer()
 
@@ -40,7 +44,12 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         if error is not None:
@@ -57,7 +66,9 @@ class Child:
         code = self._process.wait()
         self._log.seek(0)
         said = self._log.read().decode(errors="replace")
-        raise SystemExit(f"{' '.join(map(str, self._process.args))} ended with {code}:\n{said[-4000:]}")
+        raise SystemExit(
+            f"{' '.join(map(str, self._process.args))} ended with {code}:\n{said[-4000:]}"
+        )
 
 
 def serve(prepare: Callable[[], Round]) -> None:
@@ -82,7 +93,9 @@ def peak_memory() -> dict[str, Any]:
 
 
 def _peak_rss_kib() -> int:
-    """Of this process alone; ``ru_maxrss`` begins with the memory of the process that started it."""
+    """Of this process alone; ``ru_maxrss`` begins with the memory of the process that started
+    it.
+    """
     status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.exists() else ():
         if line.startswith("VmHWM:"):

@@ -1,4 +1,5 @@
-"""Encoders without models, which cost next to nothing: an encode with them shows what the rest costs.
+"""Encoders without models, which cost next to nothing: an encode with them shows what the rest
+costs.
 
 Recipes take them as any user's classes: ``visual.model: benchmarks.dummy:DummyVisual``.
 """
@@ -20,7 +21,9 @@ DUMMIES = {
 
 
 class DummyVisual:
-    """Every 8th pixel of the first colour, 16 times over: a latent [16, T, H/8, W/8] in bfloat16."""
+    """Every 8th pixel of the first colour, 16 times over: a latent [16, T, H/8, W/8] in
+    bfloat16.
+    """
 
     spatial_factor = 8
     temporal_factor = 1

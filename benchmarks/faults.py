@@ -1,6 +1,8 @@
-"""The fault campaign: ``python -m benchmarks.faults`` puts faults into encode and index, hundreds of times.
+"""The fault campaign: ``python -m benchmarks.faults`` puts faults into encode and index, hundreds
+of times.
 
-``--scale 0.05`` is the small form that the tests run. What each trial must show is in tests/faults/campaign.py.
+``--scale 0.05`` is the small form that the tests run. What each trial must show is in
+tests/faults/campaign.py.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the trials")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="scenarios whose names this regular expression finds")
+    parser.add_argument(
+        "--only", default="", help="scenarios whose names this regular expression finds"
+    )
     parser.add_argument("--folder", help="where to work; a file system in memory is faster")
     parser.add_argument("--json", action="store_true", help="the outcomes as JSON")
     args = parser.parse_args()
@@ -37,7 +41,10 @@ def main() -> int:
                 print(f"{name:<36} not possible here", file=sys.stderr)
                 continue
             outcomes[name] = asdict(outcome)
-            told = f"{outcome.trials} trials, {outcome.disturbed} disturbed, {len(outcome.problems)} problems"
+            told = (
+                f"{outcome.trials} trials, {outcome.disturbed} disturbed, "
+                f"{len(outcome.problems)} problems"
+            )
             print(f"{name:<36} {told}, {time.monotonic() - started:.0f} s", file=sys.stderr)
             for problem in outcome.problems[:5]:
                 print(f"    {problem}", file=sys.stderr)

@@ -1,7 +1,9 @@
-"""Feeds every parser of ours with bytes that a coverage-guided fuzzer makes of sound ones; `make fuzz` runs it.
+"""Feeds every parser of ours with bytes that a coverage-guided fuzzer makes of sound ones; `make
+fuzz` runs it.
 
-It needs atheris, which nothing else does: pip install atheris (in a virtual environment of its own that also sees
-these packages, if you like). Each parser has a process of its own, with a cap on memory and 2 s for each input:
+It needs atheris, which nothing else does: pip install atheris (in a virtual environment of its own
+that also sees these packages, if you like). Each parser has a process of its own, with a cap on
+memory and 2 s for each input:
 
     python -m benchmarks.fuzz [--seconds 60] [--into build/fuzz] [PARSER ...]
 """
@@ -26,7 +28,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz the parsers.")
     parser.add_argument("parsers", nargs="*", help="by default all")
     parser.add_argument("--seconds", type=int, default=60, help="for each parser")
-    parser.add_argument("--into", type=Path, default=Path("build/fuzz"), help="where findings and inputs of note go")
+    parser.add_argument(
+        "--into", type=Path, default=Path("build/fuzz"), help="where findings and inputs of note go"
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:
@@ -47,7 +51,17 @@ def main() -> int:
 def _run(name: str, into: Path, seconds: int) -> bool:
     """Fuzz one parser in a process of its own; print what came of it."""
     into.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "benchmarks.fuzz", name, "--child", "--into", into, "--seconds", str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.fuzz",
+        name,
+        "--child",
+        "--into",
+        into,
+        "--seconds",
+        str(seconds),
+    ]
     log = into / f"{name}.log"
     started = time.monotonic()
     with log.open("wb") as output:
@@ -55,7 +69,10 @@ def _run(name: str, into: Path, seconds: int) -> bool:
     summary = into / f"{name}.json"
     told = json.loads(summary.read_text()) if summary.exists() else {"inputs": "?", "findings": []}
     state = "ok" if code == 0 and not told["findings"] else f"exit code {code}, see {log}"
-    print(f"{name:<14} {told['inputs']:>9} inputs {time.monotonic() - started:6.0f} s  {state}", flush=True)
+    print(
+        f"{name:<14} {told['inputs']:>9} inputs {time.monotonic() - started:6.0f} s  {state}",
+        flush=True,
+    )
     for finding in told["findings"]:
         print(f"    {finding}", flush=True)
     return state == "ok"
@@ -78,7 +95,11 @@ def _fuzz(name: str, into: Path, seconds: int) -> int:
     started = time.monotonic()
 
     def save() -> None:
-        report = {"inputs": inputs, "seconds": round(time.monotonic() - started), "findings": list(found)}
+        report = {
+            "inputs": inputs,
+            "seconds": round(time.monotonic() - started),
+            "findings": list(found),
+        }
         (into / f"{name}.json").write_text(json.dumps(report))
 
     def feed(data: bytes) -> None:
@@ -100,7 +121,14 @@ def _fuzz(name: str, into: Path, seconds: int) -> int:
 
     def _note(error: Exception, data: bytes) -> None:
         where = traceback.extract_tb(error.__traceback__)
-        ours = next((f for f in reversed(where) if "/energon_prep/" in f.filename or "/cookers/" in f.filename), None)
+        ours = next(
+            (
+                f
+                for f in reversed(where)
+                if "/energon_prep/" in f.filename or "/cookers/" in f.filename
+            ),
+            None,
+        )
         what = f"{type(error).__name__} {ours and f'{Path(ours.filename).name}:{ours.lineno}'}"
         if what not in found:
             number = len(found)
@@ -109,13 +137,17 @@ def _fuzz(name: str, into: Path, seconds: int) -> int:
             (into / f"{name}-{number}.txt").write_text("".join(traceback.format_exception(error)))
             save()
 
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + _MEMORY_MB * 2**20
+    size = (
+        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        + _MEMORY_MB * 2**20
+    )
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
     arguments = [
         sys.argv[0],
         str(corpus),
         f"-max_total_time={seconds}",
-        f"-timeout={5 * _DEADLINE}",  # a machine may be slow; slower than _DEADLINE of processor time is noted above
+        # a machine may be slow; slower than _DEADLINE of processor time is noted above
+        f"-timeout={5 * _DEADLINE}",
         f"-rss_limit_mb={_MEMORY_MB}",
         f"-artifact_prefix={into}/{name}-",
         "-max_len=200000",

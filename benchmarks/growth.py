@@ -1,6 +1,8 @@
-"""How the cost of a sample grows with the dataset, the shards, the images and the captions: cases for benchmarks.ways.
+"""How the cost of a sample grows with the dataset, the shards, the images and the captions: cases
+for benchmarks.ways.
 
-Flat cost per sample and flat peak memory are the claims for the first two: whatever grows with a dataset shows there.
+Flat cost per sample and flat peak memory are the claims for the first two: whatever grows with a
+dataset shows there.
 """
 
 from __future__ import annotations

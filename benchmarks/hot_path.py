@@ -1,7 +1,9 @@
-"""Which files and functions of the package one image passes between plan and tar: python -m benchmarks.hot_path.
+"""Which files and functions of the package one image passes between plan and tar: python -m
+benchmarks.hot_path.
 
-Some images are encoded on tiny weights in this process while every call is counted. A function that is called at least
-once for each image is on the hot path; what runs once for a run, a shard or a batch is not.
+Some images are encoded on tiny weights in this process while every call is counted. A function that
+is called at least once for each image is on the hot path; what runs once for a run, a shard or a
+batch is not.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ PACKAGE = Path(energon_prep.__file__).parent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--recipe", default="dit")
     args = parser.parse_args()
@@ -35,13 +39,17 @@ def main() -> None:
 
 
 def hot_functions(recipe: str, num_images: int) -> set[tuple[str, str]]:
-    """(file, function) of what is called at least ``num_images`` times while so many are encoded."""
+    """(file, function) of what is called at least ``num_images`` times while so many are
+    encoded.
+    """
     with tempfile.TemporaryDirectory() as folder:
         raw, encoded = Path(folder) / "raw", Path(folder) / "encoded"
         make_raw_dataset(raw, num=num_images)
         changes = {"resize.resolution": 64, "batch_size": 4}
         with counted() as calls:
-            energon_prep.encode(raw, encoded, recipe=recipe, weights="tiny", changes=changes, device="cpu")
+            energon_prep.encode(
+                raw, encoded, recipe=recipe, weights="tiny", changes=changes, device="cpu"
+            )
     return {function for function, number in calls.items() if number >= num_images}
 
 

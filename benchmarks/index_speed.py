@@ -1,11 +1,13 @@
-"""How long an index takes: from the ledger, beside Energon's own preparation of the same tars; and how it grows.
+"""How long an index takes: from the ledger, beside Energon's own preparation of the same tars; and
+how it grows.
 
-    python -m benchmarks.index_speed                       20 tars x 5,000 samples x 3 parts; 1, 2 and 4 million samples
-    python -m benchmarks.index_speed --rounds 5 --json FILE
+    python -m benchmarks.index_speed                       20 tars x 5,000 samples x 3 parts; 1, 2
+    and 4 million samples python -m benchmarks.index_speed --rounds 5 --json FILE
     python -m benchmarks.index_speed --tars 2 --samples 200 --millions 0.001,0.002
 
-Both run in one process after their imports, in turn, each from the state in which encoding leaves the dataset. The
-larger datasets have ledgers and no content: their tars are holes of the right size.
+Both run in one process after their imports, in turn, each from the state in which encoding leaves
+the dataset. The larger datasets have ledgers and no content: their tars are holes of the right
+size.
 """
 
 from __future__ import annotations
@@ -38,7 +40,11 @@ def main() -> None:
     options = _parse()
     work = Path(tempfile.mkdtemp(prefix="index-speed-", dir=options.work))
     try:
-        report = {"processors": os.cpu_count(), "compare": compare(work, options), "growth": grow(work, options)}
+        report = {
+            "processors": os.cpu_count(),
+            "compare": compare(work, options),
+            "growth": grow(work, options),
+        }
     finally:
         shutil.rmtree(work)
     _print(report)
@@ -85,7 +91,9 @@ def compare(work: Path, options: argparse.Namespace) -> dict[str, Any]:
         "workers": options.workers,
         "seconds": seconds,
         "medians": medians,
-        "times_faster": {name: round(medians["energon prepare"] / median, 1) for name, median in medians.items()},
+        "times_faster": {
+            name: round(medians["energon prepare"] / median, 1) for name, median in medians.items()
+        },
     }
 
 
@@ -98,7 +106,9 @@ def grow(work: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
         for flag in ("--sqlite", "--no-sqlite"):
             shutil.rmtree(root / ".nv-meta", ignore_errors=True)
             command = [sys.executable, "-m", "benchmarks.index_speed", "--measure", str(root), flag]
-            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+            done = subprocess.run(
+                command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]
+            )
             report.append(json.loads(done.stdout))
         shutil.rmtree(root)
     return report
@@ -147,7 +157,11 @@ def write_holes(root: Path, *, num_samples: int) -> None:
         rows, name = ShardRows(), f"shard_{shard:06d}.tar"
         for i in range(first, min(first + PER_SHARD, num_samples)):
             start = (i - first) * 25_600
-            parts = [("json", start + 512, 700), ("pickle", start + 2048, 8000), ("pth", start + 10752, 14800)]
+            parts = [
+                ("json", start + 512, 700),
+                ("pickle", start + 2048, 8000),
+                ("pth", start + 10752, 14800),
+            ]
             rows.add(f"samples/sample_{i:09d}", start, parts)
         rows.end = len(rows.keys) * 25_600
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -178,17 +192,28 @@ def _write_run(root: Path) -> None:
 
 def _print(report: dict[str, Any]) -> None:
     compared = report["compare"]
-    print(f"{compared['tars']} tars, {compared['samples']:,} samples, {compared['parts']:,} parts; medians")
+    print(
+        f"{compared['tars']} tars, {compared['samples']:,} samples, {compared['parts']:,} "
+        "parts; medians"
+    )
     for name, median in compared["medians"].items():
         rounds = ", ".join(f"{seconds:.3f}" for seconds in compared["seconds"][name])
-        print(f"  {name:<18} {median:>8.3f} s  {compared['times_faster'][name]:>7.1f} x   ({rounds})")
-    print("growth: samples, rows of index.sqlite, seconds (of the CPU), samples/s, peak memory (imports), index.sqlite")
+        print(
+            f"  {name:<18} {median:>8.3f} s  {compared['times_faster'][name]:>7.1f} x   ({rounds})"
+        )
+    print(
+        "growth: samples, rows of index.sqlite, seconds (of the CPU), samples/s, peak memory "
+        "(imports), index.sqlite"
+    )
     for row in report["growth"]:
         size = f"{row['sqlite_mib']:,} MiB" if row["sqlite"] else "left out"
         rate = row["samples"] / row["seconds"]
         memory = f"{row['peak_mib']:>5} MiB ({row['imports_mib']})"
         seconds = f"{row['seconds']:>8.2f} s ({row['cpu_seconds']:.2f})"
-        print(f"  {row['samples']:>10,} {row['rows']:>11,} {seconds} {rate:>10,.0f}/s {memory}  {size}")
+        print(
+            f"  {row['samples']:>10,} {row['rows']:>11,} {seconds} {rate:>10,.0f}/s {memory}  "
+            f"{size}"
+        )
 
 
 def _parse() -> argparse.Namespace:
@@ -197,13 +222,19 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=5_000, help="in each tar")
     parser.add_argument("--workers", type=int, default=2, help="of Energon's preparation")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--millions", type=lambda text: list(map(float, text.split(","))), default=[1.0, 2.0, 4.0])
     parser.add_argument(
-        "--work", type=Path, help="folder for the datasets; by default the system's for temporary files"
+        "--millions", type=lambda text: list(map(float, text.split(","))), default=[1.0, 2.0, 4.0]
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        help="folder for the datasets; by default the system's for temporary files",
     )
     parser.add_argument("--json", type=Path, help="also write the report here")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--sqlite", action=argparse.BooleanOptionalAction, default=True, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--sqlite", action=argparse.BooleanOptionalAction, default=True, help=argparse.SUPPRESS
+    )
     return parser.parse_args()
 
 

@@ -1,9 +1,11 @@
 """Reading back: samples a second of Energon's loader with our decoding, and with its own.
 
-    python -m benchmarks.loading make|ours|default FOLDER NUM      as a child of benchmarks.throughput
+    python -m benchmarks.loading make|ours|default FOLDER NUM      as a child of
+    benchmarks.throughput
 
-Ours reads pickles that run nothing and takes tensors from the file as they are. One process reads, as one worker of a
-training's loader does; the dataset has latents [16, 1, 64, 64] and text [12, 1024], 155 KB a sample.
+Ours reads pickles that run nothing and takes tensors from the file as they are. One process reads,
+as one worker of a training's loader does; the dataset has latents [16, 1, 64, 64] and text [12,
+1024], 155 KB a sample.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ ENCODERS = {"ours": LatentTaskEncoder, "default": DefaultDecoding}
 
 
 def make_dataset(folder: Path, num: int) -> Path:
-    """A dataset of ``num`` samples below ``folder``, in a process of its own: it takes more memory than reading."""
+    """A dataset of ``num`` samples below ``folder``, in a process of its own: it takes more memory
+    than reading.
+    """
     dataset = folder / "dataset"
     images = folder / "images"
     make_squares(images, num=num, size=128)

@@ -1,4 +1,6 @@
-"""Notes what an encoder calls its model with, so that the bare model can be called with the same again."""
+"""Notes what an encoder calls its model with, so that the bare model can be called with the same
+again.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One batch: a model's method and its tensors, whose first dimension is the batch's, and other arguments."""
+    """One batch: a model's method and its tensors, whose first dimension is the batch's, and other
+    arguments.
+    """
 
     method: str | None  #: None: the model itself
     args: tuple[Any, ...]
@@ -23,9 +27,12 @@ class Call:
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Call:
         """The call with every tensor changed."""
-        args = tuple(change(value) if isinstance(value, torch.Tensor) else value for value in self.args)
+        args = tuple(
+            change(value) if isinstance(value, torch.Tensor) else value for value in self.args
+        )
         options = {
-            name: change(value) if isinstance(value, torch.Tensor) else value for name, value in self.options.items()
+            name: change(value) if isinstance(value, torch.Tensor) else value
+            for name, value in self.options.items()
         }
         return Call(method=self.method, args=args, options=options)
 
@@ -35,11 +42,17 @@ class Call:
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        return [value for value in (*self.args, *self.options.values()) if isinstance(value, torch.Tensor)]
+        return [
+            value
+            for value in (*self.args, *self.options.values())
+            if isinstance(value, torch.Tensor)
+        ]
 
 
 class Recorder:
-    """In the place of an encoder's model: notes the calls of ``encode``, a VAE's, and of the model itself, a text's."""
+    """In the place of an encoder's model: notes the calls of ``encode``, a VAE's, and of the model
+    itself, a text's.
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -79,8 +92,10 @@ class BareModel:
         return sum(map(len, self.batches))
 
     def variants(self) -> dict[str, list[Call]]:
-        """The same samples in the batches that they were in, one by one without the padding that is masked, and by
-        eight where the encoder took one by one; what would be the same again is left out."""
+        """The same samples in the batches that they were in, one by one without the padding that is
+        masked, and by eight where the encoder took one by one; what would be the same again is left
+        out.
+        """
         singles = [_single(call, i) for call in self.batches for i in range(len(call))]
         eights = list(_joined(singles, most=8))
         found = {"batches": self.batches}
@@ -105,8 +120,12 @@ def _single(call: Call, i: int) -> Call:
 
 
 def _joined(singles: list[Call], *, most: int) -> Iterator[Call]:
-    """Neighbours of equal shapes as one call, unless that is more than ``most`` images of 512x512 hold."""
-    for _, equal in itertools.groupby(singles, key=lambda call: [tensor.shape for tensor in call.tensors]):
+    """Neighbours of equal shapes as one call, unless that is more than ``most`` images of 512x512
+    hold.
+    """
+    for _, equal in itertools.groupby(
+        singles, key=lambda call: [tensor.shape for tensor in call.tensors]
+    ):
         calls = list(equal)
         size = max(1, min(most, most * 3 * 512 * 512 // calls[0].tensors[0].numel()))
         for start in range(0, len(calls), size):
@@ -114,5 +133,7 @@ def _joined(singles: list[Call], *, most: int) -> Iterator[Call]:
 
 
 def _join(calls: list[Call]) -> Call:
-    tensors = iter([torch.cat(parts) for parts in zip(*(call.tensors for call in calls), strict=True)])
+    tensors = iter(
+        [torch.cat(parts) for parts in zip(*(call.tensors for call in calls), strict=True)]
+    )
     return calls[0].map(lambda _: next(tensors))

@@ -34,7 +34,9 @@ def make_windows(stations: Stations, num: int) -> list[Window]:
 
 
 def time_stations(windows: list[Window], stations: Stations) -> dict[str, float]:
-    """Seconds of each station for all windows. ``decode`` reads as well, since it works on what was read."""
+    """Seconds of each station for all windows. ``decode`` reads as well, since it works on what was
+    read.
+    """
     seconds = dict.fromkeys(("read", "decode", "visual", "text", "write"), 0.0)
 
     @contextmanager
@@ -55,7 +57,12 @@ def time_stations(windows: list[Window], stations: Stations) -> dict[str, float]
                 (latents,) = encode_pixels([decoded], stations)
             with timed("text"):
                 (encoded,) = encode_texts([latents], stations)
-            with timed("write"), ShardWriter(LocalStorage(Path(dest)), index=index, num_planned=len(window)) as writer:
+            with (
+                timed("write"),
+                ShardWriter(
+                    LocalStorage(Path(dest)), index=index, num_planned=len(window)
+                ) as writer,
+            ):
                 write_window(encoded.outcomes, stations, writer, Tally())
                 writer.finish()
     return seconds

@@ -1,4 +1,6 @@
-"""The tables of docs/performance.md, from what `make bench` wrote: `python -m benchmarks.tables bench.json`."""
+"""The tables of docs/performance.md, from what `make bench` wrote: `python -m benchmarks.tables
+bench.json`.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,15 @@ def main() -> None:
 
 def ways(rows: Rows) -> Iterator[str]:
     yield from _table(
-        ["case", "way", "samples/s", "slowest to fastest", "peak MiB"], [_rate_cells(row) for row in rows]
+        ["case", "way", "samples/s", "slowest to fastest", "peak MiB"],
+        [_rate_cells(row) for row in rows],
     )
     rate = {(row["case"], row["way"]): row["rate"] for row in rows}
     sequential = 0.0
     ratios = []
     for case in dict.fromkeys(row["case"] for row in rows):
-        sequential = rate.get((case, "sequential"), sequential)  # measured once for cases of one script
+        # measured once for cases of one script
+        sequential = rate.get((case, "sequential"), sequential)
         encode = rate[case, "encode"]
         ratios.append([case, f"{encode / sequential:.1f}", f"{encode / rate[case, 'ceiling']:.2f}"])
     yield ""
@@ -59,7 +63,13 @@ TABLES = {"ways": ways, "stations": stations, "load": load, "growth": growth}
 
 def _rate_cells(row: dict[str, Any]) -> list[str]:
     spread = f"{_number(row['rates'][0])} to {_number(row['rates'][-1])}"
-    return [row["case"], row["way"], _number(row["rate"]), spread, str(row["answers"][-1]["peak_mib"])]
+    return [
+        row["case"],
+        row["way"],
+        _number(row["rate"]),
+        spread,
+        str(row["answers"][-1]["peak_mib"]),
+    ]
 
 
 def _number(rate: float) -> str:

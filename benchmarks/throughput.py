@@ -7,9 +7,10 @@
     load        an encoded dataset read back by Energon, with our decoding and with its own
     growth      encodes of more samples, shards, pixels and words
 
-Every way has a process of its own, which warms up before it counts; the ways of a case take turns for some rounds.
-Medians, slowest and fastest round and each process's peak of memory are printed, and written as JSON, which
-`python -m benchmarks.tables` turns into the tables of docs/performance.md.
+Every way has a process of its own, which warms up before it counts; the ways of a case take turns
+for some rounds. Medians, slowest and fastest round and each process's peak of memory are printed,
+and written as JSON, which `python -m benchmarks.tables` turns into the tables of
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -70,10 +71,15 @@ def bench_clips(folder: Path, args: argparse.Namespace) -> Rows:
 
 def bench_loading(folder: Path, args: argparse.Namespace) -> Rows:
     where = (str(folder / "load"), str(args.loads))
-    subprocess.run([sys.executable, "-m", "benchmarks.loading", "make", *where], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.loading", "make", *where],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
     ways = {name: ("benchmarks.loading", name, *where) for name in ("ours", "default")}
     return [
-        table_row("load", "dit", way, args.loads, answers) for way, answers in take_turns(ways, args.rounds).items()
+        table_row("load", "dit", way, args.loads, answers)
+        for way, answers in take_turns(ways, args.rounds).items()
     ]
 
 
@@ -96,8 +102,11 @@ def bench_growth(folder: Path, args: argparse.Namespace) -> Rows:
 
 
 def compare(cases: list[Case], num: int, rounds: int) -> Rows:
-    """The three ways of each case, in turns; then the stations of each, once: they only show which is slow."""
-    ways = {(cases[0].name, "sequential"): _way("sequential", cases[0])}  # the same for all: it knows one way only
+    """The three ways of each case, in turns; then the stations of each, once: they only show which
+    is slow.
+    """
+    # the same for all: it knows one way only
+    ways = {(cases[0].name, "sequential"): _way("sequential", cases[0])}
     ways |= {(case.name, way): _way(way, case) for case in cases for way in ("ceiling", "encode")}
     answers = take_turns(ways, rounds)
     rows = [table_row("ways", case, way, num, of_way) for (case, way), of_way in answers.items()]
@@ -125,14 +134,30 @@ def take_turns(ways: Mapping[Any, tuple[str, ...]], rounds: int) -> dict[Any, li
     return answers
 
 
-def table_row(table: str, case: str, way: str, num: int, answers: list[dict[str, Any]]) -> dict[str, Any]:
-    """Print and return a row: median samples/s, the slowest and the fastest round, the peak of memory."""
+def table_row(
+    table: str, case: str, way: str, num: int, answers: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Print and return a row: median samples/s, the slowest and the fastest round, the peak of
+    memory.
+    """
     rates = sorted(answer.get("samples", num) / answer["seconds"] for answer in answers)
     rate, last = statistics.median(rates), answers[-1]
     spread = f"({rates[0]:.2f} to {rates[-1]:.2f})"
     device = f" {last['device_peak_mib']:>7} MiB on the device" if "device_peak_mib" in last else ""
-    print(f"{case:<24} {way:<11} {rate:>9.2f} samples/s {spread:>22} {last['peak_mib']:>7} MiB{device}", flush=True)
-    return {"table": table, "case": case, "way": way, "samples": num, "rate": rate, "rates": rates, "answers": answers}
+    print(
+        f"{case:<24} {way:<11} {rate:>9.2f} samples/s {spread:>22} {last['peak_mib']:>7} "
+        f"MiB{device}",
+        flush=True,
+    )
+    return {
+        "table": table,
+        "case": case,
+        "way": way,
+        "samples": num,
+        "rate": rate,
+        "rates": rates,
+        "answers": answers,
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -142,10 +167,15 @@ def machine() -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d"),
         "cpu": models[0] if models else platform.processor(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("torch", "transformers", "diffusers")},
+        **{
+            name: importlib.metadata.version(name)
+            for name in ("torch", "transformers", "diffusers")
+        },
     }
 
 
@@ -158,7 +188,9 @@ def _place(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", choices=["flux1", "wan2.1", "load", "growth"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=128, help="of flux1")

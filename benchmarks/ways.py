@@ -38,7 +38,8 @@ from energon_prep.pipeline.stations import Stations
 from energon_prep.recipes.load import load_recipe
 
 _FEW = 2  #: samples that warm up what does one at a time
-_SEQUENTIAL = 40  #: samples at most that are encoded one at a time: the next ones would take as long
+#: samples at most that are encoded one at a time: the next ones would take as long
+_SEQUENTIAL = 40
 _TRIAL = 32  #: samples, or a few more, that show which batches are fastest
 _STATIONS = 64  #: samples that the stations are measured with
 _DUMMIES = 1000  #: that warm up what has no models
@@ -50,7 +51,9 @@ def sequential(case: Case) -> Round:
 
     assert case.script is not None
     script = SCRIPTS[case.script]
-    pipeline = Path(resolve(load_recipe(case.recipe, case.changes), weights=case.weights).visual.location)
+    pipeline = Path(
+        resolve(load_recipe(case.recipe, case.changes), weights=case.weights).visual.location
+    )
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[case.changes["visual.dtype"]]
     models = script.load(pipeline, device=case.device, dtype=dtype)
 
@@ -67,16 +70,21 @@ def sequential(case: Case) -> Round:
 def ceiling(case: Case) -> Round:
     """The bare models on the very tensors that encode gives them: nothing else is left to do.
 
-    An encode of the whole source comes first, in which every call of a model is noted with its inputs, on the device;
-    it leaves the process with the same allocator settings and the same torch threads. In a round the models are called
-    with them again, one after the other, and what they return is dropped. There is no reading, decoding, tokenizing,
-    conversion of pixels, copying back, normalisation, checking or writing in it. Each model also tries other batches
-    of the same samples, and takes the fastest. So what is faster than this runs the models otherwise: compiled, say.
+    An encode of the whole source comes first, in which every call of a model is noted with its
+    inputs, on the device; it leaves the process with the same allocator settings and the same torch
+    threads. In a round the models are called with them again, one after the other, and what they
+    return is dropped. There is no reading, decoding, tokenizing, conversion of pixels, copying
+    back, normalisation, checking or writing in it. Each model also tries other batches of the same
+    samples, and takes the fastest. So what is faster than this runs the models otherwise: compiled,
+    say.
     """
     bare: list[BareModel] = []
 
     def noted(shards: Any, stations: Stations, **options: Any) -> Iterator[Any]:
-        bare[:] = [BareModel(encoder) for encoder in (stations.visual, *(encoder for _, encoder in stations.texts))]
+        bare[:] = [
+            BareModel(encoder)
+            for encoder in (stations.visual, *(encoder for _, encoder in stations.texts))
+        ]
         yield from line.encode_shards(shards, stations, **options)
 
     run_encode(case, encode_shards=noted)
@@ -87,8 +95,14 @@ def ceiling(case: Case) -> Round:
     chosen = {model.name: _fastest(model, case.device) for model in bare}
 
     def do_round() -> dict[str, Any]:
-        parts = {model.name: seconds_of(partial(model.run, chosen[model.name][1]), case.device) for model in bare}
-        return {"seconds": sum(parts.values()), "parts": {f"{name}, {chosen[name][0]}": parts[name] for name in parts}}
+        parts = {
+            model.name: seconds_of(partial(model.run, chosen[model.name][1]), case.device)
+            for model in bare
+        }
+        return {
+            "seconds": sum(parts.values()),
+            "parts": {f"{name}, {chosen[name][0]}": parts[name] for name in parts},
+        }
 
     return do_round
 
@@ -100,13 +114,19 @@ def _fastest(model: BareModel, device: str) -> tuple[str, list[Call]]:
     for name, calls in variants.items():
         model.run(calls[:_FEW])
         some = calls[: max(1, len(calls) * _TRIAL // max(_TRIAL, model.num_samples))]
-        trials[name] = seconds_of(partial(model.run, some), device) / sum(map(len, some)) if len(variants) > 1 else 0.0
+        trials[name] = (
+            seconds_of(partial(model.run, some), device) / sum(map(len, some))
+            if len(variants) > 1
+            else 0.0
+        )
     best = min(trials, key=trials.__getitem__)
     return best, variants[best]
 
 
 def encode(case: Case) -> Round:
-    """energon-prep as its users call it, from files to the finished dataset; its models are loaded once."""
+    """energon-prep as its users call it, from files to the finished dataset; its models are loaded
+    once.
+    """
     loaded: list[Encoders] = []
 
     def load(job: Job) -> Encoders:
@@ -134,7 +154,10 @@ def stations_alone(case: Case) -> Round:
     windows = make_windows(seen[0], _STATIONS)
 
     def do_round() -> dict[str, Any]:
-        return {"stations": time_stations(windows, seen[0]), "samples": sum(len(samples) for _, samples in windows)}
+        return {
+            "stations": time_stations(windows, seen[0]),
+            "samples": sum(len(samples) for _, samples in windows),
+        }
 
     return do_round
 

@@ -1,4 +1,6 @@
-"""What is measured on: photo-like images of mixed sizes and short clips, with captions; the same each time."""
+"""What is measured on: photo-like images of mixed sizes and short clips, with captions; the same
+each time.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +70,12 @@ _WORDS = [
 ]
 
 
-def make_images(root: Path, *, num: int, seed: int = 0, smallest: int = 640, largest: int = 1920) -> None:
-    """``num`` JPEGs whose longer side is ``smallest`` to ``largest`` pixels, captions of 5 to 60 words beside them."""
+def make_images(
+    root: Path, *, num: int, seed: int = 0, smallest: int = 640, largest: int = 1920
+) -> None:
+    """``num`` JPEGs whose longer side is ``smallest`` to ``largest`` pixels, captions of 5 to 60
+    words beside them.
+    """
     if root.exists():
         return
     root.mkdir(parents=True)
@@ -83,7 +89,9 @@ def make_images(root: Path, *, num: int, seed: int = 0, smallest: int = 640, lar
         (root / f"{i:06d}.txt").write_text(" ".join(words))
 
 
-def make_clips(root: Path, *, num: int, frames: int = 33, height: int = 240, width: int = 416, seed: int = 0) -> None:
+def make_clips(
+    root: Path, *, num: int, frames: int = 33, height: int = 240, width: int = 416, seed: int = 0
+) -> None:
     """``num`` H.264 clips of ``frames`` frames, captions beside them."""
     import av
 
@@ -93,7 +101,9 @@ def make_clips(root: Path, *, num: int, frames: int = 33, height: int = 240, wid
     rng = np.random.default_rng(seed)
     for i in range(num):
         scene = np.asarray(
-            Image.fromarray(rng.integers(0, 255, (8, 16, 3), dtype=np.uint8)).resize((2 * width, 2 * height))
+            Image.fromarray(rng.integers(0, 255, (8, 16, 3), dtype=np.uint8)).resize(
+                (2 * width, 2 * height)
+            )
         )
         with av.open(str(root / f"{i:04d}.mp4"), "w") as container:
             stream = container.add_stream("libx264", rate=16)
@@ -107,9 +117,18 @@ def make_clips(root: Path, *, num: int, frames: int = 33, height: int = 240, wid
 
 
 def make_squares(
-    root: Path, *, num: int, size: int, words: int = 12, distinct: int = 16, per_tar: int = 10_000, seed: int = 0
+    root: Path,
+    *,
+    num: int,
+    size: int,
+    words: int = 12,
+    distinct: int = 16,
+    per_tar: int = 10_000,
+    seed: int = 0,
 ) -> None:
-    """WebDataset tars of ``num`` JPEGs of ``size`` x ``size``: a few over and over, each with a caption of its own."""
+    """WebDataset tars of ``num`` JPEGs of ``size`` x ``size``: a few over and over, each with a
+    caption of its own.
+    """
     if root.exists():
         return
     root.mkdir(parents=True)
@@ -122,13 +141,20 @@ def make_squares(
                 for suffix, data in (("jpg", images[i % distinct]), ("txt", caption.encode())):
                     member = tarfile.TarInfo(f"{i:09d}.{suffix}")
                     member.size = len(data)
-                    file.write(member.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE))
+                    file.write(
+                        member.tobuf(tarfile.USTAR_FORMAT)
+                        + data
+                        + bytes(-len(data) % tarfile.BLOCKSIZE)
+                    )
             file.write(bytes(2 * tarfile.BLOCKSIZE))
 
 
 def _picture(rng: np.random.Generator, height: int, width: int) -> Image.Image:
     """Structure at several scales, as a photograph has: JPEG's cost is in its detail."""
-    layers = [rng.integers(0, 255, (height // s + 1, width // s + 1, 3), dtype=np.uint8) for s in (64, 16, 4)]
+    layers = [
+        rng.integers(0, 255, (height // s + 1, width // s + 1, 3), dtype=np.uint8)
+        for s in (64, 16, 4)
+    ]
     image = sum(
         np.asarray(Image.fromarray(layer).resize((width, height)), dtype=np.float32) * weight
         for layer, weight in zip(layers, (0.6, 0.3, 0.1), strict=True)

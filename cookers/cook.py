@@ -26,22 +26,28 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the parts of a dataset are read. The default takes what is known of the scripts of all trainers."""
+    """How the parts of a dataset are read. The default takes what is known of the scripts of all
+    trainers.
+    """
 
     latent_ndims: tuple[int, ...] = (3, 4, 5)  #: of the stored latent; see ``as_latent``
     batched_text: bool = True  #: text [1, S, D] is taken as [S, D]
     trim: bool = True  #: zero rows at the end of a text are padding and are cut
     resolution: str | None = None  #: of several, the latent to take: "512" for the part ``512.pth``
-    hidden_from: str | None = None  #: of several text encoders, the one whose hidden states are the text
+    #: of several text encoders, the one whose hidden states are the text
+    hidden_from: str | None = None
     pooled_from: str | None = None  #: and the one whose pooled embeddings are
-    shift: float = 0.0  #: of latents that were stored without it: (z - shift) * scale is what training reads
+    #: of latents that were stored without it: (z - shift) * scale is what training reads
+    shift: float = 0.0
     scale: float = 1.0
 
 
 def make_cooker(layout: Layout, has_subflavors: dict[str, Any] | None = None) -> Cooker:
-    """A cooker of samples stored in ``layout``, for datasets of those subflavors; without, of all datasets.
+    """A cooker of samples stored in ``layout``, for datasets of those subflavors; without, of all
+    datasets.
 
-    It raises ValueError (DecodeError if bytes are at fault) naming the sample's key, the part and what it is.
+    It raises ValueError (DecodeError if bytes are at fault) naming the sample's key, the part and
+    what it is.
     """
 
     @stateless  # type: ignore[untyped-decorator]  # without it Energon yields no batches, and no error
@@ -53,18 +59,23 @@ def make_cooker(layout: Layout, has_subflavors: dict[str, Any] | None = None) ->
 
 @stateless  # type: ignore[untyped-decorator]
 def cook_latents(sample: dict[str, Any]) -> LatentSample:
-    """Make a LatentSample of the parts ``pth`` (latent), ``pickle`` (text) and ``json``, or ``.pth`` and so on.
+    """Make a LatentSample of the parts ``pth`` (latent), ``pickle`` (text) and ``json``, or
+    ``.pth`` and so on.
 
-    A part is raw bytes, which are decoded safely, or what a decoder made of them. Raises as ``make_cooker`` says.
+    A part is raw bytes, which are decoded safely, or what a decoder made of them. Raises as
+    ``make_cooker`` says.
     """
     return _cook(sample, Layout())
 
 
-#: For ``TaskEncoder.cookers``: cooks every crude sample. For some: ``Cooker(cook_latents, has_subflavors={...})``.
+#: For ``TaskEncoder.cookers``: cooks every crude sample. For some:
+#: ``Cooker(cook_latents, has_subflavors={...})``.
 latent_cooker = Cooker(cook_latents)
 
 
-def read_part(sample: Mapping[str, Any], name: str, load: Callable[[bytes], Any], convert: Callable[[Any], T]) -> T:
+def read_part(
+    sample: Mapping[str, Any], name: str, load: Callable[[bytes], Any], convert: Callable[[Any], T]
+) -> T:
     """The part ``name``, or its twin with a dot before it, loaded if it is bytes and converted.
 
     Raises ValueError or DecodeError naming the sample's key and the part.
@@ -73,10 +84,18 @@ def read_part(sample: Mapping[str, Any], name: str, load: Callable[[bytes], Any]
     stored = name if name in sample else "." + name
     if stored not in sample:
         parts = part_names(sample)
-        other = next((_ELSEWHERE[part] for part in parts if part in _ELSEWHERE and name not in _ELSEWHERE), None)
-        hint = f"; {other[0]} read these: put subflavors {{{other[1]}}} into dataset.yaml" if other else ""
+        other = next(
+            (_ELSEWHERE[part] for part in parts if part in _ELSEWHERE and name not in _ELSEWHERE),
+            None,
+        )
+        hint = (
+            f"; {other[0]} read these: put subflavors {{{other[1]}}} into dataset.yaml"
+            if other
+            else ""
+        )
         raise ValueError(
-            f"sample {key}: no part {name!r} or {'.' + name!r} (there are: {', '.join(parts) or 'none'}){hint}"
+            f"sample {key}: no part {name!r} or {'.' + name!r} (there are: "
+            f"{', '.join(parts) or 'none'}){hint}"
         )
     value = sample[stored]
     try:
@@ -113,7 +132,9 @@ def _cook(sample: dict[str, Any], layout: Layout) -> LatentSample:
         latent, logvar = split_moments(as_latent(value, layout.latent_ndims), metadata)
         return normalize(latent, logvar, shift=layout.shift, scale=layout.scale)
 
-    latent, logvar = read_part(sample, _latent_part(sample, layout.resolution), load_pth, to_moments)
+    latent, logvar = read_part(
+        sample, _latent_part(sample, layout.resolution), load_pth, to_moments
+    )
     return LatentSample(
         **basic_sample_keys(sample),
         latent=latent,
@@ -126,7 +147,9 @@ def _cook(sample: dict[str, Any], layout: Layout) -> LatentSample:
 
 
 def _latent_part(sample: Mapping[str, Any], resolution: str | None) -> str:
-    """The part with the latent: ``pth``, or that of a resolution, ``512.pth``. Raises ValueError if it is not clear."""
+    """The part with the latent: ``pth``, or that of a resolution, ``512.pth``. Raises ValueError if
+    it is not clear.
+    """
     if resolution is not None:
         return f"{resolution}.pth"
     if "pth" in sample or ".pth" in sample:
@@ -134,7 +157,8 @@ def _latent_part(sample: Mapping[str, Any], resolution: str | None) -> str:
     several = [name for name in part_names(sample) if name.endswith(".pth") and name[0].isdigit()]
     if len(several) > 1:
         raise ValueError(
-            f"sample {sample['__key__']}: latents of several resolutions ({', '.join(several)}); choose one with "
+            f"sample {sample['__key__']}: latents of several resolutions "
+            f"({', '.join(several)}); choose one with "
             f"make_cooker(Layout(resolution={several[0].removesuffix('.pth')!r}))"
         )
     return several[0] if several else "pth"

@@ -1,7 +1,8 @@
 """Samples as AMD's Primus and MLPerf's FLUX.1 store them -> LatentSample.
 
-Both normalise in the training step what they draw from stored moments, while a LatentSample is ready for training. So
-these cookers normalise, with FLUX.1's own shift and scale unless others are given.
+Both normalise in the training step what they draw from stored moments, while a LatentSample is
+ready for training. So these cookers normalise, with FLUX.1's own shift and scale unless others are
+given.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ FLUX_SCALE = 0.3611
 def primus_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> list[Cooker]:
     """For ``target: primus-flux``, and for what Primus itself calls ``encoding: preencoded``.
 
-    Parts ``latents.pth`` (normalised) or ``mean.pth`` and ``logvar.pth`` (which are not), ``prompt_embeds.pth``,
-    ``pooled_prompt_embeds.pth`` and, where there are any, ``caption.txt`` and ``json``. Moments are taken if they are
-    there: ``latents.pth`` beside them is their mode.
+    Parts ``latents.pth`` (normalised) or ``mean.pth`` and ``logvar.pth`` (which are not),
+    ``prompt_embeds.pth``, ``pooled_prompt_embeds.pth`` and, where there are any, ``caption.txt``
+    and ``json``. Moments are taken if they are there: ``latents.pth`` beside them is their mode.
     """
 
     @stateless  # type: ignore[untyped-decorator]
@@ -36,7 +37,13 @@ def primus_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> l
         if latent is None:
             latent = read_part(sample, "latents.pth", load_pth, as_latent)
         text = read_part(sample, "prompt_embeds.pth", load_pth, as_text).text
-        return _sample(sample, latent, logvar, text, read_part(sample, "pooled_prompt_embeds.pth", load_pth, as_pooled))
+        return _sample(
+            sample,
+            latent,
+            logvar,
+            text,
+            read_part(sample, "pooled_prompt_embeds.pth", load_pth, as_pooled),
+        )
 
     return _selected_by(cook, {"target": "primus-flux"}, {"encoding": "preencoded"})
 
@@ -44,16 +51,22 @@ def primus_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> l
 def mlperf_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> list[Cooker]:
     """For ``target: mlperf-flux``, and for what Primus calls ``encoding: preencoded_numpy``.
 
-    Parts ``mean.bytes``, ``logvar.bytes``, ``t5.bytes``, ``clip.bytes``: bfloat16 numbers in .npy files of uint16.
+    Parts ``mean.bytes``, ``logvar.bytes``, ``t5.bytes``, ``clip.bytes``: bfloat16 numbers in .npy
+    files of uint16.
     """
 
     @stateless  # type: ignore[untyped-decorator]
     def cook(sample: dict[str, Any]) -> LatentSample:
-        latent, logvar = _moments(sample, ("mean.bytes", "logvar.bytes"), load_bfloat16, shift, scale)
+        latent, logvar = _moments(
+            sample, ("mean.bytes", "logvar.bytes"), load_bfloat16, shift, scale
+        )
         if latent is None:
-            latent = read_part(sample, "mean.bytes", load_bfloat16, as_latent)  # which says what is missing
+            # which says what is missing
+            latent = read_part(sample, "mean.bytes", load_bfloat16, as_latent)
         text = read_part(sample, "t5.bytes", load_bfloat16, as_text).text
-        return _sample(sample, latent, logvar, text, read_part(sample, "clip.bytes", load_bfloat16, as_pooled))
+        return _sample(
+            sample, latent, logvar, text, read_part(sample, "clip.bytes", load_bfloat16, as_pooled)
+        )
 
     return _selected_by(cook, {"target": "mlperf-flux"}, {"encoding": "preencoded_numpy"})
 
@@ -67,27 +80,34 @@ def load_bfloat16(data: bytes) -> torch.Tensor:
 
 
 def unpack_text(value: Any) -> Any:
-    """The text of one MLPerf sample kept as one value, {"t5": bytes, "clip": bytes}, as ``as_text`` reads it; all else
-    stays as it is. So the empty caption of such a dataset is stored."""
+    """The text of one MLPerf sample kept as one value, {"t5": bytes, "clip": bytes}, as ``as_text``
+    reads it; all else stays as it is. So the empty caption of such a dataset is stored."""
     if not isinstance(value, dict) or not isinstance(value.get("t5"), bytes):
         return value
     names = {"t5": "prompt_embeds", "clip": "pooled_prompt_embeds"}
     return {names[name]: load_bfloat16(data) for name, data in value.items() if name in names}
 
 
-def _selected_by(cook: Callable[[dict[str, Any]], LatentSample], *subflavors: dict[str, str]) -> list[Cooker]:
+def _selected_by(
+    cook: Callable[[dict[str, Any]], LatentSample], *subflavors: dict[str, str]
+) -> list[Cooker]:
     return [Cooker(cook, has_subflavors=selection) for selection in subflavors]
 
 
 def _moments(
-    sample: dict[str, Any], names: tuple[str, str], load: Callable[[bytes], Any], shift: float, scale: float
+    sample: dict[str, Any],
+    names: tuple[str, str],
+    load: Callable[[bytes], Any],
+    shift: float,
+    scale: float,
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     if not any(name in sample for name in names):
         return None, None
     mean, logvar = (read_part(sample, name, load, as_latent) for name in names)
     if mean.shape != logvar.shape:
         raise ValueError(
-            f"sample {sample['__key__']}: {names[0]} of shape {list(mean.shape)}, {names[1]} of {list(logvar.shape)}"
+            f"sample {sample['__key__']}: {names[0]} of shape {list(mean.shape)}, {names[1]} "
+            f"of {list(logvar.shape)}"
         )
     return normalize(mean, logvar, shift=shift, scale=scale)
 
@@ -101,8 +121,15 @@ def _sample(
 ) -> LatentSample:
     metadata = read_part(sample, "json", load_json, as_object) if "json" in sample else {}
     if "caption.txt" in sample:
-        caption = read_part(sample, "caption.txt", lambda data: data.decode("utf-8", errors="replace"), str)
+        caption = read_part(
+            sample, "caption.txt", lambda data: data.decode("utf-8", errors="replace"), str
+        )
         metadata = {"caption": caption, **metadata}
     return LatentSample(
-        **basic_sample_keys(sample), latent=latent, logvar=logvar, text=text, pooled=pooled, metadata=metadata
+        **basic_sample_keys(sample),
+        latent=latent,
+        logvar=logvar,
+        text=text,
+        pooled=pooled,
+        metadata=metadata,
     )

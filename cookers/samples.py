@@ -15,7 +15,8 @@ class TextEmbeddings:
 
     text: torch.Tensor  #: [S, D], one row per token
     pooled: torch.Tensor | None = None  #: [D'], for text encoders that have one (CLIP)
-    #: All that is stored, where it is stored by text encoder: {"t5": {"hidden": [S, D]}, "clip": {"pooled": [D']}}.
+    #: All that is stored, where it is stored by text encoder: {"t5": {"hidden": [S, D]}, "clip":
+    #: {"pooled": [D']}}.
     encoders: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
 
 
@@ -23,11 +24,14 @@ class TextEmbeddings:
 class LatentSample(Sample):  # type: ignore[misc]
     """One precomputed sample, in the dtypes in which it is stored."""
 
-    latent: torch.Tensor  #: [C, T, H, W], ready for training; T == 1 for an image. With ``logvar``, the mean
+    #: [C, T, H, W], ready for training; T == 1 for an image. With ``logvar``, the mean
+    latent: torch.Tensor
     text: torch.Tensor  #: [S, D], one row per token
     pooled: torch.Tensor | None = None  #: [D'], for text encoders that have one (CLIP)
-    encoders: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)  #: as in TextEmbeddings
-    logvar: torch.Tensor | None = None  #: [C, T, H, W], of stored moments: a draw is mean + exp(logvar / 2) * noise
+    #: as in TextEmbeddings
+    encoders: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+    #: [C, T, H, W], of stored moments: a draw is mean + exp(logvar / 2) * noise
+    logvar: torch.Tensor | None = None
     metadata: dict[str, Any]  #: the JSON part
 
     @property

@@ -11,7 +11,8 @@ from megatron.energon.errors import FatalSampleError
 from cookers.cook import Layout, latent_cooker, make_cooker
 from cookers.flux import mlperf_cookers, primus_cookers
 
-#: A dataset that names a target is held to its contract: nothing is taken that the trainer itself would misread.
+#: A dataset that names a target is held to its contract: nothing is taken that the trainer itself
+#: would misread.
 CONTRACTS = {
     "wan": Layout(latent_ndims=(4,), batched_text=False, trim=False),
     "flux": Layout(latent_ndims=(3,), batched_text=False, trim=False),
@@ -23,7 +24,9 @@ CONTRACTS = {
 
 @dataclass
 class ForeignCooker(Cooker):  # type: ignore[misc]
-    """The last in a list: for datasets that name no target, and the refusal of those that name another one."""
+    """The last in a list: for datasets that name no target, and the refusal of those that name
+    another one.
+    """
 
     reads: tuple[str, ...] = ()
 
@@ -36,14 +39,20 @@ class ForeignCooker(Cooker):  # type: ignore[misc]
         if target is None:
             return True
         raise FatalSampleError(
-            f"the dataset says target: {target!r} in the subflavors of its dataset.yaml, and this task encoder reads "
-            f"{', '.join(self.reads)}; take the task encoder of that target, or pass cookers of your own"
+            f"the dataset says target: {target!r} in the subflavors of its dataset.yaml, and "
+            f"this task encoder reads {', '.join(self.reads)}; take the task encoder of that "
+            "target, or pass cookers of your own"
         )
 
 
 def trainer_cookers(target: str) -> list[Cooker]:
-    """For datasets of that target, generic ones, and those that name none, which are read as ``Layout`` says."""
-    cookers = [make_cooker(CONTRACTS[name], {"target": name}) for name in dict.fromkeys((target, "generic"))]
+    """For datasets of that target, generic ones, and those that name none, which are read as
+    ``Layout`` says.
+    """
+    cookers = [
+        make_cooker(CONTRACTS[name], {"target": name})
+        for name in dict.fromkeys((target, "generic"))
+    ]
     reads = [target, "generic"]
     if target == "flux":
         cookers += [*primus_cookers(), *mlperf_cookers()]

@@ -14,10 +14,12 @@ _PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
 
 
 def refuse_multiplying_tuples(stream: BinaryIO) -> None:
-    """Raise ValueError for a pickle with tuples of the same tuples many times over, and for a broken one.
+    """Raise ValueError for a pickle with tuples of the same tuples many times over, and for a
+    broken one.
 
-    As a key of a dictionary or in a set such a tuple is hashed, which takes a time exponential in its depth.
-    ``stream`` is left behind the pickle. Its opcodes are gone through with the size of each value in its place.
+    As a key of a dictionary or in a set such a tuple is hashed, which takes a time exponential in
+    its depth. ``stream`` is left behind the pickle. Its opcodes are gone through with the size of
+    each value in its place.
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}

@@ -1,4 +1,5 @@
-"""Makes the table of recipes.md: what each recipe downloads, under which terms, what it computes in and stores.
+"""Makes the table of recipes.md: what each recipe downloads, under which terms, what it computes in
+and stores.
 
 python docs/recipe_table.py          prints the table
 python docs/recipe_table.py --write  puts it into recipes.md, between its marks

@@ -25,12 +25,15 @@ BEGIN, END = "<!-- stored: made by docs/stored.py -->", "<!-- end of stored -->"
 
 
 def changes_for(name: str) -> dict[str, Any]:
-    """Sizes that tiny models encode in a moment, and two clip lengths that every frame rule allows."""
+    """Sizes that tiny models encode in a moment, and two clip lengths that every frame rule
+    allows.
+    """
     recipe = load_recipe(name)
     side = 128 if recipe.visual.model in ("dc-ae", "ltx-video") else 64
     changes: dict[str, Any] = {"resize.resolution": side, "samples_per_shard": 4}
     if recipe.frames.num_frames > 1:
-        changes |= {"frames.num_frames": 25, "frames.fps": None}  # 1 + 4 * 6 = 1 + 8 * 3 = 1 + 6 * 4
+        # 1 + 4 * 6 = 1 + 8 * 3 = 1 + 6 * 4
+        changes |= {"frames.num_frames": 25, "frames.fps": None}
     return changes
 
 
@@ -42,7 +45,9 @@ def make_raw(root: Path, *, videos: bool) -> None:
 
 
 def encode_tiny(name: str, raw: Path, dest: Path) -> Any:
-    return energon_prep.encode(raw, dest, recipe=name, weights="tiny", torch_threads=1, changes=changes_for(name))
+    return energon_prep.encode(
+        raw, dest, recipe=name, weights="tiny", torch_threads=1, changes=changes_for(name)
+    )
 
 
 def stored_rows(dest: Path) -> list[tuple[str, str, str]]:
@@ -63,7 +68,9 @@ def _samples(dest: Path) -> list[dict[str, Any]]:
             for member in tar:
                 key, _, part = member.name.partition(".")
                 data = tar.extractfile(member).read()  # type: ignore[union-attr]
-                samples.setdefault(key, {})[part] = loaders.get(part.rpartition(".")[2], bytes)(data)
+                samples.setdefault(key, {})[part] = loaders.get(part.rpartition(".")[2], bytes)(
+                    data
+                )
     by_media = {(s.get("json") or s[".json"])["media"]: s for s in reversed(list(samples.values()))}
     return [by_media[media] for media in sorted(by_media)]
 
@@ -80,7 +87,11 @@ def _describe(part: str, value: Any) -> list[tuple[str, tuple[str, str]]]:
 
         return [(part, (str(list(loads_bf16(part, value).shape)), "npy uint16 (bf16)"))]
     if isinstance(value, dict) and not part.endswith("json"):
-        return [(f"{part} {key}{rest}", what) for key, v in value.items() for rest, what in _describe("", v)]
+        return [
+            (f"{part} {key}{rest}", what)
+            for key, v in value.items()
+            for rest, what in _describe("", v)
+        ]
     return [(part, ("", "object" if isinstance(value, dict) else "UTF-8"))]
 
 
@@ -102,7 +113,10 @@ def tables() -> str:
                 "| part | shape | dtype |",
                 "|---|---|---|",
             ]
-            lines += [f"| `{part}` | {shape} | {dtype} |" for part, shape, dtype in stored_rows(place / name)]
+            lines += [
+                f"| `{part}` | {shape} | {dtype} |"
+                for part, shape, dtype in stored_rows(place / name)
+            ]
             lines.append("")
     return "\n".join(lines)
 

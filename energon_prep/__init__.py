@@ -1,4 +1,5 @@
-"""energon-prep: raw images, videos and captions in, a dataset that Megatron's diffusion trainers read out.
+"""energon-prep: raw images, videos and captions in, a dataset that Megatron's diffusion trainers
+read out.
 
 The library has the command line's verbs under the same names; importing it loads nothing heavy.
 """
@@ -28,11 +29,14 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a verb when it is first used (PEP 562), so that ``energon-prep --help`` answers at once."""
+    """Import a verb when it is first used (PEP 562), so that ``energon-prep --help`` answers at
+    once.
+    """
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
     value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value  # a submodule of the same name (index, verify) must not hide the function
+    # a submodule of the same name (index, verify) must not hide the function
+    globals()[name] = value
     return value

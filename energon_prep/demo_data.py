@@ -1,4 +1,6 @@
-"""Before station 1, demo data: a small raw dataset of simple scenes with captions that say what is in them."""
+"""Before station 1, demo data: a small raw dataset of simple scenes with captions that say what is
+in them.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,16 @@ _COLORS: dict[str, Color] = {
     "black": (20, 20, 24),
 }
 _RATES = (16, 24, 30)  # frames per second
-_MOVES = {"left to right": (0, 1), "right to left": (0, -1), "top to bottom": (1, 0), "bottom to top": (-1, 0)}
-_CODECS = {"mp4": ("libx264", {"crf": "20"}), "webm": ("libvpx-vp9", {"crf": "24", "b:v": "0", "cpu-used": "8"})}
+_MOVES = {
+    "left to right": (0, 1),
+    "right to left": (0, -1),
+    "top to bottom": (1, 0),
+    "bottom to top": (-1, 0),
+}
+_CODECS = {
+    "mp4": ("libx264", {"crf": "20"}),
+    "webm": ("libvpx-vp9", {"crf": "24", "b:v": "0", "cpu-used": "8"}),
+}
 _SIZES = {"small": 0.45, "": 0.7, "large": 0.95}  # share of the room that a thing has
 
 
@@ -38,9 +48,24 @@ class _Sky:
 
 
 _SKIES = {
-    "day": _Sky(words="a pale blue daytime sky", top=(96, 160, 226), bottom=(206, 228, 244), hides=("blue", "white")),
-    "dusk": _Sky(words="an orange evening sky", top=(226, 110, 60), bottom=(250, 196, 130), hides=("red", "yellow")),
-    "night": _Sky(words="a dark night sky", top=(10, 12, 34), bottom=(44, 48, 84), hides=("blue", "black", "purple")),
+    "day": _Sky(
+        words="a pale blue daytime sky",
+        top=(96, 160, 226),
+        bottom=(206, 228, 244),
+        hides=("blue", "white"),
+    ),
+    "dusk": _Sky(
+        words="an orange evening sky",
+        top=(226, 110, 60),
+        bottom=(250, 196, 130),
+        hides=("red", "yellow"),
+    ),
+    "night": _Sky(
+        words="a dark night sky",
+        top=(10, 12, 34),
+        bottom=(44, 48, 84),
+        hides=("blue", "black", "purple"),
+    ),
 }
 _GROUNDS: dict[str, Color] = {
     "green field": (84, 152, 60),
@@ -78,26 +103,39 @@ def make_raw_dataset(
     max_side: int = 900,
     formats: Sequence[str] = ("jpg", "png", "webp"),
 ) -> None:
-    """Write ``num`` images of mixed sizes to ``root``/{day,dusk,night}, the ``formats`` (suffixes) in turn.
+    """Write ``num`` images of mixed sizes to ``root``/{day,dusk,night}, the ``formats`` (suffixes)
+    in turn.
 
-    Beside each lies a .txt with its caption, 5 to 60 words, and beside every fourth a .json with metadata
-    (``aesthetic_score``, ``license``). A sample depends on ``seed`` and its number alone, not on ``num``.
+    Beside each lies a .txt with its caption, 5 to 60 words, and beside every fourth a .json with
+    metadata (``aesthetic_score``, ``license``). A sample depends on ``seed`` and its number alone,
+    not on ``num``.
     """
     for suffix in formats:
         if f".{suffix}" not in Image.registered_extensions():
-            raise PrepError(f"formats: Pillow writes no .{suffix} files: use suffixes such as jpg, png, webp")
+            raise PrepError(
+                f"formats: Pillow writes no .{suffix} files: use suffixes such as jpg, png, webp"
+            )
     for number in range(num):
         rng = np.random.default_rng((seed, number))
-        height, width = (int(side) for side in rng.integers(min_side, max_side, size=2, endpoint=True))
+        height, width = (
+            int(side) for side in rng.integers(min_side, max_side, size=2, endpoint=True)
+        )
         scene = _draw_lots(rng, height, width)
         folder = root / scene.sky
         folder.mkdir(parents=True, exist_ok=True)
         suffix = formats[number % len(formats)]
         _paint(scene).save(folder / f"{number:05d}.{suffix}", quality=90)
-        (folder / f"{number:05d}.txt").write_text(_caption(scene, detail=number % 4), encoding="utf-8")
+        (folder / f"{number:05d}.txt").write_text(
+            _caption(scene, detail=number % 4), encoding="utf-8"
+        )
         if number % 4 == 0:
-            metadata = {"aesthetic_score": round(float(rng.uniform(4.5, 7.0)), 2), "license": "CC0-1.0"}
-            (folder / f"{number:05d}.json").write_text(json.dumps(metadata) + "\n", encoding="utf-8")
+            metadata = {
+                "aesthetic_score": round(float(rng.uniform(4.5, 7.0)), 2),
+                "license": "CC0-1.0",
+            }
+            (folder / f"{number:05d}.json").write_text(
+                json.dumps(metadata) + "\n", encoding="utf-8"
+            )
 
 
 def make_raw_videos(
@@ -109,16 +147,20 @@ def make_raw_videos(
     seconds: float = 2.0,
     formats: Sequence[str] = ("mp4", "webm"),
 ) -> None:
-    """Write ``num`` videos of one moving shape each to ``root``/{day,dusk,night}, the ``formats`` (suffixes) in turn.
+    """Write ``num`` videos of one moving shape each to ``root``/{day,dusk,night}, the ``formats``
+    (suffixes) in turn.
 
-    They are H.264 in MP4 and VP9 in WebM, of about ``seconds`` at 16, 24 or 30 frames per second, wide or tall or
-    square, the longer side ``side`` pixels. Beside each lies a .txt with its caption and a .json with
-    ``aesthetic_score``, ``license`` and ``clip`` (start and end, in seconds, for the frame mode of that name). A
-    sample depends on ``seed`` and its number alone, not on ``num``.
+    They are H.264 in MP4 and VP9 in WebM, of about ``seconds`` at 16, 24 or 30 frames per second,
+    wide or tall or square, the longer side ``side`` pixels. Beside each lies a .txt with its
+    caption and a .json with ``aesthetic_score``, ``license`` and ``clip`` (start and end, in
+    seconds, for the frame mode of that name). A sample depends on ``seed`` and its number alone,
+    not on ``num``.
     """
     for suffix in formats:
         if suffix not in _CODECS:
-            raise PrepError(f"formats: there is no demo video as .{suffix}: use {' or '.join(_CODECS)}")
+            raise PrepError(
+                f"formats: there is no demo video as .{suffix}: use {' or '.join(_CODECS)}"
+            )
     for number in range(num):
         rng = np.random.default_rng((seed, number, 1))
         height, width = [(side, side), (side * 9 // 16, side), (side, side * 9 // 16)][number % 3]
@@ -130,7 +172,9 @@ def make_raw_videos(
         stem.parent.mkdir(parents=True, exist_ok=True)
         suffix = formats[number % len(formats)]
         _film(scene, direction, rate, num_frames, stem.with_suffix(f".{suffix}"))
-        stem.with_suffix(".txt").write_text(_video_caption(scene, direction, detail=number % 3), encoding="utf-8")
+        stem.with_suffix(".txt").write_text(
+            _video_caption(scene, direction, detail=number % 3), encoding="utf-8"
+        )
         end = num_frames / rate
         metadata = {
             "aesthetic_score": round(float(rng.uniform(4.5, 7.0)), 2),
@@ -150,12 +194,17 @@ def _film(scene: _Scene, direction: str, rate: int, num_frames: int, path: Path)
     horizon = scene.height * (1 - scene.ground_percent / 100)
     down, across = _MOVES[direction]
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream(codec, rate=rate, options={"threads": "1", "flags": "+bitexact", **options})
+        stream = container.add_stream(
+            codec, rate=rate, options={"threads": "1", "flags": "+bitexact", **options}
+        )
         stream.height, stream.width, stream.pix_fmt = scene.height, scene.width, "yuv420p"
         for number in range(num_frames):
             way = 2 * number / max(num_frames - 1, 1) - 1  # from -1 to 1
             reach = (horizon / 2 - thing.radius, scene.width / 2 - thing.radius)
-            center = (horizon / 2 + way * down * reach[0], scene.width / 2 + way * across * reach[1])
+            center = (
+                horizon / 2 + way * down * reach[0],
+                scene.width / 2 + way * across * reach[1],
+            )
             image = _paint(replace(scene, things=(replace(thing, center=center),)))
             container.mux(stream.encode(av.VideoFrame.from_image(image)))
         container.mux(stream.encode(None))
@@ -167,10 +216,16 @@ def _video_caption(scene: _Scene, direction: str, detail: int) -> str:
     if detail == 0:
         return f"{thing.color} {thing.shape} moving from {direction}"
     phrase = f"{_side_by_side(scene.things)} moves from {direction} over a {scene.ground}"
-    return phrase if detail == 1 else f"{phrase}, under {_SKIES[scene.sky].words}. The camera stands still."
+    return (
+        phrase
+        if detail == 1
+        else f"{phrase}, under {_SKIES[scene.sky].words}. The camera stands still."
+    )
 
 
-def _draw_lots(rng: np.random.Generator, height: int, width: int, num_things: int | None = None) -> _Scene:
+def _draw_lots(
+    rng: np.random.Generator, height: int, width: int, num_things: int | None = None
+) -> _Scene:
     sky = str(rng.choice(list(_SKIES)))
     ground_percent = int(rng.choice([20, 25, 30, 40]))
     horizon = height * (1 - ground_percent / 100)
@@ -183,10 +238,17 @@ def _draw_lots(rng: np.random.Generator, height: int, width: int, num_things: in
         radius = room * _SIZES[size]
         center = (float(rng.uniform(radius, horizon - radius)), width * (place + 0.5) / num_things)
         shape = str(rng.choice(_SHAPES))
-        things.append(_Thing(color=str(color), shape=shape, size=size, center=center, radius=radius))
+        things.append(
+            _Thing(color=str(color), shape=shape, size=size, center=center, radius=radius)
+        )
     ground = str(rng.choice(list(_GROUNDS)))
     return _Scene(
-        height=height, width=width, sky=sky, ground=ground, ground_percent=ground_percent, things=tuple(things)
+        height=height,
+        width=width,
+        sky=sky,
+        ground=ground,
+        ground_percent=ground_percent,
+        things=tuple(things),
     )
 
 
@@ -209,7 +271,9 @@ def _paint(scene: _Scene) -> Image.Image:
             half = radius * 0.8
             draw.rectangle((x - half, y - half, x + half, y + half), fill=fill)
         else:
-            draw.polygon([(x, y - radius), (x + radius, y + radius), (x - radius, y + radius)], fill=fill)
+            draw.polygon(
+                [(x, y - radius), (x + radius, y + radius), (x - radius, y + radius)], fill=fill
+            )
     return image
 
 
@@ -227,16 +291,21 @@ def _caption(scene: _Scene, detail: int) -> str:
     shape = "wider than tall" if scene.width > scene.height else "taller than wide"
     if scene.width == scene.height:
         shape = "square"
-    count = {1: "There is one shape", 2: "There are two shapes", 3: "There are three shapes"}[len(scene.things)]
+    count = {1: "There is one shape", 2: "There are two shapes", 3: "There are three shapes"}[
+        len(scene.things)
+    ]
     ground = scene.ground.rpartition(" ")[2]
     return (
         f"{phrase[0].upper()}{phrase[1:]}. {count} and nothing else in the sky. "
-        f"The {ground} fills the lower {scene.ground_percent} percent of the picture, which is {shape}."
+        f"The {ground} fills the lower {scene.ground_percent} percent of the picture, which "
+        f"is {shape}."
     )
 
 
 def _side_by_side(things: Sequence[_Thing]) -> str:
-    names = [" ".join(["a", *filter(None, (thing.size, thing.color, thing.shape))]) for thing in things]
+    names = [
+        " ".join(["a", *filter(None, (thing.size, thing.color, thing.shape))]) for thing in things
+    ]
     if len(names) < 3:
         return " left of ".join(names)
     return f"{names[0]}, {names[1]} and {names[2]} from left to right"

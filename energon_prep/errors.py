@@ -7,8 +7,8 @@ class SampleError(Exception):
     """This one sample cannot be encoded: it becomes a reject, and the run goes on.
 
     Raised in per-sample functions only; caught in one place, where it is recorded with the sample's
-    key and counted. ``reason`` is short and free of the sample's own name, so that equal reasons add up in the
-    report; what is particular to the sample goes into ``detail``.
+    key and counted. ``reason`` is short and free of the sample's own name, so that equal reasons
+    add up in the report; what is particular to the sample goes into ``detail``.
     """
 
     def __init__(self, stage: str, reason: str, detail: str = "") -> None:
@@ -22,4 +22,6 @@ class SampleError(Exception):
 
 
 class PrepError(Exception):
-    """The run cannot go on: the message names the thing, the value found and the remedy. Exit code 1."""
+    """The run cannot go on: the message names the thing, the value found and the remedy. Exit code
+    1.
+    """

@@ -1,4 +1,6 @@
-"""The media that are read: their names, suffixes and first bytes, in one table for every station."""
+"""The media that are read: their names, suffixes and first bytes, in one table for every
+station.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,11 @@ class SuffixRole:
 
 
 FORMATS: dict[Kind, Format] = {
-    "jpeg": Format(title="JPEG", media="image", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".mpo")),
+    "jpeg": Format(
+        title="JPEG",
+        media="image",
+        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".mpo"),
+    ),
     "png": Format(title="PNG", media="image", suffixes=(".png", ".apng"), animated=True),
     "webp": Format(title="WebP", media="image", suffixes=(".webp",), animated=True),
     "bmp": Format(title="BMP", media="image", suffixes=(".bmp", ".dib")),
@@ -48,25 +54,75 @@ FORMATS: dict[Kind, Format] = {
     "heif": Format(
         title="HEIC", media="image", suffixes=(".heic", ".heif"), extra="heif", plugin="pillow_heif"
     ),
-    "jxl": Format(title="JPEG XL", media="image", suffixes=(".jxl",), extra="jxl", plugin="pillow_jxl"),
-    "mp4": Format(title="MP4 or MOV", media="video", suffixes=(".mp4", ".mov", ".m4v", ".3gp", ".3g2")),
+    "jxl": Format(
+        title="JPEG XL", media="image", suffixes=(".jxl",), extra="jxl", plugin="pillow_jxl"
+    ),
+    "mp4": Format(
+        title="MP4 or MOV", media="video", suffixes=(".mp4", ".mov", ".m4v", ".3gp", ".3g2")
+    ),
     "matroska": Format(title="WebM or Matroska", media="video", suffixes=(".mkv", ".webm")),
     "avi": Format(title="AVI", media="video", suffixes=(".avi",)),
-    "mpegts": Format(title="MPEG transport stream", media="video", suffixes=(".ts", ".mts", ".m2ts")),
+    "mpegts": Format(
+        title="MPEG transport stream", media="video", suffixes=(".ts", ".mts", ".m2ts")
+    ),
     "mpeg": Format(title="MPEG program stream", media="video", suffixes=(".mpg", ".mpeg")),
     "flv": Format(title="FLV", media="video", suffixes=(".flv",)),
     "asf": Format(title="WMV", media="video", suffixes=(".wmv", ".asf")),
     "ogg": Format(title="Ogg", media="video", suffixes=(".ogv",)),
-}  # fmt: skip
+}
 
-#: Images and videos that are not read, so that files of them are told apart from what is no media at all.
+#: Images and videos that are not read, so that files of them are told apart from what is no media
+#: at all.
 _NOT_READ = {
-    ".svg", ".svgz", ".psd", ".psb", ".xcf", ".ai", ".eps", ".pdf", ".exr", ".hdr", ".tga",
-    ".dds", ".ico", ".cur", ".jp2", ".j2k", ".jpx", ".jxr", ".ppm", ".pgm", ".pbm", ".pnm",
-    ".pcx", ".sgi", ".qoi", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2",
-    ".raf", ".pef", ".srw", ".vob", ".m2v", ".mxf", ".y4m", ".h264", ".hevc", ".dv", ".rm",
-    ".rmvb", ".swf", ".m3u8", ".mpd",
-}  # fmt: skip
+    ".svg",
+    ".svgz",
+    ".psd",
+    ".psb",
+    ".xcf",
+    ".ai",
+    ".eps",
+    ".pdf",
+    ".exr",
+    ".hdr",
+    ".tga",
+    ".dds",
+    ".ico",
+    ".cur",
+    ".jp2",
+    ".j2k",
+    ".jpx",
+    ".jxr",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".pcx",
+    ".sgi",
+    ".qoi",
+    ".raw",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".dng",
+    ".orf",
+    ".rw2",
+    ".raf",
+    ".pef",
+    ".srw",
+    ".vob",
+    ".m2v",
+    ".mxf",
+    ".y4m",
+    ".h264",
+    ".hevc",
+    ".dv",
+    ".rm",
+    ".rmvb",
+    ".swf",
+    ".m3u8",
+    ".mpd",
+}
 
 _MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\xff\xd8\xff", "jpeg"),
@@ -74,7 +130,10 @@ _MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"GIF87a", "gif"),
     (0, b"GIF89a", "gif"),
     (0, b"BM", "bmp"),
-    *((0, prefix, "tiff") for prefix in (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")),
+    *(
+        (0, prefix, "tiff")
+        for prefix in (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
+    ),
     (8, b"WEBP", "webp"),
     (0, b"\xff\x0a", "jxl"),
     (0, b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
@@ -89,18 +148,27 @@ _MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"wide", b"free", b"skip", b"pnot")
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS = frozenset({b"mif1", b"msf1", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"})
-# A transport stream's packets begin with 0x47: (offset of the first, packet size); Blu-ray's have a time before it.
+# A transport stream's packets begin with 0x47: (offset of the first, packet size); Blu-ray's have a
+# time before it.
 _TRANSPORT_PACKETS = ((0, 188), (4, 192))
 
 
 def kind_of(head: bytes) -> Kind:
-    """The kind of media that ``head``, the first HEAD_BYTES of a file (or all it has), begins as."""
+    """The kind of media that ``head``, the first HEAD_BYTES of a file (or all it has), begins
+    as.
+    """
     if head[4:8] in _FIRST_BOXES:
         return _kind_of_boxes(head)
     for offset, magic, kind in _MAGIC:
-        if head[offset : offset + len(magic)] == magic and (offset == 0 or head.startswith(b"RIFF")):
+        if head[offset : offset + len(magic)] == magic and (
+            offset == 0 or head.startswith(b"RIFF")
+        ):
             return kind
-    return "mpegts" if any(_is_transport_stream(head, *packets) for packets in _TRANSPORT_PACKETS) else "unknown"
+    return (
+        "mpegts"
+        if any(_is_transport_stream(head, *packets) for packets in _TRANSPORT_PACKETS)
+        else "unknown"
+    )
 
 
 def is_video(kind: Kind) -> bool:
@@ -125,12 +193,18 @@ def install_line(kind: Kind) -> str:
 
 
 def role_of(suffix: str) -> SuffixRole:
-    """What becomes of files with ``suffix`` (".jpg", in any case): read as an image or video, or why not."""
+    """What becomes of files with ``suffix`` (".jpg", in any case): read as an image or video, or
+    why not.
+    """
     suffix = suffix.lower()
     kind = kind_of_suffix(suffix)
     if kind == "unknown":
         known = suffix in _NOT_READ
-        return SuffixRole(role="not read", remedy="convert to PNG or MP4") if known else SuffixRole(role="unknown")
+        return (
+            SuffixRole(role="not read", remedy="convert to PNG or MP4")
+            if known
+            else SuffixRole(role="unknown")
+        )
     if not has_plugin(kind):
         return SuffixRole(role="needs extra", remedy=install_line(kind))
     return SuffixRole(role=FORMATS[kind].media)
@@ -138,7 +212,9 @@ def role_of(suffix: str) -> SuffixRole:
 
 def kind_of_suffix(suffix: str) -> Kind:
     """The kind that files with ``suffix`` (".jpg") claim to be."""
-    return next((kind for kind, known in FORMATS.items() if suffix.lower() in known.suffixes), "unknown")
+    return next(
+        (kind for kind, known in FORMATS.items() if suffix.lower() in known.suffixes), "unknown"
+    )
 
 
 def _suffixes(media: str) -> tuple[str, ...]:
@@ -146,7 +222,8 @@ def _suffixes(media: str) -> tuple[str, ...]:
     return tuple(suffix for kind in kinds for suffix in FORMATS[kind].suffixes)
 
 
-#: Suffixes of images and videos that can be read here; of a sample with several media, the first here is taken.
+#: Suffixes of images and videos that can be read here; of a sample with several media, the first
+#: here is taken.
 IMAGE_SUFFIXES = _suffixes("image")
 VIDEO_SUFFIXES = _suffixes("video")
 MEDIA_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES

@@ -1,12 +1,14 @@
 """Every name of a dataset on disk, once.
 
 DST/shard_000000.tar .tar.idx                     the samples; where each begins
-DST/.nv-meta/                                     what Megatron-Energon reads (energon_prep.indexing)
+DST/.nv-meta/                                     what Megatron-Energon reads
+(energon_prep.indexing)
 DST/.energon-prep/run.json plan.jsonl             what the dataset is made of; its shards
 DST/.energon-prep/ledger/shard_000000.json .rows  a finished shard; what an index needs of it
 DST/.energon-prep/rejects/shard_000000.jsonl      its samples that could not be encoded
 DST/.energon-prep/empty_caption.pickle            the empty caption's embedding
-DST/.energon-prep/bad/ tmp/ lock                  what was set aside; what is being written; who writes
+DST/.energon-prep/bad/ tmp/ lock                  what was set aside; what is being written; who
+writes
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ def rejects_name(index: int) -> str:
 
 
 def sample_key(serial: int, clip: int | None = None) -> str:
-    """The key of a sample in the dataset: serial over all shards, so unique by construction, and free of dots.
+    """The key of a sample in the dataset: serial over all shards, so unique by construction, and
+    free of dots.
 
     ``clip`` numbers the samples that were made of one raw sample.
     """

@@ -19,7 +19,9 @@ def first_batch(dest: Path, *, batch_size: int) -> LatentBatch:
 
     dataset = get_train_dataset(
         dest,
-        worker_config=WorkerConfig(rank=0, world_size=1, num_workers=0, global_error_handler=reraise_exception),
+        worker_config=WorkerConfig(
+            rank=0, world_size=1, num_workers=0, global_error_handler=reraise_exception
+        ),
         task_encoder=LatentTaskEncoder(),
         batch_size=batch_size,
         shuffle_buffer_size=None,
@@ -27,7 +29,8 @@ def first_batch(dest: Path, *, batch_size: int) -> LatentBatch:
         repeat=False,
     )
     with warnings.catch_warnings():
-        # Energon's loader pins memory wherever it runs, and torch says on every machine without a GPU that it cannot.
+        # Energon's loader pins memory wherever it runs, and torch says on every machine without a
+        # GPU that it cannot.
         warnings.filterwarnings("ignore", message="'pin_memory' argument")
         batch: LatentBatch = next(iter(get_loader(dataset)))
     return batch
@@ -39,7 +42,9 @@ def describe_batch(batch: LatentBatch) -> list[str]:
     for name in ("latents", "text", "text_mask", "pooled"):
         tensor = getattr(batch, name)
         if tensor is not None:
-            lines.append(f"{name:<10} {list(tensor.shape)!s:<22} {str(tensor.dtype).removeprefix('torch.')}")
+            lines.append(
+                f"{name:<10} {list(tensor.shape)!s:<22} {str(tensor.dtype).removeprefix('torch.')}"
+            )
     lines.append(f"{'metadata':<10} {len(batch.metadata)} dicts: {', '.join(batch.metadata[0])}")
     lines.append(f"{'keys':<10} {', '.join(batch.__key__)}")
     return lines

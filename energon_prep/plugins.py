@@ -1,4 +1,6 @@
-"""Names in a recipe or on the command line -> classes that users bring: entry points, or ``package.module:Class``."""
+"""Names in a recipe or on the command line -> classes that users bring: entry points, or
+``package.module:Class``.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ class Plugin:
     """An object of a user's class."""
 
     made: Any
-    about: dict[str, Any]  #: class, distribution, version and sha256 of the module's file: JSON-able
+    #: class, distribution, version and sha256 of the module's file: JSON-able
+    about: dict[str, Any]
 
 
 def is_place(name: str) -> bool:
@@ -81,7 +84,8 @@ def make(
     missing = [member for member in members if not hasattr(found, member)]
     if missing:
         raise PrepError(
-            f"{said} lacks {', '.join(missing)}: a {_SAID[kind]} must have {', '.join(members)} (docs/extending.md)"
+            f"{said} lacks {', '.join(missing)}: a {_SAID[kind]} must have "
+            f"{', '.join(members)} (docs/extending.md)"
         )
     given = {**(options or {}), **(arguments or {})}
     taken = sorted((options or {}).keys() & (arguments or {}).keys())
@@ -91,13 +95,15 @@ def make(
         made = found(**given)
     except Exception as error:
         raise PrepError(
-            f"{said} cannot be made with {', '.join(given) or 'nothing'} as keyword arguments: {_shown(error)}"
+            f"{said} cannot be made with {', '.join(given) or 'nothing'} as keyword "
+            f"arguments: {_shown(error)}"
         ) from error
     return Plugin(made=made, about=_about(place, distribution))
 
 
 def refuse_other_module(kind: Kind, name: str, about: Mapping[str, Any], *, outside: Path) -> None:
-    """Raise PrepError unless ``package.module:Class`` is still what a dataset says it was made with.
+    """Raise PrepError unless ``package.module:Class`` is still what a dataset says it was made
+    with.
 
     A dataset may be a stranger's, and importing a module runs it. So what a dataset names is taken
     only if the module's file is the recorded one, and lies ``outside`` of the dataset. Entry points
@@ -109,8 +115,8 @@ def refuse_other_module(kind: Kind, name: str, about: Mapping[str, Any], *, outs
     if file is None or file.is_relative_to(outside) or _sha256(file) != about.get("sha256"):
         there = "is not to be found" if file is None else f"in {file} is not what it was made with"
         raise PrepError(
-            f"the dataset names the {_SAID[kind]} {name}, which {there}: put the module's folder on "
-            f"PYTHONPATH, and give --{kind} {name} to use what is there"
+            f"the dataset names the {_SAID[kind]} {name}, which {there}: put the module's "
+            f"folder on PYTHONPATH, and give --{kind} {name} to use what is there"
         )
 
 
@@ -191,7 +197,9 @@ def _file_of(module: str) -> Path | None:
 
 @functools.cache
 def _distribution_of(module: str) -> metadata.Distribution | None:
-    """The distribution that installed the module's file; None: it lies in a folder of the user's."""
+    """The distribution that installed the module's file; None: it lies in a folder of the
+    user's.
+    """
     file, top = _file_of(module), module.partition(".")[0]
     if file is None:
         return None

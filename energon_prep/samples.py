@@ -1,4 +1,6 @@
-"""The records on the way of a sample: PendingSample -> RawSample -> DecodedSample -> EncodedSample."""
+"""The records on the way of a sample: PendingSample -> RawSample -> DecodedSample ->
+EncodedSample.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ MEDIA_LEFT_OUT = "further image or video of a row left out"
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
-    """The bytes of one image or video: in memory, or where they lie, to be read as far as needed."""
+    """The bytes of one image or video: in memory, or where they lie, to be read as far as
+    needed.
+    """
 
     size: int  #: bytes
     #: A file of its own for each call, seekable, at its first byte. Opening and reading raise
@@ -54,14 +58,18 @@ class RawSample:
     """One image or video as it came, with its caption and metadata."""
 
     key: str  #: the source's own name for the sample, as found
-    source: str  #: the media file, relative to the source: "cats/0001.jpg"; the tar or table that holds the media
+    #: the media file, relative to the source: "cats/0001.jpg"; the tar or table that holds the
+    #: media
+    source: str
     media_name: str  #: file name with suffix, which tells what the bytes claim to be
     media: Media
     captions: tuple[str, ...]  #: one; several if each is to become a sample
     num_captions_left_out: int = 0
     num_media_left_out: int = 0  #: of a row that has several
-    metadata: dict[str, Any] = field(default_factory=dict)  #: JSON-able; whatever else the source knew
-    #: Of the further parts that SourceOptions.carry_parts names, those that it has: "mask.png" -> content.
+    #: JSON-able; whatever else the source knew
+    metadata: dict[str, Any] = field(default_factory=dict)
+    #: Of the further parts that SourceOptions.carry_parts names, those that it has: "mask.png" ->
+    #: content.
     parts: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -73,7 +81,8 @@ class RawSample:
 class PendingSample:
     """A sample whose place is known and whose bytes are not read yet.
 
-    ``load`` does the reading, in a decode worker, and raises SampleError where the sample is at fault.
+    ``load`` does the reading, in a decode worker, and raises SampleError where the sample is at
+    fault.
     """
 
     key: str
@@ -88,10 +97,12 @@ class Frames:
     pixels: np.ndarray[Any, np.dtype[np.uint8]]  #: [T, H, W, 3] uint8, sRGB; T == 1 for an image
     original_height: int  #: pixels, after the file's own orientation was applied
     original_width: int
-    crop: tuple[int, int, int, int]  #: (top, left, bottom, right) of what was kept, in original pixels
+    #: (top, left, bottom, right) of what was kept, in original pixels
+    crop: tuple[int, int, int, int]
     framerate: float | None = None  #: frames per second of ``pixels``; None for an image
     start: float | None = None  #: of the first frame in the video, seconds; None for an image
-    span: int | None = None  #: number of the clip among those that the metadata name; None if they name none
+    #: number of the clip among those that the metadata name; None if they name none
+    span: int | None = None
     notes: tuple[str, ...] = ()  #: what happened to the picture that may be unwanted: "enlarged"
 
 
@@ -101,7 +112,8 @@ class Size:
 
     height: int
     width: int
-    crop: tuple[int, int, int, int]  #: (top, left, bottom, right) of what was kept, in original pixels
+    #: (top, left, bottom, right) of what was kept, in original pixels
+    crop: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +125,19 @@ class SampleInfo:
     source: str
     caption: str
     metadata: dict[str, Any]
-    clip: int | None  #: number of this sample of those that one raw sample becomes; None if there is one
+    #: number of this sample of those that one raw sample becomes; None if there is one
+    clip: int | None
     picture: int = 0  #: number of the decoded clip, which samples of several captions share
     num_frames: int
     framerate: float | None  #: frames per second; None for an image
     start: float | None  #: of the first frame in the video, seconds; None for an image
     original_height: int  #: after the file's own orientation was applied
     original_width: int
-    sizes: dict[str, Size]  #: of what is encoded, by the recipe's resolutions ("512", "720x1280"), the main one first
+    #: of what is encoded, by the recipe's resolutions ("512", "720x1280"), the main one first
+    sizes: dict[str, Size]
     carried: dict[str, bytes] = field(default_factory=dict)  #: originals to keep, by part name
-    #: What was done to it that the user should know of; CAPTION_LEFT_OUT and MEDIA_LEFT_OUT once for each.
+    #: What was done to it that the user should know of; CAPTION_LEFT_OUT and MEDIA_LEFT_OUT once
+    #: for each.
     notes: tuple[str, ...] = ()
 
     @property
@@ -135,25 +150,29 @@ class DecodedSample:
     """A sample without its file, and with its pixels."""
 
     info: SampleInfo
-    pixels: dict[str, np.ndarray[Any, np.dtype[np.uint8]]]  #: by resolution: [T, H, W, 3] uint8, sRGB
+    #: by resolution: [T, H, W, 3] uint8, sRGB
+    pixels: dict[str, np.ndarray[Any, np.dtype[np.uint8]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextEmbedding:
     """What one text encoder made of one caption."""
 
-    hidden: torch.Tensor | None  #: [S, D], trimmed to the real tokens unless the recipe pads; None if it wants none
+    #: [S, D], trimmed to the real tokens unless the recipe pads; None if it wants none
+    hidden: torch.Tensor | None
     pooled: torch.Tensor | None  #: [D'], for encoders that have one (CLIP)
     num_tokens: int  #: real tokens, special ones included; those of ``hidden`` are its first
     truncated: bool  #: the caption had more tokens than the recipe keeps
 
     @property
     def tokens(self) -> torch.Tensor:
-        """``hidden`` [S, D], for a target that cannot do without. Raises PrepError if the recipe wants none."""
+        """``hidden`` [S, D], for a target that cannot do without. Raises PrepError if the recipe
+        wants none.
+        """
         if self.hidden is None:
             raise PrepError(
-                "the target stores embeddings of tokens, and the recipe's text encoder gives the pooled one alone: "
-                "set its output to hidden or both"
+                "the target stores embeddings of tokens, and the recipe's text encoder gives "
+                "the pooled one alone: set its output to hidden or both"
             )
         return self.hidden
 
@@ -163,8 +182,8 @@ class EncodedSample:
     """Latent and embeddings, ready for a target to lay out."""
 
     info: SampleInfo
-    #: By resolution, the main one first: [C, T', H', W'], normalised as the recipe says; of posterior "moments"
-    #: [2 C, T', H', W'], the means and then the log-variances.
+    #: By resolution, the main one first: [C, T', H', W'], normalised as the recipe says; of
+    #: posterior "moments" [2 C, T', H', W'], the means and then the log-variances.
     latents: dict[str, torch.Tensor]
     moments: bool = False  #: whether ``latents`` are posterior moments
     texts: dict[str, TextEmbedding]  #: by the recipe's text encoder names

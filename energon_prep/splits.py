@@ -16,10 +16,16 @@ Ratio = tuple[float, float, float]  #: the shares of SPLITS, of any sum
 def parse_split(split: str | Sequence[float]) -> Ratio:
     """``"8,1,1"`` -> (8.0, 1.0, 1.0), the shares of train, val and test. Raises PrepError."""
     try:
-        ratio = tuple(float(part) for part in (split.split(",") if isinstance(split, str) else split))
+        ratio = tuple(
+            float(part) for part in (split.split(",") if isinstance(split, str) else split)
+        )
     except (TypeError, ValueError):
         ratio = ()
-    if len(ratio) != len(SPLITS) or any(not math.isfinite(part) or part < 0 for part in ratio) or not any(ratio):
+    if (
+        len(ratio) != len(SPLITS)
+        or any(not math.isfinite(part) or part < 0 for part in ratio)
+        or not any(ratio)
+    ):
         raise PrepError(
             f"split {split!r}: give three comma-separated non-negative numbers, not all zero, "
             f"for {', '.join(SPLITS)}: 8,1,1"
@@ -28,7 +34,8 @@ def parse_split(split: str | Sequence[float]) -> Ratio:
 
 
 def apportion(total: int, ratio: Sequence[float]) -> list[int]:
-    """How many of ``total`` each share gets: largest remainder, and none empty that asks for a share.
+    """How many of ``total`` each share gets: largest remainder, and none empty that asks for a
+    share.
 
     Where there are fewer than shares that ask, the largest get one each.
     """
@@ -38,7 +45,9 @@ def apportion(total: int, ratio: Sequence[float]) -> list[int]:
     by_remainder = sorted(range(len(quotas)), key=lambda split: counts[split] - quotas[split])
     for split in by_remainder[: total - sum(counts)]:
         counts[split] += 1
-    wanting = sorted((split for split, share in enumerate(shares) if share), key=lambda split: -shares[split])
+    wanting = sorted(
+        (split for split, share in enumerate(shares) if share), key=lambda split: -shares[split]
+    )
     for split in wanting[:total]:
         if not counts[split]:
             counts[counts.index(max(counts))] -= 1
@@ -49,4 +58,6 @@ def apportion(total: int, ratio: Sequence[float]) -> list[int]:
 def same_ratio(one: Sequence[float], other: Sequence[float]) -> bool:
     """Whether 8,1,1 and 0.8,0.1,0.1 are meant."""
     ones, others = sum(one), sum(other)
-    return all(math.isclose(a / ones, b / others, abs_tol=1e-9) for a, b in zip(one, other, strict=True))
+    return all(
+        math.isclose(a / ones, b / others, abs_tol=1e-9) for a, b in zip(one, other, strict=True)
+    )

@@ -41,7 +41,9 @@ class Storage(Protocol):
         ...
 
     def mtime_ns(self, name: str) -> int | None:
-        """When a file was last written, in ns; None if there is none, or the place does not keep it."""
+        """When a file was last written, in ns; None if there is none, or the place does not keep
+        it.
+        """
         ...
 
     def open(self, name: str) -> BinaryIO: ...
@@ -113,7 +115,8 @@ class LocalStorage:
     def locked(self) -> Iterator[None]:
         """Hold the dataset against other runs; the system frees the lock of a process that died.
 
-        What such a process left half-written is removed. Raises PrepError while another run holds the lock.
+        What such a process left half-written is removed. Raises PrepError while another run holds
+        the lock.
         """
         with writing(self.root / LOCK):
             self._refuse_links()
@@ -136,11 +139,15 @@ class LocalStorage:
             yield
 
     def _refuse_links(self) -> None:
-        """In a dataset that somebody else made they could lead what is written, or removed, to anywhere."""
+        """In a dataset that somebody else made they could lead what is written, or removed, to
+        anywhere.
+        """
         private = self.root / PRIVATE_DIR
         for path in (private, *(private.iterdir() if private.is_dir() else ())):
             if path.is_symlink():
-                raise PrepError(f"{path} is a link, where a dataset has files and folders of its own: remove it")
+                raise PrepError(
+                    f"{path} is a link, where a dataset has files and folders of its own: remove it"
+                )
 
 
 class LocalPublication:
@@ -174,7 +181,12 @@ class LocalPublication:
     def __enter__(self) -> LocalPublication:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self.discard()
 
 
@@ -210,8 +222,8 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         remedy = "make room" if error.errno in _FULL else "make it writable"
         raise PrepError(
-            f"cannot write {path}: {error.strerror or error}: {remedy} and run the same command again; "
-            "what is finished is kept"
+            f"cannot write {path}: {error.strerror or error}: {remedy} and run the same "
+            "command again; what is finished is kept"
         ) from error
 
 

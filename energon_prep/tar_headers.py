@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 BLOCK = 512
-NO_END_MARK = "it has no end-of-archive mark: it was cut behind some member, or written by a tool that sets none"
+NO_END_MARK = (
+    "it has no end-of-archive mark: it was cut behind some member, or written by a tool that "
+    "sets none"
+)
 _WINDOW = 16 * BLOCK  # read at once: captions, JSON and the next header usually lie together
 _MAX_EXTENSION = 2**20  # bytes of a PAX header or a GNU long name
 _CHUNK = 2**20
@@ -85,7 +88,9 @@ def whole_members(file: BinaryIO, *, errors: str = "backslashreplace") -> Iterat
         yield item
 
 
-def read_members(file: BinaryIO, start: int = 0, *, errors: str = "backslashreplace") -> Iterator[Member | Damage]:
+def read_members(
+    file: BinaryIO, start: int = 0, *, errors: str = "backslashreplace"
+) -> Iterator[Member | Damage]:
     """The members of an uncompressed tar from byte ``start`` on; a Damage, if there is one, comes
     last.
 
@@ -106,7 +111,9 @@ def read_members(file: BinaryIO, start: int = 0, *, errors: str = "backslashrepl
             return
         missing = member.data + member.size - blocks.num_bytes
         if missing > 0:
-            yield Damage(offset, f"of the member {member.name!r} {missing} bytes are missing", member.name)
+            yield Damage(
+                offset, f"of the member {member.name!r} {missing} bytes are missing", member.name
+            )
             return
         yield member
         offset = member.end
@@ -205,7 +212,9 @@ def _check(header: bytes) -> None:
     found = sum(header) - sum(header[148:156]) + 8 * ord(" ")
     if found == expected:
         return
-    signed = sum(byte - 256 for byte in header if byte > 127) + sum(byte for byte in header if byte < 128)
+    signed = sum(byte - 256 for byte in header if byte > 127) + sum(
+        byte for byte in header if byte < 128
+    )
     field = sum(byte - 256 if byte > 127 else byte for byte in header[148:156])
     if signed - field + 8 * ord(" ") != expected:  # some old writers summed signed bytes
         raise _HeaderError("here should be a header, and its checksum is wrong")

@@ -20,7 +20,9 @@ def open_loader(dataset_dir: Path, *, seq_length: int) -> Any:
     """Endless packs; in a tenth of the samples the caption is empty."""
     dataset = get_train_dataset(
         dataset_dir,
-        task_encoder=DiTTaskEncoder(seq_length=seq_length, caption_dropout=0.1, empty_caption=dataset_dir),
+        task_encoder=DiTTaskEncoder(
+            seq_length=seq_length, caption_dropout=0.1, empty_caption=dataset_dir
+        ),
         worker_config=WorkerConfig.default_worker_config(num_workers=0),  # 4 or so in a training
         batch_size=1,
         packing_buffer_size=40,  # samples to choose from when a pack is filled
@@ -37,7 +39,9 @@ def describe(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--seq-length", type=int, default=8192, help="tokens that a pack holds")
     args = parser.parse_args()

@@ -1,4 +1,5 @@
-"""Loads a dataset as Megatron-Bridge's FLUX training does, and prints the first batch of FluxTaskEncoder.
+"""Loads a dataset as Megatron-Bridge's FLUX training does, and prints the first batch of
+FluxTaskEncoder.
 
 python examples/flux_batches.py DATASET
 """
@@ -17,10 +18,14 @@ from task_encoders import Filters, FluxTaskEncoder
 
 
 def open_loader(dataset_dir: Path, *, batch_size: int) -> Any:
-    """Endless batches, each of one size; small images are left out, and a tenth of the captions is empty."""
+    """Endless batches, each of one size; small images are left out, and a tenth of the captions is
+    empty.
+    """
     dataset = get_train_dataset(
         dataset_dir,
-        task_encoder=FluxTaskEncoder(filters=Filters(min_size=64), caption_dropout=0.1, empty_caption=dataset_dir),
+        task_encoder=FluxTaskEncoder(
+            filters=Filters(min_size=64), caption_dropout=0.1, empty_caption=dataset_dir
+        ),
         worker_config=WorkerConfig.default_worker_config(num_workers=0),  # 4 or so in a training
         batch_size=batch_size,
         shuffle_buffer_size=100,
@@ -36,7 +41,9 @@ def describe(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--batch-size", type=int, default=2)
     args = parser.parse_args()

@@ -1,11 +1,13 @@
-"""Where the cookers and task encoders go in a Megatron-Bridge data configuration; runs without Megatron-Bridge.
+"""Where the cookers and task encoders go in a Megatron-Bridge data configuration; runs without
+Megatron-Bridge.
 
 python examples/megatron_bridge_config.py DATASET                 a dataset for WAN
 python examples/megatron_bridge_config.py DATASET --model flux    one for FLUX
 
-Bridge trains diffusion models from a ``DiffusionDataModuleConfig``, whose ``__post_init__`` builds a data module around
-a task encoder. There are two places for ours, and this file has both. What is marked STAND-IN is in Bridge already:
-delete it and import Bridge's. The rest goes into a module of yours that the recipe imports.
+Bridge trains diffusion models from a ``DiffusionDataModuleConfig``, whose ``__post_init__`` builds
+a data module around a task encoder. There are two places for ours, and this file has both. What is
+marked STAND-IN is in Bridge already: delete it and import Bridge's. The rest goes into a module of
+yours that the recipe imports.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from cookers import cook_latents
 from task_encoders import LatentTaskEncoder
 
 
-# STAND-IN for megatron.bridge.data.energon.base_energon_datamodule.EnergonDataloader: batches without end, and the
-# position among them, which Bridge puts into its checkpoints.
+# STAND-IN for megatron.bridge.data.energon.base_energon_datamodule.EnergonDataloader: batches
+# without end, and the position among them, which Bridge puts into its checkpoints.
 class EnergonDataloader:
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -54,8 +56,9 @@ class EnergonDataloader:
             yield from self._loader
 
 
-# STAND-IN for megatron.bridge.diffusion.data.common.diffusion_energon_datamodule.DiffusionDataModule,
-# with the arguments that Bridge's own gives to Energon.
+# STAND-IN for
+# megatron.bridge.diffusion.data.common.diffusion_energon_datamodule.DiffusionDataModule, with the
+# arguments that Bridge's own gives to Energon.
 @dataclass(kw_only=True)
 class DiffusionDataModule:
     path: str
@@ -72,12 +75,15 @@ class DiffusionDataModule:
             batch_drop_last=True,
             shuffle_buffer_size=100,
             max_samples_per_sequence=None,
-        )  # and virtual_epoch_length=1_000_000_000, of which Energon 7.4 makes a list: 36 GB of memory
+            # and virtual_epoch_length=1_000_000_000, of which Energon 7.4 makes a list: 36 GB of
+            # memory
+        )
         return EnergonDataloader(get_savable_loader(dataset))
 
 
-# Way 1: a training step of your own, which reads the fields of LatentBatch. In Bridge, derive the class from
-# DiffusionDataModuleConfig (same module as above) and pass seq_length, global_batch_size and packing_buffer_size on.
+# Way 1: a training step of your own, which reads the fields of LatentBatch. In Bridge, derive the
+# class from DiffusionDataModuleConfig (same module as above) and pass seq_length, global_batch_size
+# and packing_buffer_size on.
 @dataclass(kw_only=True)
 class LatentDataConfig:
     path: str
@@ -100,16 +106,22 @@ class LatentDataConfig:
         )
 
     def build_datasets(self, context: Any = None) -> tuple[EnergonDataloader, None, None]:
-        # The loader itself: Bridge looks for its save_state, and iter(loader) has none. What FLUX's own configuration
-        # returns is iter(loader), so that a resumed run begins the data anew.
+        # The loader itself: Bridge looks for its save_state, and iter(loader) has none. What FLUX's
+        # own configuration returns is iter(loader), so that a resumed run begins the data anew.
         return self.dataset.train_dataloader(), None, None
 
 
-# Way 2: Bridge's task encoder and step stay, and only the decoding becomes ours. Bridge's cook a dict of these parts.
+# Way 2: Bridge's task encoder and step stay, and only the decoding becomes ours. Bridge's cook a
+# dict of these parts.
 @stateless
 def cook_wan_parts(sample: dict[str, Any]) -> dict[str, Any]:
     cooked = cook_latents(sample)
-    return {**basic_sample_keys(sample), "pth": cooked.latent, "pickle": cooked.text, "json": cooked.metadata}
+    return {
+        **basic_sample_keys(sample),
+        "pth": cooked.latent,
+        "pickle": cooked.text,
+        "json": cooked.metadata,
+    }
 
 
 @stateless
@@ -130,7 +142,8 @@ class SafeWanTaskEncoder(TaskEncoder):  # in Bridge: (WanTaskEncoder), and pass 
     cookers = [Cooker(cook_wan_parts)]
 
 
-class SafeFluxTaskEncoder(TaskEncoder):  # in Bridge: (FluxTaskEncoder), and pass it in place of that
+class SafeFluxTaskEncoder(TaskEncoder):
+    # in Bridge: (FluxTaskEncoder), and pass it in place of that
     decoder = None
     cookers = [Cooker(cook_flux_parts)]
 
@@ -141,21 +154,31 @@ SAFE = {"wan": SafeWanTaskEncoder, "flux": SafeFluxTaskEncoder}
 def main(dataset_dir: str, model: str) -> None:
     train, _, _ = LatentDataConfig(path=dataset_dir, num_workers=0).build_datasets()
     batch = next(train)
-    print(f"way 1: latents {list(batch.latents.shape)} {batch.latents.dtype}, text {list(batch.text.shape)}")
+    print(
+        f"way 1: latents {list(batch.latents.shape)} {batch.latents.dtype}, text "
+        f"{list(batch.text.shape)}"
+    )
     state = train.save_state()
     expected = next(train)
     resumed, _, _ = LatentDataConfig(path=dataset_dir, num_workers=0).build_datasets()
     resumed.restore_state(state)
-    print(f"way 1: resumed with the same batch: {torch.equal(next(resumed).latents, expected.latents)}")
+    print(
+        "way 1: resumed with the same batch: "
+        f"{torch.equal(next(resumed).latents, expected.latents)}"
+    )
 
-    module = DiffusionDataModule(path=dataset_dir, task_encoder=SAFE[model](), micro_batch_size=1, num_workers=0)
+    module = DiffusionDataModule(
+        path=dataset_dir, task_encoder=SAFE[model](), micro_batch_size=1, num_workers=0
+    )
     sample = next(module.train_dataloader())
     text = sample["pickle"] if model == "wan" else sample["pickle"]["prompt_embeds"]
     print(f"way 2: pth {list(sample['pth'].shape)}, pickle {list(text.shape)}")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset")
     parser.add_argument("--model", choices=SAFE, default="wan")
     args = parser.parse_args()

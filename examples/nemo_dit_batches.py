@@ -36,9 +36,13 @@ def describe(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--seq-length", type=int, default=2048, help="tokens that a sample is padded to")
+    parser.add_argument(
+        "--seq-length", type=int, default=2048, help="tokens that a sample is padded to"
+    )
     parser.add_argument("--batch-size", type=int, default=2)
     args = parser.parse_args()
     with contextlib.closing(

@@ -1,7 +1,9 @@
-"""Loads a dataset made for AMD Primus or for MLPerf (recipes primus-flux and mlperf-flux) and prints a batch.
+"""Loads a dataset made for AMD Primus or for MLPerf (recipes primus-flux and mlperf-flux) and
+prints a batch.
 
-Both trainers read these datasets with their own task encoders; this is how to look into one, or to train on it here:
-the cooker that fits is chosen by the dataset's target, and stored moments are drawn from and normalised.
+Both trainers read these datasets with their own task encoders; this is how to look into one, or to
+train on it here: the cooker that fits is chosen by the dataset's target, and stored moments are
+drawn from and normalised.
 
     python examples/read_preencoded_flux.py DATASET
 """

@@ -1,7 +1,9 @@
-"""Loads a dataset with webdataset instead of Energon, and prints the first batch and the number of samples.
+"""Loads a dataset with webdataset instead of Energon, and prints the first batch and the number of
+samples.
 
-For trainers that read plain WebDataset: the shards are such tars. Their order is shuffled, ranks and workers of the
-loader share them, and parts are read without running what a pickle asks for. A batch is of latents of one shape.
+For trainers that read plain WebDataset: the shards are such tars. Their order is shuffled, ranks
+and workers of the loader share them, and parts are read without running what a pickle asks for. A
+batch is of latents of one shape.
 
     python examples/webdataset_loader.py DATASET
 """
@@ -20,16 +22,24 @@ import webdataset as wds
 
 from cookers.safe import load_json, load_pickle, load_pth
 
-_READ: dict[str, Callable[[bytes], Any]] = {"pth": load_pth, "pickle": load_pickle, "json": load_json}
+_READ: dict[str, Callable[[bytes], Any]] = {
+    "pth": load_pth,
+    "pickle": load_pickle,
+    "json": load_json,
+}
 
 
-def open_loader(dataset_dir: Path, *, batch_size: int, num_workers: int = 0) -> Iterable[dict[str, Any]]:
+def open_loader(
+    dataset_dir: Path, *, batch_size: int, num_workers: int = 0
+) -> Iterable[dict[str, Any]]:
     """Each sample once: latents [B, C, ...], captions' embeddings and metadata as lists, keys."""
     shards = sorted(str(path) for path in dataset_dir.glob("*.tar"))
     dataset = wds.WebDataset(
         shards, shardshuffle=len(shards), nodesplitter=wds.split_by_node, empty_check=False, seed=0
     )
-    dataset = dataset.map(read_parts).compose(functools.partial(equal_shapes, batch_size=batch_size))
+    dataset = dataset.map(read_parts).compose(
+        functools.partial(equal_shapes, batch_size=batch_size)
+    )
     return wds.WebLoader(dataset, batch_size=None, num_workers=num_workers)
 
 
@@ -59,7 +69,9 @@ def batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--batch-size", type=int, default=4)
     args = parser.parse_args()

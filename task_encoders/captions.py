@@ -12,7 +12,8 @@ from megatron.energon.errors import FatalSampleError
 
 from cookers import DecodeError, LatentSample, TextEmbeddings, as_text, load_pickle, unpack_text
 
-#: Where ``energon-prep encode`` stores the embedding of the empty caption, below the dataset's folder.
+#: Where ``energon-prep encode`` stores the embedding of the empty caption, below the dataset's
+#: folder.
 EMPTY_CAPTION = ".energon-prep/empty_caption.pickle"
 
 EmptyCaption = torch.Tensor | TextEmbeddings | str | Path
@@ -27,14 +28,21 @@ class CaptionDropout:
 
 
 def make_dropout(probability: float, source: EmptyCaption | None) -> CaptionDropout:
-    """Load the empty caption if it is needed. Raises ValueError for what is no probability or not there."""
+    """Load the empty caption if it is needed. Raises ValueError for what is no probability or not
+    there.
+    """
     if not 0 <= probability <= 1:
-        raise ValueError(f"caption_dropout={probability} is no probability; give a number from 0 to 1")
-    return CaptionDropout(probability=probability, empty=load_empty_caption(source) if probability else None)
+        raise ValueError(
+            f"caption_dropout={probability} is no probability; give a number from 0 to 1"
+        )
+    return CaptionDropout(
+        probability=probability, empty=load_empty_caption(source) if probability else None
+    )
 
 
 def drop_caption(sample: LatentSample, dropout: CaptionDropout) -> LatentSample:
-    """The sample, or the sample with the empty caption; draws from ``random``, which Energon seeds by sample.
+    """The sample, or the sample with the empty caption; draws from ``random``, which Energon seeds
+    by sample.
 
     Fatal if the empty caption does not fit the dataset: else all that is drawn were skipped.
     """
@@ -44,21 +52,29 @@ def drop_caption(sample: LatentSample, dropout: CaptionDropout) -> LatentSample:
     found, expected = _widths(dropout.empty), _widths(sample)
     if found != expected:
         raise FatalSampleError(
-            f"the empty caption has text and pooled embeddings of width {found}, sample {sample.__key__} of width "
-            f"{expected}: pass the empty_caption that was made with this dataset"
+            f"the empty caption has text and pooled embeddings of width {found}, sample "
+            f"{sample.__key__} of width {expected}: pass the empty_caption that was made with "
+            "this dataset"
         )
-    return replace(sample, text=dropout.empty.text, pooled=dropout.empty.pooled, encoders=dropout.empty.encoders)
+    return replace(
+        sample,
+        text=dropout.empty.text,
+        pooled=dropout.empty.pooled,
+        encoders=dropout.empty.encoders,
+    )
 
 
 def load_empty_caption(source: EmptyCaption | None) -> TextEmbeddings:
     """The embeddings of the empty caption. Raises ValueError if they are not there.
 
-    ``source`` is the embedding, the pickle of it (as the text parts are written), or the folder of a dataset.
+    ``source`` is the embedding, the pickle of it (as the text parts are written), or the folder of
+    a dataset.
     """
     if source is None:
         raise ValueError(
-            "caption_dropout needs empty_caption, the embedding of the empty caption: energon-prep encode stores it as "
-            f"{EMPTY_CAPTION} in the dataset's folder; pass that folder"
+            "caption_dropout needs empty_caption, the embedding of the empty caption: "
+            f"energon-prep encode stores it as {EMPTY_CAPTION} in the dataset's folder; pass "
+            "that folder"
         )
     if isinstance(source, TextEmbeddings):
         return source
@@ -71,7 +87,9 @@ def load_empty_caption(source: EmptyCaption | None) -> TextEmbeddings:
         with path.open("rb") as file:
             return as_text(unpack_text(load_pickle(file.read())))
     except FileNotFoundError as error:
-        raise ValueError(f"no embedding of the empty caption at {path}: pass the folder of the dataset") from error
+        raise ValueError(
+            f"no embedding of the empty caption at {path}: pass the folder of the dataset"
+        ) from error
     except DecodeError as error:
         raise DecodeError(f"{path}: {error}") from error
 

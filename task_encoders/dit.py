@@ -18,7 +18,15 @@ from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import ALL, Filters
 from task_encoders.packing import join, pack, require_one_pack
 from task_encoders.prepare import prepare
-from task_encoders.sequences import counts, grid_positions, ones_to, pad_to, patchify, round_up, stack_padded
+from task_encoders.sequences import (
+    counts,
+    grid_positions,
+    ones_to,
+    pad_to,
+    patchify,
+    round_up,
+    stack_padded,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,24 +53,29 @@ class DiTSample(Sample):  # type: ignore[misc]
 
 
 class DiTTaskEncoder(BytesTaskEncoder):
-    """Packs clips and images into sequences of at most ``seq_length`` tokens, or stacks those of one length.
+    """Packs clips and images into sequences of at most ``seq_length`` tokens, or stacks those of
+    one length.
 
     What a training script writes::
 
-        dataset = get_train_dataset(path, task_encoder=DiTTaskEncoder(seq_length=8192), batch_size=1,
+        dataset = get_train_dataset(path, task_encoder=DiTTaskEncoder(seq_length=8192),
+        batch_size=1,
                                     packing_buffer_size=100, shuffle_buffer_size=1000,
                                     max_samples_per_sequence=100, worker_config=...)
 
-    The batch is a dict: ``video`` [1, S, 64], ``context_embeddings`` [1, K, D] bfloat16, ``context_mask`` [1, K]
-    bfloat16, ``loss_mask`` [1, S] bfloat16, ``seq_len_q``, ``seq_len_q_padded``, ``seq_len_kv``, ``seq_len_kv_padded``
-    [n] int32, ``pos_ids`` [1, S, 3] int64, ``latent_shape`` [n, 4] int32, ``video_metadata`` (n dicts). Each sample is
-    padded to multiples of 64. Without a ``packing_buffer_size``, which the trainer itself cannot do without, the
-    samples of a batch have sequences of one length, which lie along the first dimension, and n is B.
+    The batch is a dict: ``video`` [1, S, 64], ``context_embeddings`` [1, K, D] bfloat16,
+    ``context_mask`` [1, K] bfloat16, ``loss_mask`` [1, S] bfloat16, ``seq_len_q``,
+    ``seq_len_q_padded``, ``seq_len_kv``, ``seq_len_kv_padded`` [n] int32, ``pos_ids`` [1, S, 3]
+    int64, ``latent_shape`` [n, 4] int32, ``video_metadata`` (n dicts). Each sample is padded to
+    multiples of 64. Without a ``packing_buffer_size``, which the trainer itself cannot do without,
+    the samples of a batch have sequences of one length, which lie along the first dimension, and n
+    is B.
 
-    Skipped, as by the trainer: samples with NaN, Inf or more than 1e3 in magnitude, those whose padded sequence is
-    longer than ``seq_length``, and those whose T*H*W the tensor (and twice the context) parallel size does not divide.
-    What it gets wrong is a ValueError with the sample's key: more than 512 tokens (it cuts the embeddings and not
-    their mask), a latent that is no whole number of patches.
+    Skipped, as by the trainer: samples with NaN, Inf or more than 1e3 in magnitude, those whose
+    padded sequence is longer than ``seq_length``, and those whose T*H*W the tensor (and twice the
+    context) parallel size does not divide. What it gets wrong is a ValueError with the sample's
+    key: more than 512 tokens (it cuts the embeddings and not their mask), a latent that is no whole
+    number of patches.
     """
 
     def __init__(
@@ -78,8 +91,8 @@ class DiTTaskEncoder(BytesTaskEncoder):
         empty_caption: EmptyCaption | None = None,
         cookers: Sequence[Cooker] | None = None,
     ) -> None:
-        """A ``seq_length`` of None takes any sample, and does not pack. Parallel sizes of None are megatron-core's;
-        the rest is as for WanTaskEncoder."""
+        """A ``seq_length`` of None takes any sample, and does not pack. Parallel sizes of None are
+        megatron-core's; the rest is as for WanTaskEncoder."""
         super().__init__()
         self.seq_length = seq_length
         self.patch_spatial = patch_spatial
@@ -135,27 +148,53 @@ class DiTTaskEncoder(BytesTaskEncoder):
     def batch(self, samples: list[DiTSample]) -> dict[str, Any]:
         rows = ("video", "context_embeddings", "context_mask", "loss_mask", "pos_ids")
         batch = {name: stack_padded([getattr(sample, name) for sample in samples]) for name in rows}
-        for name in ("seq_len_q", "seq_len_q_padded", "seq_len_kv", "seq_len_kv_padded", "latent_shape"):
+        for name in (
+            "seq_len_q",
+            "seq_len_q_padded",
+            "seq_len_kv",
+            "seq_len_kv_padded",
+            "latent_shape",
+        ):
             batch[name] = torch.cat([getattr(sample, name) for sample in samples])
-        return {**batch, "video_metadata": [info for sample in samples for info in sample.video_metadata]}
+        return {
+            **batch,
+            "video_metadata": [info for sample in samples for info in sample.video_metadata],
+        }
 
     def build_batch(
-        self, dataset: Any, *, batch_size: int | None, packing_buffer_size: int | None = None, **options: Any
+        self,
+        dataset: Any,
+        *,
+        batch_size: int | None,
+        packing_buffer_size: int | None = None,
+        **options: Any,
     ) -> Any:
-        """Energon's, which ``get_train_dataset`` calls. Raises ValueError for packs of no size, or several a batch."""
+        """Energon's, which ``get_train_dataset`` calls. Raises ValueError for packs of no size, or
+        several a batch.
+        """
         if packing_buffer_size is not None:
             require_one_pack(batch_size)
             if self.seq_length is None:
-                raise ValueError("packing_buffer_size needs seq_length, the number of tokens that a pack holds")
-        return super().build_batch(dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options)
+                raise ValueError(
+                    "packing_buffer_size needs seq_length, the number of tokens that a pack holds"
+                )
+        return super().build_batch(
+            dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options
+        )
 
     def _skip_what_does_not_fit(self, sample: LatentSample, length: int) -> None:
         if self.seq_length is not None and length > self.seq_length:
-            logger.warning("sample %s is skipped: %d tokens, above seq_length", sample.__key__, length)
+            logger.warning(
+                "sample %s is skipped: %d tokens, above seq_length", sample.__key__, length
+            )
             raise SkipSample
         parts = self.tensor_parallel_size or parallel.tensor_parallel_size()
         context = self.context_parallel_size or parallel.context_parallel_size()
         parts *= 2 * context if context > 1 else 1
         if sample.latent[0].numel() % parts:
-            logger.warning("sample %s is skipped: its size is not divisible by %d devices", sample.__key__, parts)
+            logger.warning(
+                "sample %s is skipped: its size is not divisible by %d devices",
+                sample.__key__,
+                parts,
+            )
             raise SkipSample

@@ -10,7 +10,8 @@ from megatron.energon import SkipSample
 
 from cookers import LatentSample
 
-# In the order in which they are looked for: our own names first, then those of the trainers' scripts.
+# In the order in which they are looked for: our own names first, then those of the trainers'
+# scripts.
 _SCORE = ("aesthetic_score", "aesthetic", "AESTHETIC_SCORE", "aesthetics_score")
 _SIZES = (
     ("original_height", "original_width"),
@@ -27,7 +28,8 @@ class Filters:
     """What a sample must be like to be trained on. None: not looked at."""
 
     min_aesthetic_score: float | None = None
-    min_size: int | None = None  #: shorter side of the original, pixels (of what was encoded, if that is all there is)
+    #: shorter side of the original, pixels (of what was encoded, if that is all there is)
+    min_size: int | None = None
     max_frames: int | None = None  #: of the clip that was encoded; an image has one
     max_seconds: float | None = None  #: of that clip; an image has none
 
@@ -36,15 +38,23 @@ ALL = Filters()
 
 
 def skip_unwanted(sample: LatentSample, filters: Filters) -> None:
-    """Raise SkipSample for a sample that ``filters`` exclude, ValueError if its JSON does not tell."""
+    """Raise SkipSample for a sample that ``filters`` exclude, ValueError if its JSON does not
+    tell.
+    """
     is_image = sample.latent.shape[1] == 1
-    if filters.min_aesthetic_score is not None and _value(sample, "score", _SCORE) < filters.min_aesthetic_score:
+    if (
+        filters.min_aesthetic_score is not None
+        and _value(sample, "score", _SCORE) < filters.min_aesthetic_score
+    ):
         raise SkipSample
     if filters.min_size is not None and _shorter_side(sample) < filters.min_size:
         raise SkipSample
     if is_image:
         return
-    if filters.max_frames is not None and _value(sample, "number of frames", _FRAMES) > filters.max_frames:
+    if (
+        filters.max_frames is not None
+        and _value(sample, "number of frames", _FRAMES) > filters.max_frames
+    ):
         raise SkipSample
     if filters.max_seconds is not None:
         seconds = _value(sample, "number of frames", _FRAMES) / _value(sample, "frame rate", _RATE)
@@ -60,7 +70,9 @@ def _shorter_side(sample: LatentSample) -> float:
 
 
 def _value(sample: LatentSample, what: str, names: tuple[str, ...]) -> float:
-    """The first of the ``names`` in the JSON or in the source's own metadata, which is under ``meta``."""
+    """The first of the ``names`` in the JSON or in the source's own metadata, which is under
+    ``meta``.
+    """
     meta = sample.metadata.get("meta")
     for place in (sample.metadata, meta if isinstance(meta, Mapping) else {}):
         for name in names:
@@ -72,5 +84,6 @@ def _value(sample: LatentSample, what: str, names: tuple[str, ...]) -> float:
 
 def _untold(sample: LatentSample, what: str, names: list[str]) -> ValueError:
     return ValueError(
-        f"sample {sample.__key__}: its JSON tells no {what} ({', '.join(names)}); leave that filter out for such data"
+        f"sample {sample.__key__}: its JSON tells no {what} ({', '.join(names)}); leave that "
+        "filter out for such data"
     )

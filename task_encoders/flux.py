@@ -43,18 +43,21 @@ class FluxTaskEncoder(BytesTaskEncoder):
 
     What a training script writes::
 
-        dataset = get_train_dataset(path, task_encoder=FluxTaskEncoder(), batch_size=8, shuffle_buffer_size=1000,
+        dataset = get_train_dataset(path, task_encoder=FluxTaskEncoder(), batch_size=8,
+        shuffle_buffer_size=1000,
                                     max_samples_per_sequence=100, worker_config=...)
 
-    The batch is a dict: ``latents`` [B, 16, H, W], ``prompt_embeds`` [B, 512, 4096] (cut or zero-padded),
-    ``pooled_prompt_embeds`` [B, 768], ``text_ids`` [B, 512, 3] bfloat16 (column 0 is the position), ``loss_mask``
-    [B, H/2 * W/2] bfloat16, ``seq_len_q``, ``seq_len_q_padded``, ``seq_len_kv``, ``seq_len_kv_padded`` [B] int32,
-    ``latent_shape`` [B, 2] int32, ``image_metadata`` (B dicts). With a context parallel size c above 1 text and mask
-    are padded to multiples of 2 c. There is no packing: the trainer's own concatenates channels.
+    The batch is a dict: ``latents`` [B, 16, H, W], ``prompt_embeds`` [B, 512, 4096] (cut or
+    zero-padded), ``pooled_prompt_embeds`` [B, 768], ``text_ids`` [B, 512, 3] bfloat16 (column 0 is
+    the position), ``loss_mask`` [B, H/2 * W/2] bfloat16, ``seq_len_q``, ``seq_len_q_padded``,
+    ``seq_len_kv``, ``seq_len_kv_padded`` [B] int32, ``latent_shape`` [B, 2] int32,
+    ``image_metadata`` (B dicts). With a context parallel size c above 1 text and mask are padded to
+    multiples of 2 c. There is no packing: the trainer's own concatenates channels.
 
-    Besides its own datasets it reads those of Primus and MLPerf. Samples with NaN, Inf or more than 1e3 in magnitude
-    are skipped, as by the trainer. What it gets wrong is a ValueError with the sample's key: text [1, S, D], pooled
-    embeddings that are missing (it takes zeros), an odd latent size, other channels or widths, more than one frame.
+    Besides its own datasets it reads those of Primus and MLPerf. Samples with NaN, Inf or more than
+    1e3 in magnitude are skipped, as by the trainer. What it gets wrong is a ValueError with the
+    sample's key: text [1, S, D], pooled embeddings that are missing (it takes zeros), an odd latent
+    size, other channels or widths, more than one frame.
     """
 
     def __init__(
@@ -70,9 +73,11 @@ class FluxTaskEncoder(BytesTaskEncoder):
         empty_caption: EmptyCaption | None = None,
         cookers: Sequence[Cooker] | None = None,
     ) -> None:
-        """A width of None takes any, a ``context_parallel_size`` of None is megatron-core's. ``text_positions=False``
-        makes ``text_ids`` zero, as FLUX.1 was trained and as the trainers' own inference has them; the positions they
-        train with are exact up to 256, in bfloat16. The rest is as for WanTaskEncoder."""
+        """A width of None takes any, a ``context_parallel_size`` of None is megatron-core's.
+        ``text_positions=False`` makes ``text_ids`` zero, as FLUX.1 was trained and as the trainers'
+        own inference has them; the positions they train with are exact up to 256, in bfloat16. The
+        rest is as for WanTaskEncoder.
+        """
         super().__init__()
         self.channels = channels
         self.text_width = text_width
@@ -111,7 +116,9 @@ class FluxTaskEncoder(BytesTaskEncoder):
         )
 
     def batch_group_criterion(self, sample: FluxSample) -> tuple[tuple[int, ...], None]:
-        """The latent's shape; None stands for the batch size that was given to ``get_train_dataset``."""
+        """The latent's shape; None stands for the batch size that was given to
+        ``get_train_dataset``.
+        """
         return tuple(sample.latents.shape), None
 
     @stateless  # type: ignore[untyped-decorator]
@@ -128,15 +135,19 @@ class FluxTaskEncoder(BytesTaskEncoder):
             "seq_len_kv_padded",
             "latent_shape",
         )
-        tensors = {name: torch.stack([getattr(sample, name) for sample in samples]) for name in stacked}
+        tensors = {
+            name: torch.stack([getattr(sample, name) for sample in samples]) for name in stacked
+        }
         return {**tensors, "image_metadata": [sample.image_metadata for sample in samples]}
 
-    def build_batch(self, dataset: Any, *, packing_buffer_size: int | None = None, **options: Any) -> Any:
+    def build_batch(
+        self, dataset: Any, *, packing_buffer_size: int | None = None, **options: Any
+    ) -> Any:
         """Energon's, which ``get_train_dataset`` calls. Raises ValueError for packing."""
         if packing_buffer_size is not None:
             raise ValueError(
-                f"packing_buffer_size={packing_buffer_size}: FLUX batches are not packed, leave it out and raise "
-                "batch_size"
+                f"packing_buffer_size={packing_buffer_size}: FLUX batches are not packed, "
+                "leave it out and raise batch_size"
             )
         return super().build_batch(dataset, packing_buffer_size=None, **options)
 
@@ -145,11 +156,17 @@ class FluxTaskEncoder(BytesTaskEncoder):
         require_latent(sample, channels=self.channels)
         require_text(sample, width=self.text_width)
         if sample.latent.shape[1] != 1:
-            raise ValueError(f"sample {sample.__key__}: a clip of {sample.latent.shape[1]} latent frames, not an image")
+            raise ValueError(
+                f"sample {sample.__key__}: a clip of {sample.latent.shape[1]} latent frames, "
+                "not an image"
+            )
         if sample.pooled is None:
-            raise ValueError(f"sample {sample.__key__}: no pooled embeddings, which FLUX has of CLIP")
+            raise ValueError(
+                f"sample {sample.__key__}: no pooled embeddings, which FLUX has of CLIP"
+            )
         if self.pooled_width not in (None, len(sample.pooled)):
             raise ValueError(
-                f"sample {sample.__key__}: pooled embeddings of width {len(sample.pooled)}, not {self.pooled_width}"
+                f"sample {sample.__key__}: pooled embeddings of width {len(sample.pooled)}, "
+                f"not {self.pooled_width}"
             )
         return sample.pooled

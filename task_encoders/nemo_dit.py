@@ -45,26 +45,30 @@ class NeMoDiTSample(Sample):  # type: ignore[misc]
 
 
 class NeMoDiTTaskEncoder(BytesTaskEncoder):
-    """Packs clips and images into sequences of ``max_seq_length`` tokens, or stacks them, padded to ``seq_length``.
+    """Packs clips and images into sequences of ``max_seq_length`` tokens, or stacks them, padded to
+    ``seq_length``.
 
     What a training script writes::
 
-        dataset = get_train_dataset(path, task_encoder=NeMoDiTTaskEncoder(max_seq_length=8192), batch_size=1,
+        dataset = get_train_dataset(path, task_encoder=NeMoDiTTaskEncoder(max_seq_length=8192),
+        batch_size=1,
                                     packing_buffer_size=100, shuffle_buffer_size=1000,
                                     max_samples_per_sequence=100, worker_config=...)
 
-    The batch is a dict. Packed: ``video`` [1, S, 64], ``t5_text_embeddings`` [1, 512 n, D] and ``t5_text_mask``
-    [1, 512 n] bfloat16, ``loss_mask`` [1, S] bfloat16, ``pos_ids`` [1, S, 3] int64, ``seq_len_q``, ``seq_len_kv`` [n]
-    int32, ``latent_shape`` [n, 4] int32; S is ``max_seq_length``. Otherwise the samples lie along the first dimension,
-    the lengths are [B], and there are ``image_size`` [B, 1, 4], ``fps`` and ``num_frames`` [B, 1] in bfloat16; S is
+    The batch is a dict. Packed: ``video`` [1, S, 64], ``t5_text_embeddings`` [1, 512 n, D] and
+    ``t5_text_mask`` [1, 512 n] bfloat16, ``loss_mask`` [1, S] bfloat16, ``pos_ids`` [1, S, 3]
+    int64, ``seq_len_q``, ``seq_len_kv`` [n] int32, ``latent_shape`` [n, 4] int32; S is
+    ``max_seq_length``. Otherwise the samples lie along the first dimension, the lengths are [B],
+    and there are ``image_size`` [B, 1, 4], ``fps`` and ``num_frames`` [B, 1] in bfloat16; S is
     ``seq_length`` or, without one, the common length of the batch's samples.
 
-    ``t5_text_mask`` has a one for each real token and the length of the padded text; NeMo's own has as many ones as
-    the text had tokens and no zeros, so that its length differs from the text's.
+    ``t5_text_mask`` has a one for each real token and the length of the padded text; NeMo's own has
+    as many ones as the text had tokens and no zeros, so that its length differs from the text's.
 
-    Skipped, as by NeMo: samples with NaN, Inf or more than 1e3 in magnitude, a score below ``filters``', or too many
-    tokens. What it gets wrong is a ValueError with the sample's key: text [1, S, D], a latent that is no whole number
-    of patches, a JSON without score (``filters=Filters()`` takes it), size or frame rate.
+    Skipped, as by NeMo: samples with NaN, Inf or more than 1e3 in magnitude, a score below
+    ``filters``', or too many tokens. What it gets wrong is a ValueError with the sample's key: text
+    [1, S, D], a latent that is no whole number of patches, a JSON without score
+    (``filters=Filters()`` takes it), size or frame rate.
     """
 
     def __init__(
@@ -101,7 +105,11 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         require_text(sample)
         tokens = patchify(sample.latent, spatial=self.patch_spatial, temporal=self.patch_temporal)
         self._skip_what_is_too_long(sample, len(tokens))
-        length = self.seq_length if self.seq_length is not None and self.max_seq_length is None else len(tokens)
+        length = (
+            self.seq_length
+            if self.seq_length is not None and self.max_seq_length is None
+            else len(tokens)
+        )
         text_length = self.text_embedding_padding_size
         text = sample.text[:text_length].to(torch.bfloat16)
         _, frames, height, width = sample.latent.shape
@@ -152,36 +160,61 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         return batch
 
     def build_batch(
-        self, dataset: Any, *, batch_size: int | None, packing_buffer_size: int | None = None, **options: Any
+        self,
+        dataset: Any,
+        *,
+        batch_size: int | None,
+        packing_buffer_size: int | None = None,
+        **options: Any,
     ) -> Any:
-        """Energon's, which ``get_train_dataset`` calls. Raises ValueError for lengths that do not go together."""
+        """Energon's, which ``get_train_dataset`` calls. Raises ValueError for lengths that do not
+        go together.
+        """
         if (packing_buffer_size is None) != (self.max_seq_length is None):
             raise ValueError(
-                f"max_seq_length={self.max_seq_length} and packing_buffer_size={packing_buffer_size}: packing needs "
-                "both, the length of a pack and the number of samples to choose from; stacking neither"
+                f"max_seq_length={self.max_seq_length} and "
+                f"packing_buffer_size={packing_buffer_size}: packing needs both, the length "
+                "of a pack and the number of samples to choose from; stacking neither"
             )
         if packing_buffer_size is not None:
             require_one_pack(batch_size)
         length = self.max_seq_length if self.max_seq_length is not None else self.seq_length
         parallel_size = self.context_parallel_size or parallel.context_parallel_size()
         if length is not None and length % parallel_size:
-            raise ValueError(f"sequences of {length} tokens cannot be split over {parallel_size} devices")
-        return super().build_batch(dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options)
+            raise ValueError(
+                f"sequences of {length} tokens cannot be split over {parallel_size} devices"
+            )
+        return super().build_batch(
+            dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options
+        )
 
     def _skip_what_is_too_long(self, sample: LatentSample, num_tokens: int) -> None:
         for length in (self.seq_length, self.max_seq_length):
             if length is not None and num_tokens > length:
-                logger.warning("sample %s is skipped: %d tokens, more than %d", sample.__key__, num_tokens, length)
+                logger.warning(
+                    "sample %s is skipped: %d tokens, more than %d",
+                    sample.__key__,
+                    num_tokens,
+                    length,
+                )
                 raise SkipSample
 
 
 def _pixels(sample: LatentSample) -> tuple[tuple[float, float], float, float]:
-    """(height, width), frames per second and number of frames of what was encoded, from the JSON. Raises ValueError."""
+    """(height, width), frames per second and number of frames of what was encoded, from the JSON.
+    Raises ValueError.
+    """
     is_image = sample.latent.shape[1] == 1
-    names = ("image_height", "image_width") if is_image else ("height", "width", "framerate", "num_frames")
+    names = (
+        ("image_height", "image_width")
+        if is_image
+        else ("height", "width", "framerate", "num_frames")
+    )
     missing = [name for name in names if not isinstance(sample.metadata.get(name), (int, float))]
     if missing:
         what = "an image" if is_image else "a video"
-        raise ValueError(f"sample {sample.__key__}: the JSON of {what} without a number {missing[0]!r}")
+        raise ValueError(
+            f"sample {sample.__key__}: the JSON of {what} without a number {missing[0]!r}"
+        )
     values = [float(sample.metadata[name]) for name in names]
     return (values[0], values[1]), *((IMAGE_FPS, 1.0) if is_image else (values[2], values[3]))

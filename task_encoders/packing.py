@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 
 def first_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Packs of indices into ``lengths``: longest first, each into the first pack that has room for it.
+    """Packs of indices into ``lengths``: longest first, each into the first pack that has room for
+    it.
 
     Raises ValueError for a length that no pack holds.
     """
@@ -33,16 +34,23 @@ def first_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int
 
 
 def pack(samples: Sequence[T], lengths: Sequence[int], capacity: int) -> list[list[T]]:
-    """Packs of samples, in an order drawn from ``random``, which Energon seeds: full packs come first otherwise."""
-    packs = [[samples[index] for index in indices] for indices in first_fit_decreasing(lengths, capacity)]
+    """Packs of samples, in an order drawn from ``random``, which Energon seeds: full packs come
+    first otherwise.
+    """
+    packs = [
+        [samples[index] for index in indices] for indices in first_fit_decreasing(lengths, capacity)
+    ]
     random.shuffle(packs)
     return packs
 
 
 def join(samples: Sequence[Any], **values: Any) -> Any:
-    """One sample after the other: tensors and lists are concatenated. ``values`` replace fields of the result."""
+    """One sample after the other: tensors and lists are concatenated. ``values`` replace fields of
+    the result.
+    """
     first = samples[0]
-    own = {field.name: getattr(first, field.name) for field in fields(Sample)}  # which they are depends on the version
+    # which they are depends on the version
+    own = {field.name: getattr(first, field.name) for field in fields(Sample)}
     joined: dict[str, Any] = {}
     for name in (field.name for field in fields(first)):
         stored = [getattr(sample, name) for sample in samples]
@@ -57,11 +65,17 @@ def join(samples: Sequence[Any], **values: Any) -> Any:
     own["__key__"] = ",".join(sample.__key__ for sample in samples)
     own["__restore_key__"] = ()  # Energon's packing sets it
     if "__sources__" in own:
-        own["__sources__"] = tuple(source for sample in samples for source in sample.__sources__ or ())
+        own["__sources__"] = tuple(
+            source for sample in samples for source in sample.__sources__ or ()
+        )
     return type(first)(**own, **joined, **values)
 
 
 def require_one_pack(batch_size: int | None) -> None:
-    """A batch is one pack: of more, the trainers would train on the first alone. Raises ValueError."""
+    """A batch is one pack: of more, the trainers would train on the first alone. Raises
+    ValueError.
+    """
     if batch_size != 1:
-        raise ValueError(f"batch_size={batch_size}: a batch is one pack of samples, so pass batch_size=1")
+        raise ValueError(
+            f"batch_size={batch_size}: a batch is one pack of samples, so pass batch_size=1"
+        )

@@ -7,8 +7,10 @@ from typing import Any
 
 
 def context_parallel_size() -> int:
-    """Of this run; 1 where megatron-core is not there or not initialised. Ask when the first sample comes, not before:
-    training scripts make their task encoders before they initialise megatron-core."""
+    """Of this run; 1 where megatron-core is not there or not initialised. Ask when the first sample
+    comes, not before: training scripts make their task encoders before they initialise
+    megatron-core.
+    """
     state = _parallel_state()
     return int(state.get_context_parallel_world_size()) if state else 1
 

@@ -13,7 +13,9 @@ from task_encoders.filters import Filters, skip_unwanted
 
 
 def prepare(sample: LatentSample, *, filters: Filters, dropout: CaptionDropout) -> LatentSample:
-    """Filter, maybe drop the caption, draw from the posterior. Call it with Energon's seeds, in ``encode_sample``."""
+    """Filter, maybe drop the caption, draw from the posterior. Call it with Energon's seeds, in
+    ``encode_sample``.
+    """
     skip_unwanted(sample, filters)
     sample = draw_latent(drop_caption(sample, dropout))
     skip_unhealthy(sample)
@@ -21,9 +23,11 @@ def prepare(sample: LatentSample, *, filters: Filters, dropout: CaptionDropout) 
 
 
 def draw_latent(sample: LatentSample) -> LatentSample:
-    """The sample with a draw from its posterior as latent: mean + exp(logvar / 2) * noise; itself if it has none.
+    """The sample with a draw from its posterior as latent: mean + exp(logvar / 2) * noise; itself
+    if it has none.
 
-    The noise is torch's, which Energon seeds by sample, so that each epoch draws anew and a restored sample the same.
+    The noise is torch's, which Energon seeds by sample, so that each epoch draws anew and a
+    restored sample the same.
     """
     if sample.logvar is None:
         return sample

@@ -7,13 +7,20 @@ import torch.nn.functional as F  # noqa: N812
 
 
 def patchify(latent: torch.Tensor, *, spatial: int = 2, temporal: int = 1) -> torch.Tensor:
-    """[C, T*pt, H*ps, W*ps] -> [T*H*W, ps*ps*pt*C]: einops' 'C (T pt) (H ph) (W pw) -> (T H W) (ph pw pt C)'.
+    """[C, T*pt, H*ps, W*ps] -> [T*H*W, ps*ps*pt*C]: einops' 'C (T pt) (H ph) (W pw) -> (T H W) (ph
+    pw pt C)'.
 
     With pt = 1, as all trainers have it, this is also WAN's order, (pt ph pw C).
     """
     channels, frames, height, width = latent.shape
     grid = latent.reshape(
-        channels, frames // temporal, temporal, height // spatial, spatial, width // spatial, spatial
+        channels,
+        frames // temporal,
+        temporal,
+        height // spatial,
+        spatial,
+        width // spatial,
+        spatial,
     )  # [C, T, pt, H, ph, W, pw]
     return grid.permute(1, 3, 5, 4, 6, 2, 0).reshape(-1, spatial * spatial * temporal * channels)
 
@@ -28,7 +35,9 @@ def round_up(length: int, multiple: int) -> int:
 
 
 def pad_to(rows: torch.Tensor, length: int) -> torch.Tensor:
-    """[S, ...] -> [``length``, ...] with zeros. Raises ValueError if there are more rows than that."""
+    """[S, ...] -> [``length``, ...] with zeros. Raises ValueError if there are more rows than
+    that.
+    """
     missing = length - len(rows)
     if missing < 0:
         raise ValueError(f"{len(rows)} rows do not fit into {length}")

@@ -42,18 +42,21 @@ class WanTaskEncoder(BytesTaskEncoder):
 
     What a training script writes::
 
-        dataset = get_train_dataset(path, task_encoder=WanTaskEncoder(seq_length=32768), batch_size=1,
+        dataset = get_train_dataset(path, task_encoder=WanTaskEncoder(seq_length=32768),
+        batch_size=1,
                                     packing_buffer_size=100, shuffle_buffer_size=1000,
                                     max_samples_per_sequence=100, worker_config=...)
 
-    The batch is a dict: ``video_latents`` [S, 1, 64], ``context_embeddings`` [512 n, 1, 4096], ``loss_mask`` [S, 1]
-    bfloat16, ``seq_len_q``, ``seq_len_q_padded``, ``seq_len_kv``, ``seq_len_kv_padded`` [n] int32, ``grid_sizes``
-    [n, 3] int32, ``video_metadata`` (n dicts). With a context parallel size c above 1 the lengths are padded to
-    multiples of 2 c, as Transformer Engine asks. Without a ``packing_buffer_size`` a pack is one sample.
+    The batch is a dict: ``video_latents`` [S, 1, 64], ``context_embeddings`` [512 n, 1, 4096],
+    ``loss_mask`` [S, 1] bfloat16, ``seq_len_q``, ``seq_len_q_padded``, ``seq_len_kv``,
+    ``seq_len_kv_padded`` [n] int32, ``grid_sizes`` [n, 3] int32, ``video_metadata`` (n dicts). With
+    a context parallel size c above 1 the lengths are padded to multiples of 2 c, as Transformer
+    Engine asks. Without a ``packing_buffer_size`` a pack is one sample.
 
-    Samples with NaN, Inf or more than 1e3 in magnitude are skipped, as by the trainer. What it gets wrong is a
-    ValueError with the sample's key: text [1, S, D], more than 512 tokens (it cuts them), other channels or widths, an
-    odd latent size, a sequence longer than a pack. Energon logs and skips these; ``reraise_exception`` stops.
+    Samples with NaN, Inf or more than 1e3 in magnitude are skipped, as by the trainer. What it gets
+    wrong is a ValueError with the sample's key: text [1, S, D], more than 512 tokens (it cuts
+    them), other channels or widths, an odd latent size, a sequence longer than a pack. Energon logs
+    and skips these; ``reraise_exception`` stops.
     """
 
     def __init__(
@@ -68,9 +71,11 @@ class WanTaskEncoder(BytesTaskEncoder):
         empty_caption: EmptyCaption | None = None,
         cookers: Sequence[Cooker] | None = None,
     ) -> None:
-        """``channels`` is 48 for WAN 2.2's 5B model. A ``text_width`` of None takes any, a ``context_parallel_size`` of
-        None is megatron-core's; ``caption_dropout`` and ``empty_caption`` are as for LatentTaskEncoder; ``cookers``
-        replace those that read ``target: wan``, ``target: generic`` and datasets that name no target."""
+        """``channels`` is 48 for WAN 2.2's 5B model. A ``text_width`` of None takes any, a
+        ``context_parallel_size`` of None is megatron-core's; ``caption_dropout`` and
+        ``empty_caption`` are as for LatentTaskEncoder; ``cookers`` replace those that read
+        ``target: wan``, ``target: generic`` and datasets that name no target.
+        """
         super().__init__()
         self.seq_length = seq_length
         self.channels = channels
@@ -92,8 +97,9 @@ class WanTaskEncoder(BytesTaskEncoder):
         length, text_length = round_up(len(tokens), multiple), round_up(MAX_TOKENS, multiple)
         if length > self.seq_length:
             raise ValueError(
-                f"sample {sample.__key__}: {length} tokens, and a pack holds seq_length={self.seq_length}; raise that, "
-                "or leave such samples out with Filters(max_frames=...)"
+                f"sample {sample.__key__}: {length} tokens, and a pack holds "
+                f"seq_length={self.seq_length}; raise that, or leave such samples out with "
+                "Filters(max_frames=...)"
             )
         return WanSample.derive_from(  # type: ignore[no-any-return]
             sample,
@@ -133,6 +139,8 @@ class WanTaskEncoder(BytesTaskEncoder):
         }
 
     def build_batch(self, dataset: Any, *, batch_size: int | None, **options: Any) -> Any:
-        """Energon's, which ``get_train_dataset`` calls. Raises ValueError unless a batch is one pack."""
+        """Energon's, which ``get_train_dataset`` calls. Raises ValueError unless a batch is one
+        pack.
+        """
         require_one_pack(batch_size)
         return super().build_batch(dataset, batch_size=batch_size, **options)

@@ -7,7 +7,8 @@ import pytest
 
 from energon_prep.demo_data import make_raw_dataset
 
-# The tests' own processes share two cores: one thread each is faster than many that wait for each other.
+# The tests' own processes share two cores: one thread each is faster than many that wait for each
+# other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -37,11 +37,17 @@ def torch_bytes(value: Any, *, legacy: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def sample_parts(serial: int, shape: Sequence[int], *, num_tokens: int, dotted: bool = False) -> Parts:
-    """bf16 latent and text that tell the serial (their first number), as dit or, dotted, as nemo-dit stores them."""
+def sample_parts(
+    serial: int, shape: Sequence[int], *, num_tokens: int, dotted: bool = False
+) -> Parts:
+    """bf16 latent and text that tell the serial (their first number), as dit or, dotted, as
+    nemo-dit stores them.
+    """
     latent = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(serial)).bfloat16()
     latent.view(-1)[0] = serial
-    text = torch.randn(num_tokens, WIDTH, generator=torch.Generator().manual_seed(serial)).bfloat16()
+    text = torch.randn(
+        num_tokens, WIDTH, generator=torch.Generator().manual_seed(serial)
+    ).bfloat16()
     text[0, 0] = serial
     metadata = {"key": f"{serial:09d}", "text_tokens": num_tokens}
     stored_text: Any = text.float().numpy().astype(np.float16) if dotted else text
@@ -62,10 +68,14 @@ def write_dataset(
     dotted: bool = False,
     replace: dict[int, Parts] | None = None,
 ) -> Path:
-    """``num_samples`` samples of the ``shapes`` in turn and 1 to 7 tokens; ``replace`` gives parts by serial."""
+    """``num_samples`` samples of the ``shapes`` in turn and 1 to 7 tokens; ``replace`` gives parts
+    by serial.
+    """
     samples = []
     for serial in range(num_samples):
-        parts = sample_parts(serial, shapes[serial % len(shapes)], num_tokens=1 + serial % 7, dotted=dotted)
+        parts = sample_parts(
+            serial, shapes[serial % len(shapes)], num_tokens=1 + serial % 7, dotted=dotted
+        )
         samples.append({**parts, **(replace or {}).get(serial, {})})
     return write_samples(dataset_dir, samples, num_shards=num_shards)
 
@@ -106,5 +116,6 @@ def index(dataset_dir: Path, tars: list[str], subflavors: Mapping[str, str]) -> 
         workers=2,
     )
     (dataset_dir / ".nv-meta" / "dataset.yaml").write_text(
-        "__module__: megatron.energon\n__class__: CrudeWebdataset\n" + f"subflavors: {json.dumps(dict(subflavors))}\n"
+        "__module__: megatron.energon\n__class__: CrudeWebdataset\n"
+        + f"subflavors: {json.dumps(dict(subflavors))}\n"
     )

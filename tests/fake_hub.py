@@ -28,15 +28,27 @@ class FakeHub:
     def listing(self, name: str) -> dict[str, object]:
         files = sorted(path for path in self.folders[name].rglob("*") if path.is_file())
         siblings = [
-            {"rfilename": path.relative_to(self.folders[name]).as_posix(), "size": path.stat().st_size}
+            {
+                "rfilename": path.relative_to(self.folders[name]).as_posix(),
+                "size": path.stat().st_size,
+            }
             for path in files
         ]
         gated = "manual" if name in self.gated else False
-        return {"id": name, "modelId": name, "sha": COMMIT, "gated": gated, "siblings": siblings, "tags": []}
+        return {
+            "id": name,
+            "modelId": name,
+            "sha": COMMIT,
+            "gated": gated,
+            "siblings": siblings,
+            "tags": [],
+        }
 
     def tree(self, name: str, folder: str, recursive: bool) -> list[dict[str, object]]:
         files = sorted(
-            path for path in (self.folders[name] / folder).glob("**/*" if recursive else "*") if path.is_file()
+            path
+            for path in (self.folders[name] / folder).glob("**/*" if recursive else "*")
+            if path.is_file()
         )
         return [
             {
@@ -74,13 +86,20 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
                 return self._send(404, error="RepoNotFound")
             refused = name in hub.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}"
             if refused and (not api or rest == ["auth-check"]):
-                return self._send(401 if "Authorization" not in self.headers else 403, error="GatedRepo")
+                return self._send(
+                    401 if "Authorization" not in self.headers else 403, error="GatedRepo"
+                )
             if api and rest[:1] == ["tree"]:
                 return self._send(
-                    200, json.dumps(hub.tree(name, "/".join(rest[2:]), "recursive=true" in self.path.lower())).encode()
+                    200,
+                    json.dumps(
+                        hub.tree(name, "/".join(rest[2:]), "recursive=true" in self.path.lower())
+                    ).encode(),
                 )
             if api:
-                return self._send(200, json.dumps({} if rest == ["auth-check"] else hub.listing(name)).encode())
+                return self._send(
+                    200, json.dumps({} if rest == ["auth-check"] else hub.listing(name)).encode()
+                )
             path = hub.folders[name].joinpath(*rest[2:])  # resolve/REVISION/FILE
             if not path.is_file():
                 return self._send(404, error="EntryNotFound")
@@ -88,7 +107,9 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
                 hub.downloaded.append("/".join([name, *rest[2:]]))
             return self._send(200, path.read_bytes(), body=body)
 
-        def _send(self, status: int, content: bytes = b"", *, error: str = "", body: bool = True) -> None:
+        def _send(
+            self, status: int, content: bytes = b"", *, error: str = "", body: bool = True
+        ) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')

@@ -1,4 +1,5 @@
-"""Encoders without a model and a source without files, for tests of what happens between the stations.
+"""Encoders without a model and a source without files, for tests of what happens between the
+stations.
 
 The command line takes them as it takes any user's classes: ``--vae tests.fakes:MeanVisual``.
 """
@@ -19,7 +20,8 @@ from energon_prep.sources.base import Entry, Piece
 
 
 class MeanVisual:
-    """Latent [16, T, H/8, W/8]: the mean over blocks of 8 x 8 pixels, plus the sample's place in its batch.
+    """Latent [16, T, H/8, W/8]: the mean over blocks of 8 x 8 pixels, plus the sample's place in
+    its batch.
 
     The place makes batch composition visible in the bytes.
     """
@@ -49,7 +51,9 @@ class MeanVisual:
 
 
 class HashText:
-    """One token a word, and an end token; each token's embedding [8] is made of its hash and the batch's length."""
+    """One token a word, and an end token; each token's embedding [8] is made of its hash and the
+    batch's length.
+    """
 
     def __init__(self, *, max_tokens: int, **_given: Any) -> None:
         self._max_tokens = max_tokens
@@ -57,7 +61,10 @@ class HashText:
 
     def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
         self.captions += captions
-        return [[int(hashlib.sha256(w.encode()).hexdigest()[:6], 16) % 1000 for w in c.split()] + [1] for c in captions]
+        return [
+            [int(hashlib.sha256(w.encode()).hexdigest()[:6], 16) % 1000 for w in c.split()] + [1]
+            for c in captions
+        ]
 
     def launch(self, token_ids: Sequence[Sequence[int]]) -> Callable[[], list[TextEmbedding]]:
         embeddings = self.encode(token_ids)
@@ -76,12 +83,17 @@ class HashText:
         kept = list(ids)[: self._max_tokens]
         hidden = torch.tensor(kept).reshape(-1, 1).float().expand(-1, 8) / 1000 + 1
         return TextEmbedding(
-            hidden=hidden.bfloat16(), pooled=None, num_tokens=len(kept), truncated=len(kept) < len(ids)
+            hidden=hidden.bfloat16(),
+            pooled=None,
+            num_tokens=len(kept),
+            truncated=len(kept) < len(ids),
         )
 
 
 class Numbers:
-    """A source of ``num`` samples whose media are their own numbers; those in ``broken`` fail to load."""
+    """A source of ``num`` samples whose media are their own numbers; those in ``broken`` fail to
+    load.
+    """
 
     def __init__(self, num: int, *, broken: frozenset[int] = frozenset()) -> None:
         self._num = num
@@ -117,4 +129,13 @@ def decode_number(raw: RawSample) -> list[dict[str, Frames]]:
     number = int(raw.media.read())
     height, width = [(64, 64), (48, 80), (80, 48)][number % 3]
     pixels = np.full((1, height, width, 3), number % 251, dtype=np.uint8)
-    return [{"64": Frames(pixels=pixels, original_height=height, original_width=width, crop=(0, 0, height, width))}]
+    return [
+        {
+            "64": Frames(
+                pixels=pixels,
+                original_height=height,
+                original_width=width,
+                crop=(0, 0, height, width),
+            )
+        }
+    ]

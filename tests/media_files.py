@@ -19,18 +19,35 @@ BITS = 12
 
 Pixels = NDArray[np.uint8]
 
-#: Each codec that the bundled FFmpeg encodes, in the containers it is met in: suffix, encoder, encoder's options.
+#: Each codec that the bundled FFmpeg encodes, in the containers it is met in: suffix, encoder,
+#: encoder's options.
 FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
     "mp4-h264": ("mp4", "libx264", {"crf": "18", "g": "12", "bf": "2"}),
-    "mp4-h264-open-gop": ("mp4", "libx264", {"crf": "18", "g": "12", "bf": "3", "x264-params": "open-gop=1"}),
-    "mov-hevc": ("mov", "libx265", {"crf": "18", "x265-params": "log-level=none:keyint=12:min-keyint=12"}),
+    "mp4-h264-open-gop": (
+        "mp4",
+        "libx264",
+        {"crf": "18", "g": "12", "bf": "3", "x264-params": "open-gop=1"},
+    ),
+    "mov-hevc": (
+        "mov",
+        "libx265",
+        {"crf": "18", "x265-params": "log-level=none:keyint=12:min-keyint=12"},
+    ),
     "mp4-av1": ("mp4", "libsvtav1", {"crf": "25", "preset": "12", "g": "12"}),
     "mp4-mpeg4": ("mp4", "mpeg4", {"qscale": "2", "g": "12", "bf": "2"}),
-    "webm-vp8": ("webm", "libvpx", {"b:v": "4M", "crf": "4", "cpu-used": "8", "g": "12", "auto-alt-ref": "1"}),
+    "webm-vp8": (
+        "webm",
+        "libvpx",
+        {"b:v": "4M", "crf": "4", "cpu-used": "8", "g": "12", "auto-alt-ref": "1"},
+    ),
     "webm-vp9": ("webm", "libvpx-vp9", {"b:v": "0", "crf": "20", "cpu-used": "8", "g": "12"}),
     "webm-av1": ("webm", "libsvtav1", {"crf": "25", "preset": "12", "g": "12"}),
     "mkv-h264": ("mkv", "libx264", {"crf": "18", "g": "12", "bf": "2"}),
-    "mkv-hevc": ("mkv", "libx265", {"crf": "18", "x265-params": "log-level=none:keyint=12:min-keyint=12"}),
+    "mkv-hevc": (
+        "mkv",
+        "libx265",
+        {"crf": "18", "x265-params": "log-level=none:keyint=12:min-keyint=12"},
+    ),
     "avi-mpeg4": ("avi", "mpeg4", {"qscale": "2", "g": "12"}),
     "avi-mpeg4-b": ("avi", "mpeg4", {"qscale": "2", "g": "12", "bf": "2"}),
     "avi-h264": ("avi", "libx264", {"crf": "18", "g": "12", "bf": "2"}),
@@ -48,11 +65,17 @@ PIXEL_FORMATS = {"mjpeg": "yuvj420p", "prores_ks": "yuv422p10le"}
 
 
 def numbered(number: int, height: int, width: int) -> Pixels:
-    """[H, W, 3]: the number's bits as white and black bars, the lowest at the left, over a colourful ground."""
+    """[H, W, 3]: the number's bits as white and black bars, the lowest at the left, over a
+    colourful ground.
+    """
     y, x = np.mgrid[0:height, 0:width]
-    image = np.stack([x * 200 // width + 20, y * 200 // height + 20, np.full_like(x, 90)], axis=-1).astype(np.uint8)
+    image = np.stack(
+        [x * 200 // width + 20, y * 200 // height + 20, np.full_like(x, 90)], axis=-1
+    ).astype(np.uint8)
     for bit in range(BITS):
-        image[: height * 2 // 3, bit * width // BITS : (bit + 1) * width // BITS] = 235 if number >> bit & 1 else 20
+        image[: height * 2 // 3, bit * width // BITS : (bit + 1) * width // BITS] = (
+            235 if number >> bit & 1 else 20
+        )
     return image
 
 
@@ -85,17 +108,20 @@ def make_video(
     rotation: dict[str, Any] | None = None,
     with_audio: bool = False,
 ) -> bytes:
-    """A video of ``num`` frames in one of FORMATS. ``times``: of each frame, in milliseconds, instead of ``rate``.
+    """A video of ``num`` frames in one of FORMATS. ``times``: of each frame, in milliseconds,
+    instead of ``rate``.
 
-    MP4 and MOV begin with their index, as files made for the web do. ``tags``: colorspace, color_range, ... of the
-    stream. ``rotation``: arguments of set_display_rotation.
+    MP4 and MOV begin with their index, as files made for the web do. ``tags``: colorspace,
+    color_range, ... of the stream. ``rotation``: arguments of set_display_rotation.
     """
     suffix, codec, encoder_options = FORMATS[name]
     muxer = {"movflags": "+faststart"} if suffix in ("mp4", "mov") else {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"video.{suffix}")
         with av.open(str(path), "w", options=muxer | (container_options or {})) as container:
-            stream = container.add_stream(codec, rate=rate, options=encoder_options | (options or {}))
+            stream = container.add_stream(
+                codec, rate=rate, options=encoder_options | (options or {})
+            )
             stream.height, stream.width = height, width
             stream.pix_fmt = pixel_format or PIXEL_FORMATS.get(codec, "yuv420p")
             for tag, value in (tags or {}).items():
@@ -108,7 +134,9 @@ def make_video(
                 _add_silence(container, seconds=num / rate)
             for number in range(num):
                 pixels = picture(number, height, width)
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24" if pixels.shape[2] == 3 else "rgba")
+                frame = av.VideoFrame.from_ndarray(
+                    pixels, format="rgb24" if pixels.shape[2] == 3 else "rgba"
+                )
                 if times is not None:
                     frame.pts, frame.time_base = times[number], Fraction(1, 1000)
                 container.mux(stream.encode(frame))
@@ -118,8 +146,8 @@ def make_video(
 
 
 def _leave_real_time() -> None:
-    """SVT-AV1, run as root, leaves the calling thread in the real-time scheduling class: two test workers that are in
-    it starve the threads they wait for, and take minutes for seconds."""
+    """SVT-AV1, run as root, leaves the calling thread in the real-time scheduling class: two test
+    workers that are in it starve the threads they wait for, and take minutes for seconds."""
     if hasattr(os, "sched_setscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
@@ -130,14 +158,18 @@ def make_animation(
     """An animated GIF, WEBP, AVIF or PNG whose frames last so many milliseconds."""
     images = [Image.fromarray(numbered(number, height, width)) for number in range(len(durations))]
     buffer = io.BytesIO()
-    images[0].save(buffer, suffix, save_all=True, append_images=images[1:], duration=list(durations), **options)
+    images[0].save(
+        buffer, suffix, save_all=True, append_images=images[1:], duration=list(durations), **options
+    )
     return buffer.getvalue()
 
 
 def _add_silence(container: Any, *, seconds: float) -> None:
     stream = container.add_stream("aac", rate=16000)
     for start in range(0, int(seconds * 16000), 1024):
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate, frame.pts = 16000, start
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))

@@ -1,4 +1,6 @@
-"""Bad input has a clear outcome: a reject with stage and reason, or an error that says what to do."""
+"""Bad input has a clear outcome: a reject with stage and reason, or an error that says what to
+do.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,18 @@ CHANGES = {"resize.resolution": 64, "samples_per_shard": 10}
 
 def encode(source: Path, dest: Path, **options: Any) -> EncodeReport:
     changes = CHANGES | options.pop("changes", {})
-    return energon_prep.encode(source, dest, weights="tiny", torch_threads=1, changes=changes, **options)
+    return energon_prep.encode(
+        source, dest, weights="tiny", torch_threads=1, changes=changes, **options
+    )
 
 
 def rejects(dest: Path) -> dict[str, str]:
     """Key -> "stage: reason" of every reject."""
-    lines = [line for p in sorted((dest / ".energon-prep/rejects").glob("*")) for line in p.read_text().splitlines()]
+    lines = [
+        line
+        for p in sorted((dest / ".energon-prep/rejects").glob("*"))
+        for line in p.read_text().splitlines()
+    ]
     found = [json.loads(line) for line in lines]
     return {reject["key"]: f"{reject['stage']}: {reject['reason']}" for reject in found}
 
@@ -48,10 +56,17 @@ def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and has no pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 BAD = {
@@ -64,7 +79,16 @@ BAD = {
     "silent": (jpeg(), None, f"caption: no caption {CAPTION_ADVICE}"),
     "small": (jpeg((30, 20)), b"a caption", "filter: shorter side below resize.min_size"),
 }
-GOOD = ["good", "v1.5_a", "v1.5_b", "with space", "\u00fcml\u00e4ut", "deep/er/name", "a..dots", "long"]
+GOOD = [
+    "good",
+    "v1.5_a",
+    "v1.5_b",
+    "with space",
+    "\u00fcml\u00e4ut",
+    "deep/er/name",
+    "a..dots",
+    "long",
+]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +102,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg())
-        path.with_name(path.name.removesuffix(".jpg") + ".txt").write_text("word " * (5000 if name == "long" else 3))
+        path.with_name(path.name.removesuffix(".jpg") + ".txt").write_text(
+            "word " * (5000 if name == "long" else 3)
+        )
     return root
 
 
@@ -93,7 +119,9 @@ def test_every_bad_sample_is_a_reject_with_its_reason(mixed: Path, tmp_path: Pat
     keys = set()
     for path in tmp_path.glob("*.tar"):
         with tarfile.open(path) as tar:
-            keys |= {json.loads(tar.extractfile(m).read())["key"] for m in tar if m.name.endswith("json")}  # type: ignore[union-attr]
+            keys |= {
+                json.loads(tar.extractfile(m).read())["key"] for m in tar if m.name.endswith("json")
+            }  # type: ignore[union-attr]
     assert keys == set(GOOD)
     energon_prep.index(tmp_path)
     assert energon_prep.verify(tmp_path).ok
@@ -103,14 +131,18 @@ def test_the_report_adds_up_for_people_and_machines(mixed: Path, tmp_path: Path)
     told = prep("encode", mixed, tmp_path / "a", *SMALL, "--min-size", 32).stdout
     assert "16 samples in = 8 written + 8 rejected" in told
     assert f"1 x caption: no caption {CAPTION_ADVICE}" in told
-    report = json.loads(prep("encode", mixed, tmp_path / "b", *SMALL, "--min-size", 32, "--json").stdout)
+    report = json.loads(
+        prep("encode", mixed, tmp_path / "b", *SMALL, "--min-size", 32, "--json").stdout
+    )
     assert report["num_rejected"] == sum(report["rejects"].values()) == 8
     run = json.loads((tmp_path / "b/.energon-prep/run.json").read_text())
     assert run["totals"] == report
 
 
 def test_a_run_that_goes_wrong_stops_early(mixed: Path, tmp_path: Path) -> None:
-    with pytest.raises(PrepError, match=r"stopped after 3 rejects in \d+ samples: .*allow more with --max-rejects"):
+    with pytest.raises(
+        PrepError, match=r"stopped after 3 rejects in \d+ samples: .*allow more with --max-rejects"
+    ):
         encode(mixed, tmp_path, max_rejects="2")
 
 
@@ -131,7 +163,9 @@ def test_a_folder_without_captions(tmp_path: Path) -> None:
     with pytest.raises(PrepError, match=r"no sample was written.*--allow-empty-captions"):
         encode(tmp_path / "src", tmp_path / "dst")
     (tmp_path / "src/a.json").write_text('{"legend": "a gradient"}')
-    report = encode(tmp_path / "src", tmp_path / "dst2", options=SourceOptions(caption_keys=("legend",)))
+    report = encode(
+        tmp_path / "src", tmp_path / "dst2", options=SourceOptions(caption_keys=("legend",))
+    )
     assert report.num_written == 1
     (tmp_path / "src/a.json").unlink()
     report = encode(tmp_path / "src", tmp_path / "dst3", changes={"allow_empty_captions": True})
@@ -161,18 +195,26 @@ def test_hostile_and_damaged_tars(tmp_path: Path) -> None:
     _tar(source / "00000.tar", members)
     _tar(
         source / "00001.tar",
-        [m for k in range(4) for m in ((tarfile.TarInfo(f"{k}.jpg"), jpeg()), (tarfile.TarInfo(f"{k}.txt"), b"c"))],
+        [
+            m
+            for k in range(4)
+            for m in ((tarfile.TarInfo(f"{k}.jpg"), jpeg()), (tarfile.TarInfo(f"{k}.txt"), b"c"))
+        ],
     )
     _tar(source / "00002.tar", members[4:])  # a key that another tar has too
     cut = (source / "00001.tar").read_bytes()
     (source / "00001.tar").write_bytes(cut[: 512 * 7 + 100])
-    with pytest.raises(PrepError, match=r"1 tar ends early or damaged, first 00001\.tar: byte 3072"):
+    with pytest.raises(
+        PrepError, match=r"1 tar ends early or damaged, first 00001\.tar: byte 3072"
+    ):
         encode(source, dest)
     report = encode(source, dest, options=SourceOptions(allow_damaged=True))
     assert report.num_samples == report.num_written + report.num_rejected
     assert report.found["damaged"].keys() == {"00001.tar"}
     assert "linked" in rejects(dest)
-    assert report.num_written >= 4, "outside, same (twice) and at least the first sample of the cut tar"
+    assert report.num_written >= 4, (
+        "outside, same (twice) and at least the first sample of the cut tar"
+    )
     assert not (tmp_path / "outside.jpg").exists()
     assert not (tmp_path.parent / "outside.jpg").exists()
     energon_prep.index(dest)
@@ -192,7 +234,8 @@ source, dest, limit = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 try:
     energon_prep.encode(source, dest, weights="tiny", torch_threads=1,
-                        changes={"resize.resolution": 64, "samples_per_shard": 10, "resize.min_size": 32})
+                        changes={"resize.resolution": 64, "resize.min_size": 32,
+                                 "samples_per_shard": 10})
 except energon_prep.PrepError as error:
     print(error)
     sys.exit(1)
@@ -205,9 +248,13 @@ def small_disk(tmp_path: Path) -> Any:
     place = tmp_path / "disk"
     place.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", place], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", place],
+        capture_output=True,
+        check=False,
     ).returncode:
-        pytest.skip("no right to mount a tmpfs here; the test with a file size limit below needs none")
+        pytest.skip(
+            "no right to mount a tmpfs here; the test with a file size limit below needs none"
+        )
     yield place
     subprocess.run(["umount", place], check=True)
 
@@ -252,7 +299,9 @@ def test_a_file_size_limit_loses_nothing(mixed: Path, tmp_path: Path) -> None:
         (["--no-such-option"], 2, "--no-such-option"),
     ],
 )
-def test_a_wrong_option_is_explained(mixed: Path, tmp_path: Path, args: list[str], code: int, told: str) -> None:
+def test_a_wrong_option_is_explained(
+    mixed: Path, tmp_path: Path, args: list[str], code: int, told: str
+) -> None:
     error = prep("encode", mixed, tmp_path / "dst", *SMALL, *args, code=code).stderr
     assert told in error
     assert "Traceback" not in error

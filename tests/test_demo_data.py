@@ -16,7 +16,11 @@ MEDIA = (".jpg", ".png", ".webp")
 
 
 def files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +99,10 @@ def videos(tmp_path_factory) -> Path:
 
 def test_every_video_has_its_caption_and_its_clip(videos):
     paths = sorted(path for path in videos.rglob("*") if path.suffix in (".mp4", ".webm"))
-    assert [path.suffix for path in sorted(paths, key=lambda path: path.stem)] == [".mp4", ".webm"] * 3
+    assert [path.suffix for path in sorted(paths, key=lambda path: path.stem)] == [
+        ".mp4",
+        ".webm",
+    ] * 3
     sizes = set()
     for path in paths:
         with av.open(str(path)) as container:
@@ -115,12 +122,18 @@ def test_what_videos_show_moves_as_their_captions_say(videos):
         caption = path.with_suffix(".txt").read_text(encoding="utf-8")
         color = next(name for name in _COLORS if name in caption.split(" mov")[0])
         with av.open(str(path)) as container:
-            frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+            frames = [
+                frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)
+            ]
         sky = [frame[: len(frame) * 3 // 5] for frame in (frames[0], frames[-1])]
         found = [np.argwhere(np.abs(half - _COLORS[color]).max(axis=-1) < 40) for half in sky]
         assert min(map(len, found)) > 5, (path, caption)
         down, across = (found[1].mean(axis=0) - found[0].mean(axis=0)).tolist()
-        direction = ("left to right" if across > 0 else "right to left") if abs(across) > abs(down) else None
+        direction = (
+            ("left to right" if across > 0 else "right to left")
+            if abs(across) > abs(down)
+            else None
+        )
         direction = direction or ("top to bottom" if down > 0 else "bottom to top")
         assert direction in caption, (path, caption, down, across)
 

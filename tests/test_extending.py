@@ -12,7 +12,9 @@ import energon_prep
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
 
-def test_the_classes_of_the_page_make_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_classes_of_the_page_make_a_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "mine_of_the_page.py").write_text("\n\n".join(blocks), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)

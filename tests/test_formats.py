@@ -51,10 +51,16 @@ def test_role_of_a_suffix(suffix: str, role: SuffixRole) -> None:
     assert role_of(suffix) == role
 
 
-@pytest.mark.parametrize(("suffix", "extra"), [(".heic", "heif"), (".HEIF", "heif"), (".jxl", "jxl")])
-def test_what_needs_an_extra_is_told(monkeypatch: pytest.MonkeyPatch, suffix: str, extra: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "extra"), [(".heic", "heif"), (".HEIF", "heif"), (".jxl", "jxl")]
+)
+def test_what_needs_an_extra_is_told(
+    monkeypatch: pytest.MonkeyPatch, suffix: str, extra: str
+) -> None:
     monkeypatch.setattr(formats, "has_plugin", lambda kind: False)
-    assert role_of(suffix) == SuffixRole(role="needs extra", remedy=f"pip install 'energon-prep[{extra}]'")
+    assert role_of(suffix) == SuffixRole(
+        role="needs extra", remedy=f"pip install 'energon-prep[{extra}]'"
+    )
     monkeypatch.setattr(formats, "has_plugin", lambda kind: True)
     assert role_of(suffix) == SuffixRole(role="image")
 

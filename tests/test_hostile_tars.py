@@ -33,8 +33,13 @@ ATTACKS = {
     "a file of less than nothing": header(-(2**30)) + bytes(1024),
     "a size that PAX overrides": pax(size="9" * 30) + header(5) + bytes(2048),
     "a negative size that PAX overrides": pax(size="-512") + header(5) + bytes(2048),
-    "a sparse map that never ends": pax(GNU_sparse_major="1", GNU_sparse_minor="0") + header(512) + b"9\n" + b"1" * 510,
-    "a sparse file of holes": pax(GNU_sparse_major="1", GNU_sparse_minor="0", GNU_sparse_realsize="9" * 13)
+    "a sparse map that never ends": pax(GNU_sparse_major="1", GNU_sparse_minor="0")
+    + header(512)
+    + b"9\n"
+    + b"1" * 510,
+    "a sparse file of holes": pax(
+        GNU_sparse_major="1", GNU_sparse_minor="0", GNU_sparse_realsize="9" * 13
+    )
     + header(512)
     + b"0\n".ljust(512, b"\0")
     + bytes(1024),

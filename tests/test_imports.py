@@ -16,7 +16,8 @@ PACKAGES = ("energon_prep", "cookers", "task_encoders")
 RECORDS = {"errors", "formats", "layout", "plugins", "samples", "splits", "storage", "tar_headers"}
 STATIONS = {"sources", "decode", "encoders", "targets", "shards", "recipes"}
 
-#: What each part of energon_prep, and each of the other two packages, may import of all these, besides itself.
+#: What each part of energon_prep, and each of the other two packages, may import of all these,
+#: besides itself.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "plugins": {"errors"},
@@ -44,7 +45,17 @@ ALLOWED: dict[str, set[str]] = {
     "demo_data": {"errors"},
     "cli": RECORDS
     | STATIONS
-    | {"device", "pipeline", "run", "indexing", "curate", "verifying", "loading", "demo_data", "__init__"},
+    | {
+        "device",
+        "pipeline",
+        "run",
+        "indexing",
+        "curate",
+        "verifying",
+        "loading",
+        "demo_data",
+        "__init__",
+    },
     "__init__": {"errors", "run", "indexing", "verifying", "recipes"},
     "__main__": {"cli"},
     "cookers": set(),
@@ -56,7 +67,9 @@ TRAINING_SIDE = {"torch", "numpy", "megatron.energon"}
 
 
 def part_of(module: str) -> str | None:
-    """ "energon_prep.targets.dit" -> "targets", "cookers.safe" -> "cookers"; None for what is not ours."""
+    """ "energon_prep.targets.dit" -> "targets", "cookers.safe" -> "cookers"; None for what is not
+    ours.
+    """
     package, *rest = module.split(".")
     if package == "energon_prep":
         return rest[0] if rest else "__init__"
@@ -70,9 +83,13 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute here"
-            submodules = {child.stem for child in (ROOT / str(node.module).replace(".", "/")).glob("*")}
+            submodules = {
+                child.stem for child in (ROOT / str(node.module).replace(".", "/")).glob("*")
+            }
             for alias in node.names:
-                yield f"{node.module}.{alias.name}" if alias.name in submodules else str(node.module)
+                yield (
+                    f"{node.module}.{alias.name}" if alias.name in submodules else str(node.module)
+                )
 
 
 def sources(part: str) -> list[Path]:
@@ -84,7 +101,9 @@ def sources(part: str) -> list[Path]:
 
 def existing_parts() -> set[str]:
     package = ROOT / "energon_prep"
-    return {path.relative_to(package).parts[0].removesuffix(".py") for path in package.rglob("*.py")}
+    return {
+        path.relative_to(package).parts[0].removesuffix(".py") for path in package.rglob("*.py")
+    }
 
 
 def test_every_part_is_in_the_table() -> None:
@@ -105,7 +124,8 @@ def test_arrows_point_one_way(part: str) -> None:
 def test_the_table_has_no_circles() -> None:
     left = dict(ALLOWED)
     while left:
-        ready = [part for part, needs in left.items() if not needs & set(left) - {"__init__"}]  # which has the version
+        # which has the version
+        ready = [part for part, needs in left.items() if not needs & set(left) - {"__init__"}]
         assert ready, f"these import each other: {sorted(left)}"
         for part in ready:
             del left[part]
@@ -147,7 +167,11 @@ print(cookers.latent_cooker, task_encoders.LatentTaskEncoder())
 
 def test_the_training_side_loads_without_what_encoding_needs() -> None:
     result = subprocess.run(
-        [sys.executable, "-c", BLOCKED_IMPORTS], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", BLOCKED_IMPORTS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     assert "cook_latents" in result.stdout

@@ -1,4 +1,6 @@
-"""Classes that users bring: how names find them, what they may leave out, and what is told of faults."""
+"""Classes that users bring: how names find them, what they may leave out, and what is told of
+faults.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +133,9 @@ def test_what_a_dataset_names_runs_only_if_it_is_what_the_user_has(stranger: Pat
     assert not (stranger.parent / "ran").exists()
 
 
-def test_two_distributions_with_one_name_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_distributions_with_one_name_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     for number in (1, 2):
         info = tmp_path / f"d{number}.dist-info"

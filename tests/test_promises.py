@@ -1,4 +1,6 @@
-"""The promises, each kept by the real command in its own process (the trainers' contracts: tests/targets)."""
+"""The promises, each kept by the real command in its own process (the trainers' contracts:
+tests/targets).
+"""
 
 from __future__ import annotations
 
@@ -22,16 +24,23 @@ def undisturbed(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return digests
 
 
-def test_same_bytes_for_any_number_of_workers(raw: Path, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_same_bytes_for_any_number_of_workers(
+    raw: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
     prep("encode", raw, tmp_path / "two", *SMALL, "--workers", 2)
     assert tar_digests(tmp_path / "two") == undisturbed
 
 
-def test_killed_in_the_middle_of_a_shard_it_goes_on(raw: Path, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_killed_in_the_middle_of_a_shard_it_goes_on(
+    raw: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
     dest = tmp_path / "dst"
     with subprocess.Popen(command("encode", raw, dest, *SMALL), stderr=subprocess.DEVNULL) as run:
         deadline = time.monotonic() + 120
-        while not any((dest / ".energon-prep/tmp").glob("*shard_00000[1-3].tar")) and run.poll() is None:
+        while (
+            not any((dest / ".energon-prep/tmp").glob("*shard_00000[1-3].tar"))
+            and run.poll() is None
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.0005)
         run.send_signal(signal.SIGKILL)
@@ -49,7 +58,9 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(
     raw: Path, tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
     dest = tmp_path / "dst"
-    with subprocess.Popen(command("encode", raw, dest, *SMALL), stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        command("encode", raw, dest, *SMALL), stderr=subprocess.PIPE, text=True
+    ) as run:
         while not (dest / "shard_000000.tar").exists() and run.poll() is None:
             time.sleep(0.0005)
         run.send_signal(signal.SIGINT)
@@ -73,10 +84,14 @@ def test_a_finished_run_is_left_alone(raw: Path, tmp_path: Path) -> None:
 def test_another_recipe_or_source_is_refused(raw: Path, tmp_path: Path) -> None:
     dest = tmp_path / "dst"
     prep("encode", raw, dest, *SMALL, "--limit", 10)
-    told = prep("encode", raw, dest, *SMALL, "--limit", 10, "--set", "text.max_tokens=9", code=1).stderr
+    told = prep(
+        "encode", raw, dest, *SMALL, "--limit", 10, "--set", "text.max_tokens=9", code=1
+    ).stderr
     assert "recipe.text.0.max_tokens: 512 there, 9 now" in told
     assert "--overwrite" in told
-    assert "limit: 10 there, 20 now" in prep("encode", raw, dest, *SMALL, "--limit", 20, code=1).stderr
+    assert (
+        "limit: 10 there, 20 now" in prep("encode", raw, dest, *SMALL, "--limit", 20, code=1).stderr
+    )
     told = prep("encode", raw, dest, *SMALL, "--limit", 10, "--torch-threads", 2, code=1).stderr
     assert "--torch-threads 2: this destination is made with 1" in told
     assert len(tar_digests(dest)) == 1
@@ -91,7 +106,10 @@ def test_overwrite_removes_nothing_before_it_can_begin_anew(raw: Path, tmp_path:
     for wrong in (("--weights", "nowhere"), ("--device", "cuda:7"), ("--recipe", "ditt")):
         prep(*again, *wrong, code=1)
         assert tar_digests(dest) == before
-    assert "10 samples were finished by earlier runs" in prep("encode", raw, dest, *SMALL, "--limit", 10).stdout
+    assert (
+        "10 samples were finished by earlier runs"
+        in prep("encode", raw, dest, *SMALL, "--limit", 10).stdout
+    )
 
 
 def test_a_source_that_changed_is_refused(raw: Path, tmp_path: Path) -> None:

@@ -40,8 +40,12 @@ def test_the_commands(place: Path) -> None:
 def test_the_training_snippet(place: Path) -> None:
     prep("encode", "PHOTOS", "ENCODED", *SMALL, "--split", "8,1,1", cwd=place)
     (snippet,) = [block for block in _blocks("python") if "LatentTaskEncoder" in block]
-    code = snippet.replace("num_workers=4", "num_workers=0").replace("...  #", "print(batch.latents.shape); break  #")
-    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False)
+    code = snippet.replace("num_workers=4", "num_workers=0").replace(
+        "...  #", "print(batch.latents.shape); break  #"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "torch.Size([8, 16, 1, " in done.stdout
 

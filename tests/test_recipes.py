@@ -1,4 +1,6 @@
-"""Every recipe, the whole way: raw files, encode on tiny weights, index, verify, a batch as its trainer reads it."""
+"""Every recipe, the whole way: raw files, encode on tiny weights, index, verify, a batch as its
+trainer reads it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ import torch
 
 import energon_prep
 from energon_prep.recipes.load import load_recipe, recipe_names
-from task_encoders import DiTTaskEncoder, FluxTaskEncoder, LatentTaskEncoder, NeMoDiTTaskEncoder, WanTaskEncoder
+from task_encoders import (
+    DiTTaskEncoder,
+    FluxTaskEncoder,
+    LatentTaskEncoder,
+    NeMoDiTTaskEncoder,
+    WanTaskEncoder,
+)
 
 ENCODERS = {
     "dit": lambda: DiTTaskEncoder(seq_length=4096),
@@ -25,14 +33,23 @@ ENCODERS = {
 }
 KEYS = {
     "dit": {"video", "context_embeddings", "context_mask", "loss_mask", "pos_ids", "seq_len_q"},
-    "nemo-dit": {"video", "t5_text_embeddings", "t5_text_mask", "loss_mask", "pos_ids", "latent_shape"},
+    "nemo-dit": {
+        "video",
+        "t5_text_embeddings",
+        "t5_text_mask",
+        "loss_mask",
+        "pos_ids",
+        "latent_shape",
+    },
     "wan": {"video_latents", "context_embeddings", "loss_mask", "grid_sizes", "seq_len_q_padded"},
     "flux": {"latents", "prompt_embeds", "pooled_prompt_embeds", "text_ids", "loss_mask"},
 }
 
 
 def _script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "docs" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        name, Path(__file__).parent.parent / "docs" / f"{name}.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -58,7 +75,9 @@ def batches(dest: Path, encoder: Any, **options: Any) -> list[Any]:
 
     dataset = get_train_dataset(
         dest,
-        worker_config=WorkerConfig(rank=0, world_size=1, num_workers=0, global_error_handler=reraise_exception),
+        worker_config=WorkerConfig(
+            rank=0, world_size=1, num_workers=0, global_error_handler=reraise_exception
+        ),
         task_encoder=encoder,
         batch_size=1,
         shuffle_buffer_size=None,
@@ -72,7 +91,9 @@ def batches(dest: Path, encoder: Any, **options: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_trainer_reads_what_the_recipe_stores(name: str, raws: dict[bool, Path], tmp_path: Path) -> None:
+def test_the_trainer_reads_what_the_recipe_stores(
+    name: str, raws: dict[bool, Path], tmp_path: Path
+) -> None:
     recipe = load_recipe(name)
     videos = recipe.frames.num_frames > 1
     report = stored.encode_tiny(name, raws[videos], tmp_path)
@@ -96,11 +117,15 @@ def test_the_trainer_reads_what_the_recipe_stores(name: str, raws: dict[bool, Pa
 
 
 @pytest.mark.parametrize("name", ["primus-flux", "mlperf-flux"])
-def test_the_example_reads_preencoded_flux(name: str, raws: dict[bool, Path], tmp_path: Path) -> None:
+def test_the_example_reads_preencoded_flux(
+    name: str, raws: dict[bool, Path], tmp_path: Path
+) -> None:
     stored.encode_tiny(name, raws[False], tmp_path)
     energon_prep.index(tmp_path)
     script = Path(__file__).parent.parent / "examples" / "read_preencoded_flux.py"
-    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "latents [2, 16, 1, 8, 8]" in done.stdout
     assert "pooled  [2, 768]" in done.stdout
@@ -108,9 +133,14 @@ def test_the_example_reads_preencoded_flux(name: str, raws: dict[bool, Path], tm
 
 def test_a_clip_and_images_train_in_one_loop(raws: dict[bool, Path], tmp_path: Path) -> None:
     changes = {"resize.resolution": 64, "frames.num_frames": 17, "frames.fps": None}
-    energon_prep.encode(raws[True], tmp_path, recipe="wan2.1", weights="tiny", torch_threads=1, changes=changes)
+    energon_prep.encode(
+        raws[True], tmp_path, recipe="wan2.1", weights="tiny", torch_threads=1, changes=changes
+    )
     energon_prep.index(tmp_path)
-    grids = [tuple(batch["grid_sizes"][0].tolist()) for batch in batches(tmp_path, WanTaskEncoder(seq_length=4096))]
+    grids = [
+        tuple(batch["grid_sizes"][0].tolist())
+        for batch in batches(tmp_path, WanTaskEncoder(seq_length=4096))
+    ]
     assert sorted(frames for frames, _, _ in grids) == [1, 1, 5]
     packed = batches(tmp_path, WanTaskEncoder(seq_length=4096), packing_buffer_size=3)
     assert [len(batch["grid_sizes"]) for batch in packed] == [3]
@@ -118,7 +148,9 @@ def test_a_clip_and_images_train_in_one_loop(raws: dict[bool, Path], tmp_path: P
     assert {shape[2] for shape in shapes} == {1, 5}
 
 
-def test_verify_checks_others_datasets_against_a_contract(raws: dict[bool, Path], tmp_path: Path) -> None:
+def test_verify_checks_others_datasets_against_a_contract(
+    raws: dict[bool, Path], tmp_path: Path
+) -> None:
     stored.encode_tiny("dit", raws[True], tmp_path / "dit")
     energon_prep.index(tmp_path / "dit")
     foreign = tmp_path / "foreign"
@@ -134,4 +166,6 @@ def test_verify_checks_others_datasets_against_a_contract(raws: dict[bool, Path]
 
 def test_the_table_of_recipes_is_current() -> None:
     table = _script("recipe_table")
-    assert table.page() == table.PAGE.read_text(encoding="utf-8"), "run python docs/recipe_table.py --write"
+    assert table.page() == table.PAGE.read_text(encoding="utf-8"), (
+        "run python docs/recipe_table.py --write"
+    )

@@ -51,20 +51,28 @@ def test_an_error_while_writing_publishes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_second_run_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         storage = LocalStorage(tmp_path)
         with (
-            pytest.raises(PrepError, match=rf"another run is writing to .* \(process {holder.pid} on "),
+            pytest.raises(
+                PrepError, match=rf"another run is writing to .* \(process {holder.pid} on "
+            ),
             storage.locked(),
         ):
             pass
-        assert len(storage.names(".energon-prep/tmp")) == 1, "the refused run must not touch the other's files"
+        assert len(storage.names(".energon-prep/tmp")) == 1, (
+            "the refused run must not touch the other's files"
+        )
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         with storage.locked():
-            assert storage.names(".energon-prep/tmp") == [], "what the dead run left half-written is removed"
+            assert storage.names(".energon-prep/tmp") == [], (
+                "what the dead run left half-written is removed"
+            )
             assert json.loads(storage.read(".energon-prep/lock"))["pid"] == os.getpid()
     assert not storage.exists("half.tar")
 
@@ -72,7 +80,9 @@ def test_a_second_run_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path: Path
 def test_an_unwritable_destination_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(PrepError, match=r"cannot write .*: make it writable and run the same command again"),
+        pytest.raises(
+            PrepError, match=r"cannot write .*: make it writable and run the same command again"
+        ),
         LocalStorage(tmp_path / "file" / "dst").locked(),
     ):
         pass
@@ -98,12 +108,16 @@ def test_a_full_disk_says_what_to_do(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     (tmp_path / ".energon-prep" / "tmp").mkdir(parents=True)
     (tmp_path / ".energon-prep" / "tmp" / f"{os.getpid()}-a").symlink_to("/dev/full")
-    with pytest.raises(PrepError, match=r"No space left on device: make room and run the same command again"):
+    with pytest.raises(
+        PrepError, match=r"No space left on device: make room and run the same command again"
+    ):
         publish_bytes(storage, "a", b"x")
     assert not storage.exists("a")
 
 
-@pytest.mark.parametrize("place", [".energon-prep", ".energon-prep/tmp", ".energon-prep/lock", ".energon-prep/ledger"])
+@pytest.mark.parametrize(
+    "place", [".energon-prep", ".energon-prep/tmp", ".energon-prep/lock", ".energon-prep/ledger"]
+)
 def test_links_out_of_a_dataset_are_refused_and_not_followed(tmp_path: Path, place: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -24,7 +24,13 @@ def members_of(path: Path, start: int = 0) -> list[Member]:
 
 @pytest.mark.parametrize("tar_format", FORMATS)
 def test_members_are_where_tarfile_finds_them(tmp_path: Path, tar_format: int) -> None:
-    names = ["a.jpg", "d/" * 20 + "b.txt", "unterschied/gr\u00f6\u00dfe 1.json", "x/../../y.jpg", "/abs.jpg"]
+    names = [
+        "a.jpg",
+        "d/" * 20 + "b.txt",
+        "unterschied/gr\u00f6\u00dfe 1.json",
+        "x/../../y.jpg",
+        "/abs.jpg",
+    ]
     names += [] if tar_format == tarfile.USTAR_FORMAT else ["l" * 90 + "/" + "o" * 240 + ".jpg"]
     sizes = (0, 1, 511, 512, 513, 9000)
     contents = [(name, bytes([65 + i]) * sizes[i]) for i, name in enumerate(names)]
@@ -33,11 +39,15 @@ def test_members_are_where_tarfile_finds_them(tmp_path: Path, tar_format: int) -
     found = members_of(tar)
     assert [(m.name, data[m.data : m.data + m.size]) for m in found] == contents
     with tarfile.open(tar) as reference:
-        assert [(m.start, m.data, m.size) for m in found] == [(m.offset, m.offset_data, m.size) for m in reference]
+        assert [(m.start, m.data, m.size) for m in found] == [
+            (m.offset, m.offset_data, m.size) for m in reference
+        ]
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(NAMES, st.binary(max_size=2000)), max_size=8), st.sampled_from(FORMATS[1:]))
+@given(
+    st.lists(st.tuples(NAMES, st.binary(max_size=2000)), max_size=8), st.sampled_from(FORMATS[1:])
+)
 def test_any_names_and_contents_come_back(
     tmp_path_factory: pytest.TempPathFactory, contents: list[tuple[str, bytes]], tar_format: int
 ) -> None:
@@ -69,7 +79,15 @@ def test_links_devices_and_folders_are_told_apart_and_have_no_data(tmp_path: Pat
         info.size = 3
         tar.addfile(info, io.BytesIO(b"abc"))
     found = members_of(tmp_path / "a.tar")
-    assert [m.kind for m in found] == ["link", "link", "device", "device", "directory", "directory", "file"]
+    assert [m.kind for m in found] == [
+        "link",
+        "link",
+        "device",
+        "device",
+        "directory",
+        "directory",
+        "file",
+    ]
     assert [m.size for m in found] == [0, 0, 0, 0, 0, 0, 3]
 
 
@@ -78,7 +96,10 @@ def test_a_type_that_no_standard_names_is_no_file_and_its_data_is_skipped(tmp_pa
     info.type, info.size = b"V", 600
     rest = write_tar(tmp_path / "rest.tar", [("after.jpg", b"abc")]).read_bytes()
     tar = write(tmp_path / "a.tar", info.tobuf(tarfile.GNU_FORMAT) + bytes(2 * BLOCK) + rest)
-    assert [(m.name, m.kind) for m in members_of(tar)] == [("label.jpg", "device"), ("after.jpg", "file")]
+    assert [(m.name, m.kind) for m in members_of(tar)] == [
+        ("label.jpg", "device"),
+        ("after.jpg", "file"),
+    ]
     with tarfile.open(tar) as reference:  # as Energon reads it
         assert [m.name for m in reference if m.isreg()] == ["after.jpg"]
 
@@ -145,7 +166,9 @@ def test_a_cut_at_any_byte_keeps_what_is_whole_and_shows(tmp_path: Path) -> None
         (b"\1" * 100, "ends within a header"),
     ],
 )
-def test_what_follows_the_members_and_is_none_is_damage(tmp_path: Path, tail: bytes, what: str) -> None:
+def test_what_follows_the_members_and_is_none_is_damage(
+    tmp_path: Path, tail: bytes, what: str
+) -> None:
     tar = write_tar(tmp_path / "a.tar", [("a.jpg", b"a")], end_mark=False)
     tar.write_bytes(tar.read_bytes() + tail)
     member, damage = scan_members(tar)
@@ -154,7 +177,9 @@ def test_what_follows_the_members_and_is_none_is_damage(tmp_path: Path, tail: by
     assert list(scan_members(tar, 1024)) == [damage]
 
 
-@pytest.mark.parametrize("records", [b"9 size=-1\n", b"99 path=x\n", b"x", b"11 size=abc\n", b"0 a=b\n"])
+@pytest.mark.parametrize(
+    "records", [b"9 size=-1\n", b"99 path=x\n", b"x", b"11 size=abc\n", b"0 a=b\n"]
+)
 def test_garbled_pax_headers_are_damage(tmp_path: Path, records: bytes) -> None:
     info = tarfile.TarInfo("x")
     info.type, info.size = tarfile.XHDTYPE, len(records)
@@ -172,7 +197,11 @@ def test_an_extension_of_gigabytes_is_damage_not_memory(tmp_path: Path) -> None:
 
 
 def test_random_damage_never_raises_and_always_ends(tmp_path: Path) -> None:
-    whole = write_tar(tmp_path / "a.tar", [(f"{i}.jpg", b"x" * i) for i in range(20)], tar_format=tarfile.PAX_FORMAT)
+    whole = write_tar(
+        tmp_path / "a.tar",
+        [(f"{i}.jpg", b"x" * i) for i in range(20)],
+        tar_format=tarfile.PAX_FORMAT,
+    )
     data, rng = whole.read_bytes(), random.Random(0)
     for _ in range(300):
         broken = bytearray(data)
@@ -184,7 +213,9 @@ def test_random_damage_never_raises_and_always_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [2**62, 2**70, -5])
-@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+@pytest.mark.parametrize(
+    "kind", [tarfile.REGTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE]
+)
 def test_a_size_that_no_file_can_have_is_damage(tmp_path: Path, size: int, kind: bytes) -> None:
     member = tarfile.TarInfo("a.jpg")
     member.size, member.type = size, kind

@@ -14,7 +14,9 @@ _COMMANDS = ("encode", "index", "verify", "recipes", "demo")
 
 
 class _Commands(click.Group):
-    """Finds a command in the module of its name, imported when it is asked for; turns PrepError into one line."""
+    """Finds a command in the module of its name, imported when it is asked for; turns PrepError
+    into one line.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -31,21 +33,28 @@ class _Commands(click.Group):
         except PrepError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            raise click.ClickException("stopped: what is finished is kept, the same command goes on") from None
+            raise click.ClickException(
+                "stopped: what is finished is kept, the same command goes on"
+            ) from None
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="energon-prep")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, on stderr.")
 def main(verbose: bool) -> None:
-    """Turn raw images and captions into a precomputed dataset that Megatron's diffusion trainers read.
+    """Turn raw images and captions into a precomputed dataset that Megatron's diffusion trainers
+    read.
 
     \b
     energon-prep encode PHOTOS ENCODED --recipe dit --split 1,0,0
     energon-prep verify ENCODED
     """
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     if not verbose:
         # Its INFO lines go to stdout, which is for results.

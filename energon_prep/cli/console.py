@@ -31,7 +31,13 @@ def encode_progress() -> Iterator[Callable[[Tally], None]]:
         yield _LineProgress()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("encode"),
@@ -68,14 +74,16 @@ class _LineProgress:
         if tenth > self._told:
             self._told = tenth
             click.echo(
-                f"encode: {tally.num_done} of {tally.num_planned} samples, {tally.num_rejected} rejected", err=True
+                f"encode: {tally.num_done} of {tally.num_planned} samples, "
+                f"{tally.num_rejected} rejected",
+                err=True,
             )
 
 
 def print_encode_report(report: EncodeReport) -> None:
     click.echo(
-        f"{report.num_samples} samples in = {report.num_written} written + {report.num_rejected} rejected, "
-        f"in {_plural(report.num_shards, 'shard')} of {report.dest}"
+        f"{report.num_samples} samples in = {report.num_written} written + "
+        f"{report.num_rejected} rejected, in {_plural(report.num_shards, 'shard')} of {report.dest}"
     )
     for reason, number in sorted(report.rejects.items(), key=lambda item: -item[1]):
         click.echo(f"  {number:>6} x {reason}")
@@ -88,16 +96,23 @@ def print_encode_report(report: EncodeReport) -> None:
     if report.num_resumed:
         click.echo(f"{report.num_resumed} samples were finished by earlier runs")
     if fresh and report.seconds:
-        click.echo(f"{fresh} samples in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s")
+        click.echo(
+            f"{fresh} samples in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s"
+        )
     if report.limited_by:
         click.echo(_limit(report))
 
 
 def write_profile(report: EncodeReport, path: str) -> None:
-    """Where a run spent its time, station by station; of what this run did, earlier ones not included."""
+    """Where a run spent its time, station by station; of what this run did, earlier ones not
+    included.
+    """
     fresh = report.num_samples - report.num_resumed
     stations = {
-        name: {"seconds": round(seconds, 3), "samples_per_s": round(fresh / seconds, 2) if seconds else None}
+        name: {
+            "seconds": round(seconds, 3),
+            "samples_per_s": round(fresh / seconds, 2) if seconds else None,
+        }
         for name, seconds in report.profile["busy"].items()
     }
     profile = {
@@ -105,7 +120,9 @@ def write_profile(report: EncodeReport, path: str) -> None:
         "seconds": report.seconds,
         "workers": report.workers,
         "stations": stations,
-        "models_waited_for": {name: round(seconds, 3) for name, seconds in report.profile["waits"].items()},
+        "models_waited_for": {
+            name: round(seconds, 3) for name, seconds in report.profile["waits"].items()
+        },
         "limited_by": report.limited_by,
     }
     Path(path).write_text(json.dumps(profile, indent=2) + "\n")
@@ -117,15 +134,23 @@ def _limit(report: EncodeReport) -> str:
     seconds = max(report.profile["seconds"], 1e-9)
     if limit in ("visual", "text"):
         return (
-            f"{limit}-bound: {busy[limit] / seconds:.0%} of the time in the {limit} encoders, as it should be; "
-            "--batch-size auto or more devices may make it faster"
+            f"{limit}-bound: {busy[limit] / seconds:.0%} of the time in the {limit} encoders, "
+            "as it should be; --batch-size auto or more devices may make it faster"
         )
     if limit == "write":
-        return f"write-bound: the models waited {waits['write'] / seconds:.0%} of the time for the disk of DST"
+        return (
+            f"write-bound: the models waited {waits['write'] / seconds:.0%} of the time for "
+            "the disk of DST"
+        )
     waited = f"{limit}-bound: the models waited {waits['decode'] / seconds:.0%} of the time"
     if limit == "read":
-        return f"{waited} for SRC: a faster disk, or more at once with --workers {2 * report.workers}"
-    return f"{waited} for decoding: try --workers {2 * report.workers}, if there are processors for them"
+        return (
+            f"{waited} for SRC: a faster disk, or more at once with --workers {2 * report.workers}"
+        )
+    return (
+        f"{waited} for decoding: try --workers {2 * report.workers}, if there are processors "
+        "for them"
+    )
 
 
 def print_dry_run(dry_run: DryRun, *, dest: str, as_json: bool) -> None:
@@ -143,9 +168,14 @@ def print_dry_run(dry_run: DryRun, *, dest: str, as_json: bool) -> None:
         )
         return
     click.echo(f"source   {source['kind']}: {source.get('root', '')}")
-    click.echo(f"recipe   {recipe.name}: {recipe.visual.model} + {', '.join(text.model for text in recipe.text)}")
+    click.echo(
+        f"recipe   {recipe.name}: {recipe.visual.model} + "
+        f"{', '.join(text.model for text in recipe.text)}"
+    )
     click.echo(f"target   {recipe.target}")
-    click.echo(f"plan     {plan.num_samples} samples in {_plural(plan.num_shards, 'shard')}, into {dest}")
+    click.echo(
+        f"plan     {plan.num_samples} samples in {_plural(plan.num_shards, 'shard')}, into {dest}"
+    )
     if plan.split:
         click.echo(f"split    {_shares(plan.split)}")
     _print_account(found)
@@ -170,7 +200,8 @@ def _shares(split: dict[str, int]) -> str:
 def print_index_report(report: IndexReport, *, told: Sequence[str] = ()) -> None:
     """``told``: warnings that were printed already."""
     shares = ", ".join(
-        f"{name} {_plural(shards, 'shard')} / {samples} samples" for name, (shards, samples) in report.split.items()
+        f"{name} {_plural(shards, 'shard')} / {samples} samples"
+        for name, (shards, samples) in report.split.items()
     )
     state = "indexed" if report.prepared else "index is current"
     click.echo(f"{state}: {report.samples} samples in {_plural(report.shards, 'shard')}: {shares}")
@@ -195,7 +226,10 @@ def print_verify_report(report: VerifyReport) -> None:
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     state = "all right" if report.ok else f"{_plural(report.num_problems, 'problem')}"
-    click.echo(f"{state}: {_plural(report.shards, 'shard')}, {report.samples} samples, {report.parts} parts checked")
+    click.echo(
+        f"{state}: {_plural(report.shards, 'shard')}, {report.samples} samples, "
+        f"{report.parts} parts checked"
+    )
 
 
 def _plural(number: int, noun: str) -> str:

@@ -6,15 +6,24 @@ from pathlib import Path
 
 import click
 
-from energon_prep.cli.console import encode_progress, print_encode_report, print_index_report, print_verify_report
+from energon_prep.cli.console import (
+    encode_progress,
+    print_encode_report,
+    print_index_report,
+    print_verify_report,
+)
 
 
 @click.command()
 @click.argument("folder", default="energon-prep-demo", type=click.Path(path_type=Path))
 @click.option("--recipe", default="dit", show_default=True, help="A recipe's name or a YAML file.")
-@click.option("--num", default=48, show_default=True, type=click.IntRange(min=1), help="Images to make.")
+@click.option(
+    "--num", default=48, show_default=True, type=click.IntRange(min=1), help="Images to make."
+)
 def command(folder: Path, recipe: str, num: int) -> None:
-    """The whole way on a small dataset made for it, offline, in FOLDER: raw, encode, index, verify, load a batch."""
+    """The whole way on a small dataset made for it, offline, in FOLDER: raw, encode, index, verify,
+    load a batch.
+    """
     from energon_prep.demo_data import make_raw_dataset
     from energon_prep.device.tuning import tune_process
 
@@ -34,7 +43,9 @@ def command(folder: Path, recipe: str, num: int) -> None:
     _step(f"energon-prep encode {raw} {encoded} --recipe {recipe} --weights tiny --resolution 256")
     changes = {"resize.resolution": 256, "samples_per_shard": 16}
     with encode_progress() as progress:
-        report = encode(raw, encoded, recipe=recipe, weights="tiny", changes=changes, progress=progress)
+        report = encode(
+            raw, encoded, recipe=recipe, weights="tiny", changes=changes, progress=progress
+        )
     print_encode_report(report)
 
     _step(f"energon-prep index {encoded} --split 2,1,0")

@@ -1,4 +1,6 @@
-"""The command line's account of models: what will be downloaded, from where, and what has to be done first."""
+"""The command line's account of models: what will be downloaded, from where, and what has to be
+done first.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 def tell_downloads(recipe: Recipe, *, weights: str | None, dest: str | None) -> None:
     """Say on stderr which repositories a run needs, before anything heavy is imported.
 
-    ``dest``: where the run will write; None: it will not. Raises PrepError if a repository cannot be had, unless
-    ``dest`` has a run that is to be resumed, which may need no models.
+    ``dest``: where the run will write; None: it will not. Raises PrepError if a repository cannot
+    be had, unless ``dest`` has a run that is to be resumed, which may need no models.
     """
     from energon_prep.encoders.downloads import plan_downloads, refuse_problems
 
@@ -36,7 +38,10 @@ def download_lines(downloads: list[Download]) -> Iterator[str]:
     from energon_prep.encoders.downloads import gigabytes
 
     for download in downloads:
-        yield f"{download.repository} ({', '.join(download.encoders)}): {_size(download)}{_terms(download)}"
+        yield (
+            f"{download.repository} ({', '.join(download.encoders)}): "
+            f"{_size(download)}{_terms(download)}"
+        )
         if download.smaller and download.num_missing:
             yield f"the same text encoder is smaller in {download.smaller}: name that with --model"
     missing = [download.num_missing for download in downloads]
@@ -55,11 +60,17 @@ def _size(download: Download) -> str:
         return f"{whole} to download"
     if not download.num_missing:
         return f"{whole}, all of it cached"
-    return f"{gigabytes(download.num_missing, exact=download.exact)} to download of {whole}, the rest is cached"
+    return (
+        f"{gigabytes(download.num_missing, exact=download.exact)} to download of {whole}, the "
+        "rest is cached"
+    )
 
 
 def _terms(download: Download) -> str:
     licence = f"; {download.licence}" if download.licence else ""
     if not download.gated or download.num_missing == 0:
         return licence
-    return f"{licence}, to be accepted first at https://huggingface.co/{download.repository} (hf auth login, HF_TOKEN)"
+    return (
+        f"{licence}, to be accepted first at https://huggingface.co/{download.repository} (hf "
+        "auth login, HF_TOKEN)"
+    )

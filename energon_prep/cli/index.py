@@ -13,8 +13,18 @@ _LONG = 5.0  #: seconds after which a user wants to know how far it is
 
 @click.command()
 @click.argument("dst", default=".")
-@click.option("--split", default="1,0,0", show_default=True, metavar="A,B,C", help="Shares of train, val and test.")
-@click.option("--sqlite/--no-sqlite", default=True, help="With index.sqlite, for random access, or without it.")
+@click.option(
+    "--split",
+    default="1,0,0",
+    show_default=True,
+    metavar="A,B,C",
+    help="Shares of train, val and test.",
+)
+@click.option(
+    "--sqlite/--no-sqlite",
+    default=True,
+    help="With index.sqlite, for random access, or without it.",
+)
 @click.option(
     "--subflavor",
     "subflavors",
@@ -24,7 +34,10 @@ _LONG = 5.0  #: seconds after which a user wants to know how far it is
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read tars.")
 @click.option(
-    "--fix", "new", metavar="NEWDIR", help="Rewrite DST's tars into NEWDIR so that Energon reads them; index it."
+    "--fix",
+    "new",
+    metavar="NEWDIR",
+    help="Rewrite DST's tars into NEWDIR so that Energon reads them; index it.",
 )
 @click.option("--force", is_flag=True, help="Prepare again, and overwrite an edited dataset.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -38,11 +51,13 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make DST loadable by Megatron-Energon: a non-interactive `energon prepare` for CrudeWebdataset.
+    """Make DST loadable by Megatron-Energon: a non-interactive `energon prepare` for
+    CrudeWebdataset.
 
-    A dataset that this tool wrote is indexed from its ledger, without opening a tar; tars of others are prepared by
-    Energon. Running it again changes nothing that is current. What Energon would stop at or pass over in them is told,
-    and --fix mends it in a new folder: dots in keys, keys that occur twice, scattered parts, .tgz, cut tars.
+    A dataset that this tool wrote is indexed from its ledger, without opening a tar; tars of others
+    are prepared by Energon. Running it again changes nothing that is current. What Energon would
+    stop at or pass over in them is told, and --fix mends it in a new folder: dots in keys, keys
+    that occur twice, scattered parts, .tgz, cut tars.
     """
     from energon_prep.curate.repair import repair
     from energon_prep.indexing import index
@@ -77,7 +92,10 @@ def command(
         return
     print_index_report(report, told=told)
     if not report.sqlite:
-        click.echo("index.sqlite was left out: training in sequence does not need it, joins and random access do")
+        click.echo(
+            "index.sqlite was left out: training in sequence does not need it, joins and "
+            "random access do"
+        )
     elif not sqlite:
         click.echo("index.sqlite is current, and was kept")
 

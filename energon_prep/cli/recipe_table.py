@@ -1,4 +1,6 @@
-"""The command line's facts of a recipe: what it downloads, under which terms, what it computes in and stores."""
+"""The command line's facts of a recipe: what it downloads, under which terms, what it computes in
+and stores.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,19 @@ def facts(recipe: Recipe) -> dict[str, str]:
     downloads = catalogued_downloads(recipe)
     sizes = [download.num_bytes for download in downloads if download.num_bytes is not None]
     terms = dict.fromkeys(
-        f"{download.licence or 'unknown'}{', accepted first' if download.gated else ''}" for download in downloads
+        f"{download.licence or 'unknown'}{', accepted first' if download.gated else ''}"
+        for download in downloads
     )
     computed, stored = _dtypes(recipe)
     return {
         "repository": " + ".join(
-            download.repository + (f" ({', '.join(download.encoders)})" if len(downloads) > 1 else "")
+            download.repository
+            + (f" ({', '.join(download.encoders)})" if len(downloads) > 1 else "")
             for download in downloads
         ),
-        "download": gigabytes(sum(sizes), exact=False) if len(sizes) == len(downloads) else "unknown",
+        "download": gigabytes(sum(sizes), exact=False)
+        if len(sizes) == len(downloads)
+        else "unknown",
         "licence": "; ".join(terms),
         "computes in": _shown(computed),
         "stores": _shown(stored),
@@ -34,12 +40,17 @@ def _dtypes(recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
     """What each encoder computes in, and what is stored of it."""
     from energon_prep.encoders.catalog import TEXT_FAMILIES, VISUAL_FAMILIES, find, pipelines_dtype
 
-    specs: list[tuple[str, Visual | Text]] = [("visual", recipe.visual), *((text.name, text) for text in recipe.text)]
+    specs: list[tuple[str, Visual | Text]] = [
+        ("visual", recipe.visual),
+        *((text.name, text) for text in recipe.text),
+    ]
     computed: dict[str, str] = {}
     stored: dict[str, str] = {}
     for name, spec in specs:
         info = find(spec.model, VISUAL_FAMILIES if spec is recipe.visual else TEXT_FAMILIES)
-        computed[name] = spec.compute_dtype or (pipelines_dtype(info.family) if info else "as its pipeline")
+        computed[name] = spec.compute_dtype or (
+            pipelines_dtype(info.family) if info else "as its pipeline"
+        )
         stored[name] = spec.dtype
     return computed, stored
 

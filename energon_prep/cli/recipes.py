@@ -12,8 +12,8 @@ from energon_prep.cli.recipe_table import facts
 def command(name: str | None) -> None:
     """List the recipes; with NAME (or a YAML file) print that recipe whole.
 
-    What is printed is a recipe file, with what it downloads in comments: save it, change it, and give it to
-    `encode --recipe FILE.yaml`.
+    What is printed is a recipe file, with what it downloads in comments: save it, change it, and
+    give it to `encode --recipe FILE.yaml`.
     """
     from energon_prep.recipes.load import dump_recipe, load_recipe, recipe_names
 

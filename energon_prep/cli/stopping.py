@@ -12,7 +12,8 @@ from types import FrameType
 @contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
     """Take SIGTERM for Ctrl-C: what is half-written is removed, and the exit code is 1."""
-    if threading.current_thread() is not threading.main_thread():  # signals are not for a thread to take
+    if threading.current_thread() is not threading.main_thread():
+        # signals are not for a thread to take
         yield
         return
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -23,5 +24,6 @@ def stopped_by_sigterm() -> Iterator[None]:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a launcher may send it twice: the way out must not be cut short
+    # a launcher may send it twice: the way out must not be cut short
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt

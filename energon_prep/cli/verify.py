@@ -20,24 +20,37 @@ _LONG = 5.0  #: seconds after which a user wants to know how far it is
     help="Quick: sizes, counts, ledger and index; no tar is opened. "
     "Deep (what is done by default): checksums, every part decoded safely, contract and keys too.",
 )
-@click.option("--mark-bad", is_flag=True, help="Set aside what is damaged: the same encode then makes just that again.")
+@click.option(
+    "--mark-bad",
+    is_flag=True,
+    help="Set aside what is damaged: the same encode then makes just that again.",
+)
 @click.option(
     "--target",
     metavar="NAME|MODULE:CLASS",
     help="The trainer's contract to check against; known for our own datasets.",
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes that read tars. [default: by the bytes to be read]"
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes that read tars. [default: by the bytes to be read]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(
-    ctx: click.Context, dst: str, quick: bool, mark_bad: bool, target: str | None, workers: int | None, as_json: bool
+    ctx: click.Context,
+    dst: str,
+    quick: bool,
+    mark_bad: bool,
+    target: str | None,
+    workers: int | None,
+    as_json: bool,
 ) -> None:
-    """Reopen everything in DST and prove it: counts, checksums, index, and every part against the contract.
+    """Reopen everything in DST and prove it: counts, checksums, index, and every part against the
+    contract.
 
-    Exit code 1, with the list of what is wrong, unless all is right. To repair: verify --mark-bad, then the same
-    encode again.
+    Exit code 1, with the list of what is wrong, unless all is right. To repair: verify --mark-bad,
+    then the same encode again.
     """
     from energon_prep.verifying import verify
 

@@ -95,9 +95,13 @@ def _require_apart(root: Path, new: Path) -> None:
         raise PrepError(f"{root} is not a folder: give the folder with the tars")
     source, target = root.resolve(), new.resolve()
     if target == source or target.is_relative_to(source) or source.is_relative_to(target):
-        raise PrepError(f"--fix {new}: it must lie neither in {root} nor around it: give another folder")
+        raise PrepError(
+            f"--fix {new}: it must lie neither in {root} nor around it: give another folder"
+        )
     if new.exists() and (not new.is_dir() or any(new.iterdir())):
-        raise PrepError(f"--fix {new}: it is there already and not empty: give a new folder, or empty it")
+        raise PrepError(
+            f"--fix {new}: it is there already and not empty: give a new folder, or empty it"
+        )
 
 
 def _new_name(tar: str, names: set[str]) -> str:
@@ -107,7 +111,10 @@ def _new_name(tar: str, names: set[str]) -> str:
         if stem.endswith(suffix):
             stem = stem.removesuffix(suffix)
             break
-    stem = "".join(char if char.isascii() and char.isprintable() and char not in "{}\\" else "_" for char in stem)
+    stem = "".join(
+        char if char.isascii() and char.isprintable() and char not in "{}\\" else "_"
+        for char in stem
+    )
     name, number = f"{stem}.tar", 1
     while name in names:
         name, number = f"{stem}_{number}.tar", number + 1
@@ -151,7 +158,10 @@ class _Run:
             samples=self._samples,
             renamed=self._renamed,
             regrouped=self._regrouped,
-            left_out=tuple(f"{count} x {what}, first {first}" for what, (count, first) in self._oddities.items()),
+            left_out=tuple(
+                f"{count} x {what}, first {first}"
+                for what, (count, first) in self._oddities.items()
+            ),
             lost=tuple(self._lost),
             num_lost=self._num_lost,
             unreadable=tuple(self._unreadable),
@@ -163,7 +173,10 @@ class _Run:
             writer = TarWriter(publication.file)
             with path.open("rb") as file:
                 for sample in found.samples:
-                    parts = {part: _read(file, start, size, path) for part, (start, size) in sample.parts.items()}
+                    parts = {
+                        part: _read(file, start, size, path)
+                        for part, (start, size) in sample.parts.items()
+                    }
                     key = self._keys.take(sample.key, parts)
                     if key != sample.key:
                         self._note(name, key, tar, sample.key)
@@ -188,7 +201,9 @@ def _read(file: BinaryIO, start: int, size: int, path: Path) -> bytes:
     file.seek(start)
     data = file.read(size)
     if len(data) < size:
-        raise PrepError(f"{path} was cut while it was read: let nothing write to it and start again")
+        raise PrepError(
+            f"{path} was cut while it was read: let nothing write to it and start again"
+        )
     return data
 
 
@@ -222,11 +237,20 @@ def _inflate(packed: BinaryIO, file: BinaryIO, most: int) -> str | None:
             return f"after {written} unpacked bytes it is damaged ({error}): what follows is lost"
         written += len(chunk)
         if written > most:
-            return f"it unpacks to more than {most} bytes, which no tar of media does: the rest was left packed"
+            return (
+                f"it unpacks to more than {most} bytes, which no tar of media does: the rest "
+                "was left packed"
+            )
         file.write(chunk)
-        data = inflater.unconsumed_tail or (inflater.unused_data if inflater.eof else b"") or packed.read(_CHUNK)
+        data = (
+            inflater.unconsumed_tail
+            or (inflater.unused_data if inflater.eof else b"")
+            or packed.read(_CHUNK)
+        )
         if inflater.eof:
             if not data.startswith(b"\x1f\x8b"):  # nothing but padding
                 return None
             inflater = zlib.decompressobj(wbits=31)
-    return None if inflater.eof else f"after {written} unpacked bytes it was cut: what follows is lost"
+    return (
+        None if inflater.eof else f"after {written} unpacked bytes it was cut: what follows is lost"
+    )

@@ -16,7 +16,9 @@ from energon_prep.indexing.tars import split_name
 from energon_prep.tar_headers import BLOCK, Damage, Member, scan_members
 
 #: Part names with a dot in them, as the trainers' contracts have them, at the end of a name.
-_DOTTED = re.compile(r"[.]((?:latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip)[.]\w+)$")
+_DOTTED = re.compile(
+    r"[.]((?:latents|prompt_embeds|pooled_prompt_embeds|mean|logvar|caption|t5|clip)[.]\w+)$"
+)
 #: what is not printable ASCII, and what Energon cuts names at
 _UNFIT_KEY = re.compile(r"[^ -~]|[.\\]")
 _FALLBACK = "samples/fixed"  #: of a key of which nothing usable is left
@@ -118,8 +120,14 @@ def _why_left_out(member: Member) -> str | None:
     if member.kind != "file":
         return f"{member.kind} members, which are not followed"
     if split_name(member.name) is None:
-        return "hidden files, names without extension and names like __x__, which Energon passes over"
-    return "hidden files in a folder, which Energon takes for parts of a sample" if base.startswith(".") else None
+        return (
+            "hidden files, names without extension and names like __x__, which Energon passes over"
+        )
+    return (
+        "hidden files in a folder, which Energon takes for parts of a sample"
+        if base.startswith(".")
+        else None
+    )
 
 
 def _odd(members: list[Member]) -> set[str]:
@@ -140,7 +148,11 @@ def _meant(name: str) -> tuple[str, str]:
     if dot:
         return folder + slash + stem, "." + part
     dotted = _DOTTED.search(base)
-    stem, part = (base[: dotted.start()], dotted[1]) if dotted else (base.rpartition(".")[0], base.rpartition(".")[2])
+    stem, part = (
+        (base[: dotted.start()], dotted[1])
+        if dotted
+        else (base.rpartition(".")[0], base.rpartition(".")[2])
+    )
     return folder + slash + stem, part
 
 
@@ -154,13 +166,20 @@ def _drop_torn(found: Found, torn_key: str) -> None:
     if last.key == torn_key or last.parts.keys() < usual:
         missing = ", ".join(sorted(usual - last.parts.keys())) or "rest"
         found.samples.remove(last)
-        found.lost.append(f"the sample {last.key!r}: it is the last before the cut, and its {missing} is missing")
+        found.lost.append(
+            f"the sample {last.key!r}: it is the last before the cut, and its {missing} is missing"
+        )
 
 
 def _drop_large(found: Found, most_bytes: int) -> None:
-    for sample in [s for s in found.samples if sum(size for _, size in s.parts.values()) > most_bytes]:
+    for sample in [
+        s for s in found.samples if sum(size for _, size in s.parts.values()) > most_bytes
+    ]:
         found.samples.remove(sample)
-        found.lost.append(f"the sample {sample.key!r}: it has more than {most_bytes} bytes: cut it into smaller ones")
+        found.lost.append(
+            f"the sample {sample.key!r}: it has more than {most_bytes} bytes: cut it into "
+            "smaller ones"
+        )
 
 
 class UniqueKeys:
@@ -170,7 +189,9 @@ class UniqueKeys:
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("")
-        self._db.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID")
+        self._db.execute(
+            "CREATE TABLE keys (key TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID"
+        )
 
     def take(self, key: str, parts: Iterable[str]) -> str:
         """``key`` without dots in its last component, or with a number behind if that is taken; the
@@ -180,7 +201,9 @@ class UniqueKeys:
         if not base or not _fits(base + "_000000000", parts):
             base = _FALLBACK
         candidate = base
-        while self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, 2)", (candidate,)).rowcount != 1:
+        while (
+            self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, 2)", (candidate,)).rowcount != 1
+        ):
             (number,) = self._db.execute("SELECT next FROM keys WHERE key = ?", (base,)).fetchone()
             self._db.execute("UPDATE keys SET next = ? WHERE key = ?", (number + 1, base))
             candidate = f"{base}_{number}"

@@ -22,7 +22,8 @@ from energon_prep.errors import SampleError
 from energon_prep.formats import Kind
 from energon_prep.samples import Media
 
-# Browsers show frames that claim 10 ms or less, which GIF makers write for "as fast as you can", for 100 ms.
+# Browsers show frames that claim 10 ms or less, which GIF makers write for "as fast as you can",
+# for 100 ms.
 _SHORTEST_MS, _USUAL_MS = 10, 100
 
 
@@ -34,7 +35,9 @@ def is_animated(data: bytes, *, max_pixels: int) -> bool:
 
 
 class Animation:
-    """An animated image as Footage; use it as a context. Raises SampleError as ``decode_image`` does."""
+    """An animated image as Footage; use it as a context. Raises SampleError as ``decode_image``
+    does.
+    """
 
     rate = None
     duration = None
@@ -57,13 +60,18 @@ class Animation:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         return None
 
     def shots(self, start: Fraction = Fraction(0)) -> Iterator[Shot[Picture]]:
         for time, duration, image in self._timed():
-            yield Shot(time=time, duration=duration, picture=functools.partial(_to_rgb, image.copy()))
+            yield Shot(
+                time=time, duration=duration, picture=functools.partial(_to_rgb, image.copy())
+            )
 
     def timeline(self) -> Timeline:
         times, end = [], Fraction(0)
@@ -79,12 +87,15 @@ class Animation:
         return None
 
     def _timed(self) -> Iterator[tuple[Fraction, Fraction, Image.Image]]:
-        """Every frame's time and duration, in seconds; the image is the same object each time, at another frame."""
+        """Every frame's time and duration, in seconds; the image is the same object each time, at
+        another frame.
+        """
         image = open_image(self._data, self._max_pixels)
         with pillow_faults():
             num_frames = int(getattr(image, "n_frames", 1))
         time = Fraction(0)
-        first = 1 if getattr(image, "default_image", False) else 0  # an APNG's picture for those who know no APNG
+        # an APNG's picture for those who know no APNG
+        first = 1 if getattr(image, "default_image", False) else 0
         for number in range(first, num_frames):
             try:
                 with pillow_faults():

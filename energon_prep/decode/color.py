@@ -8,25 +8,34 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT, TiffImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLEFORMAT,
+    TiffImageFile,
+)
 
 from energon_prep.errors import SampleError
 
 _WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation
 _SIGNED = 2  # of the TIFF tag SampleFormat; Pillow gives 8 bits of it as if they were unsigned
-_FITS = {("L", "L"), ("L", "RGB"), ("RGB", "RGB"), ("CMYK", "CMYK")}  # (of the image, of the profile)
+# (of the image, of the profile)
+_FITS = {("L", "L"), ("L", "RGB"), ("RGB", "RGB"), ("CMYK", "CMYK")}
 
 
 def opaque(image: Image.Image) -> Image.Image:
     """The loaded ``image`` in mode L, RGB or CMYK, 8 bits a channel, alpha laid over white.
 
-    16-bit gray is scaled by 255/65535 and rounded; of other 16-bit channels Pillow keeps the upper byte, which is less
-    than one level off. Raises SampleError for floating-point, signed and 32-bit pixels, whose white is not known.
+    16-bit gray is scaled by 255/65535 and rounded; of other 16-bit channels Pillow keeps the upper
+    byte, which is less than one level off. Raises SampleError for floating-point, signed and 32-bit
+    pixels, whose white is not known.
     """
     if image.mode in ("F", "I"):
         raise SampleError("decode", "floating-point, signed or 32-bit pixels", f"mode {image.mode}")
     if isinstance(image, TiffImageFile) and _SIGNED in image.tag_v2.get(SAMPLEFORMAT, ()):
-        raise SampleError("decode", "floating-point, signed or 32-bit pixels", f"signed, mode {image.mode}")
+        raise SampleError(
+            "decode", "floating-point, signed or 32-bit pixels", f"signed, mode {image.mode}"
+        )
     if image.mode.startswith("I;16"):
         return _gray_from_16_bit(image)
     if image.has_transparency_data:
@@ -37,7 +46,9 @@ def opaque(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """``image`` (L, RGB or CMYK) as sRGB, by its ICC profile. A broken profile or one of another kind is ignored."""
+    """``image`` (L, RGB or CMYK) as sRGB, by its ICC profile. A broken profile or one of another
+    kind is ignored.
+    """
     mode, transform = _profile_to_srgb(profile) if profile else ("", None)
     if transform is None or (image.mode, mode) not in _FITS:
         return image.convert("RGB")
@@ -46,10 +57,14 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=64)
 def _profile_to_srgb(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """The mode an ICC profile describes and its transform to sRGB, None if it is broken or is sRGB itself."""
+    """The mode an ICC profile describes and its transform to sRGB, None if it is broken or is sRGB
+    itself.
+    """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip(), "")
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(
+            source.profile.xcolor_space.strip(), ""
+        )
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
         if mode == "RGB" and _moves_nothing(transform):
             return mode, None
@@ -59,7 +74,9 @@ def _profile_to_srgb(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | 
 
 
 def _moves_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether no color moves by more than one level of 255: most profiles are sRGB, and then the work is spared."""
+    """Whether no color moves by more than one level of 255: most profiles are sRGB, and then the
+    work is spared.
+    """
     steps = np.arange(0, 256, 15, dtype=np.uint8)  # 0 .. 255 in 18 steps
     colors = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
     moved = np.asarray(transform.apply(Image.fromarray(colors)))
@@ -68,7 +85,8 @@ def _moves_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
 
 def _over_white(image: Image.Image) -> Image.Image:
     key = image.info.get("transparency")
-    if isinstance(key, tuple) and max(key) > 255:  # of a 16-bit PNG, whose pixels Pillow has cut to 8 bits
+    if isinstance(key, tuple) and max(key) > 255:
+        # of a 16-bit PNG, whose pixels Pillow has cut to 8 bits
         image.info["transparency"] = tuple(value >> 8 for value in key)
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     layer = image.convert(f"{mode}A")

@@ -9,9 +9,20 @@ from energon_prep.formats import Kind
 from energon_prep.samples import Media
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
-# RFC 9559: what a Matroska segment and its clusters are made of. Anything else is no element, but lost bytes.
+# RFC 9559: what a Matroska segment and its clusters are made of. Anything else is no element, but
+# lost bytes.
 _EBML_ELEMENTS = frozenset(
-    {0x1A45DFA3, _SEGMENT, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+    {
+        0x1A45DFA3,
+        _SEGMENT,
+        0x114D9B74,
+        0x1549A966,
+        0x1654AE6B,
+        0x1C53BB6B,
+        0x1941A469,
+        0x1043A770,
+        0x1254C367,
+    }
     | {_CLUSTER, 0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF}
     | {0xEC, 0xBF, 0x1B538667}  # void, checksum, signature
 )
@@ -41,8 +52,8 @@ def find_fault(media: Media, kind: Kind, *, start: int = 0, end: int | None = No
     silence and give fewer frames. What lies within an element is not looked at, nor read.
 
     ``start``, ``end``: the first and the last byte that matter. Groups of elements that are over
-    before ``start`` are passed over whole, nothing behind ``end`` is looked at, and whether the file
-    is cut is told only without ``end``.
+    before ``start`` are passed over whole, nothing behind ``end`` is looked at, and whether the
+    file is cut is told only without ``end``.
     """
     if kind not in _FINDERS:
         return None
@@ -62,8 +73,8 @@ def end_of_whole_boxes(media: Media) -> int:
 
 
 def _box(data: _Bytes, place: int) -> tuple[int, bytes]:
-    """Size and name of the box at ``place``. ISO 14496-12: 32 bits of size and four letters; size 1: 64 bits
-    follow; size 0: up to the end."""
+    """Size and name of the box at ``place``. ISO 14496-12: 32 bits of size and four letters; size
+    1: 64 bits follow; size 0: up to the end."""
     header = data.at(place, 16)
     size = int.from_bytes(header[:4], "big")
     return int.from_bytes(header[8:], "big") if size == 1 else size, header[4:8]
@@ -86,7 +97,9 @@ def _fault_of_boxes(data: _Bytes, start: int, end: int | None) -> str | None:
 
 
 def _fault_of_ebml(data: _Bytes, start: int, end: int | None) -> str | None:
-    """RFC 8794: identifiers of 1 to 4 bytes, sizes of 1 to 8; a size whose bits are all set is unknown."""
+    """RFC 8794: identifiers of 1 to 4 bytes, sizes of 1 to 8; a size whose bits are all set is
+    unknown.
+    """
     place, stop = 0, data.size if end is None else min(end, data.size)
     while place < stop:
         header = data.at(place, _EBML_HEADER)
@@ -105,7 +118,8 @@ def _fault_of_ebml(data: _Bytes, start: int, end: int | None) -> str | None:
             if stop > data.size:
                 return _cut(data, stop)
         is_past = identifier == _CLUSTER and size != unknown and place + size <= start
-        if identifier in (_SEGMENT, _CLUSTER) and not is_past:  # their children follow in the same chain
+        if identifier in (_SEGMENT, _CLUSTER) and not is_past:
+            # their children follow in the same chain
             continue
         place += size
         if place > data.size:
@@ -154,7 +168,9 @@ def _fault_of_gif(data: _Bytes, start: int, end: int | None) -> str | None:
 
 
 def _fault_of_png(data: _Bytes, start: int, end: int | None) -> str | None:
-    """Chunks of 32 bits of length, four letters, and a checksum behind them; the last one is IEND."""
+    """Chunks of 32 bits of length, four letters, and a checksum behind them; the last one is
+    IEND.
+    """
     place = 8
     while place + 8 <= data.size:
         header = data.at(place, 8)
@@ -169,14 +185,18 @@ def _fault_of_png(data: _Bytes, start: int, end: int | None) -> str | None:
 
 
 def _fault_of_transport_stream(data: _Bytes, start: int, end: int | None) -> str | None:
-    """ISO 13818-1: packets of 188 bytes, of 192 in Blu-ray's files; FFmpeg flags packets that follow a gap."""
+    """ISO 13818-1: packets of 188 bytes, of 192 in Blu-ray's files; FFmpeg flags packets that
+    follow a gap.
+    """
     size = 188 if data.at(0, 1) == b"G" else 192
     short = -data.size % size
     return _cut(data, data.size + short) if short and end is None else None
 
 
 def _fault_of_program_stream(data: _Bytes, start: int, end: int | None) -> str | None:
-    """ISO 13818-1: packs, whose header tells no length, of packets with 16 bits of it; 0xB9 is the end."""
+    """ISO 13818-1: packs, whose header tells no length, of packets with 16 bits of it; 0xB9 is the
+    end.
+    """
     place, stop = start, data.size if end is None else end
     while place < stop:
         header = data.at(place, 14)
@@ -196,8 +216,13 @@ def _fault_of_program_stream(data: _Bytes, start: int, end: int | None) -> str |
 
 
 def _fault_of_flv(data: _Bytes, start: int, end: int | None) -> str | None:
-    """Tags of audio, video or data: type, 24 bits of length, 7 bytes more; behind each the length of all that."""
-    place, stop = start or 4 + int.from_bytes(data.at(5, 4), "big"), data.size if end is None else end
+    """Tags of audio, video or data: type, 24 bits of length, 7 bytes more; behind each the length
+    of all that.
+    """
+    place, stop = (
+        start or 4 + int.from_bytes(data.at(5, 4), "big"),
+        data.size if end is None else end,
+    )
     while place < stop:
         header = data.at(place, 11)
         if header[0] & 0x1F not in (8, 9, 18):
@@ -234,12 +259,16 @@ def _fault_of_asf(data: _Bytes, start: int, end: int | None) -> str | None:
         if object_header.startswith(_ASF_DATA):
             is_last = size < 24  # a live stream's
             stop = data.size if is_last else min(place + size, data.size)
-            fault = _fault_of_asf_packets(data, place + 50, packet_size, start, min(stop, end or stop))
+            fault = _fault_of_asf_packets(
+                data, place + 50, packet_size, start, min(stop, end or stop)
+            )
             if fault is not None or is_last:
                 return fault
         elif place == 0:
             properties = data.at(0, min(size, 2**16)).find(_ASF_PROPERTIES)
-            packet_size = int.from_bytes(data.at(properties + 92, 4), "little") if properties > 0 else 0
+            packet_size = (
+                int.from_bytes(data.at(properties + 92, 4), "little") if properties > 0 else 0
+            )
         place += max(size, 24)
     return _cut(data, place) if place > data.size and end is None else None
 

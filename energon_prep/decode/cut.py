@@ -17,18 +17,28 @@ class Cut:
     crop: Box  #: ``box`` in original upright pixels: (top, left, bottom, right)
 
 
-def plan_cut(geometry: Geometry, original: Size, *, orientation: int, decoded: Size, scale: tuple[float, float]) -> Cut:
-    """Find ``geometry.box`` in a picture of size ``decoded``, ``scale`` (vertical, horizontal) times the original's.
+def plan_cut(
+    geometry: Geometry,
+    original: Size,
+    *,
+    orientation: int,
+    decoded: Size,
+    scale: tuple[float, float],
+) -> Cut:
+    """Find ``geometry.box`` in a picture of size ``decoded``, ``scale`` (vertical, horizontal)
+    times the original's.
 
-    The edges go to whole pixels, between which resampling is several times faster, and ``crop`` with them. None moves
-    by more than half a pixel of the result; where one would have to, because little is enlarged, all stay.
+    The edges go to whole pixels, between which resampling is several times faster, and ``crop``
+    with them. None moves by more than half a pixel of the result; where one would have to, because
+    little is enlarged, all stay.
     """
     stored = across(original, orientation)
     height, width = across(geometry.final, orientation)
     y, x = scale
     left, top, right, bottom = stored_box(geometry.box, stored, orientation)
     box = (left * x, top * y, min(right * x, decoded[1]), min(bottom * y, decoded[0]))
-    # The last pixels of a reduced picture may stand for less of the original than the others: they are left out.
+    # The last pixels of a reduced picture may stand for less of the original than the others: they
+    # are left out.
     full_width, full_height = int(stored[1] * x + 1e-6), int(stored[0] * y + 1e-6)
     whole = (
         nearest_pixel(box[0]),

@@ -26,7 +26,9 @@ def check_size(size: Size, resize: Resize, filters: Filters) -> None:
     """Raise SampleError if a picture of ``size``, upright or not, is filtered out."""
     if min(size) < resize.min_size:
         raise SampleError(
-            "filter", "shorter side below resize.min_size", f"{size[0]}x{size[1]}, needs {resize.min_size}"
+            "filter",
+            "shorter side below resize.min_size",
+            f"{size[0]}x{size[1]}, needs {resize.min_size}",
         )
     if filters.max_aspect is not None and max(size) > filters.max_aspect * min(size):
         detail = f"{size[0]}x{size[1]}, the limit is {filters.max_aspect:g}"
@@ -38,7 +40,9 @@ def check_footage(footage: Footage, filters: Filters) -> None:
     if filters.min_fps is not None:
         rate = footage.average_rate()
         if rate < Fraction(str(filters.min_fps)):
-            raise SampleError("filter", "fewer frames a second than filters.min_fps", f"{float(rate):g}")
+            raise SampleError(
+                "filter", "fewer frames a second than filters.min_fps", f"{float(rate):g}"
+            )
 
 
 def check_seconds(seconds: Fraction, filters: Filters) -> None:
@@ -48,11 +52,17 @@ def check_seconds(seconds: Fraction, filters: Filters) -> None:
 
 
 def long_enough(clips: list[list[T]], filters: Filters) -> list[list[T]]:
-    """The clips, by their frames, of those cut from one stretch of video. Raises SampleError if none is left."""
+    """The clips, by their frames, of those cut from one stretch of video. Raises SampleError if
+    none is left.
+    """
     kept = [clip for clip in clips if len(clip) >= filters.min_frames]
     if clips and not kept:
         longest = max(len(clip) for clip in clips)
-        raise SampleError("filter", "fewer frames than filters.min_frames", f"{longest}, needs {filters.min_frames}")
+        raise SampleError(
+            "filter",
+            "fewer frames than filters.min_frames",
+            f"{longest}, needs {filters.min_frames}",
+        )
     return kept
 
 

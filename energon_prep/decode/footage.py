@@ -16,7 +16,9 @@ Picture: TypeAlias = Callable[[], Pixels]
 
 
 class DamagedError(Exception):
-    """Frames are missing or broken; the message says where. Becomes a SampleError that counts the good ones."""
+    """Frames are missing or broken; the message says where. Becomes a SampleError that counts the
+    good ones.
+    """
 
 
 _MOST_FRAMES_OFF = Fraction(1, 2)
@@ -69,7 +71,9 @@ class Footage(Protocol):
         ...
 
     def average_rate(self) -> Fraction:
-        """Frames per second over the whole file, measured where ``rate`` may be wrong. Raises DamagedError."""
+        """Frames per second over the whole file, measured where ``rate`` may be wrong. Raises
+        DamagedError.
+        """
         ...
 
     @property

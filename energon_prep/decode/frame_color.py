@@ -15,20 +15,24 @@ from energon_prep.decode.color import opaque
 from energon_prep.decode.resample import Pixels
 from energon_prep.errors import SampleError
 
-# ITU-T H.273 numbers, as FFmpeg has them, of matrix coefficients, transfer characteristics and ranges.
+# ITU-T H.273 numbers, as FFmpeg has them, of matrix coefficients, transfer characteristics and
+# ranges.
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 5
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # those that swscale's own numbers distinguish
+# those that swscale's own numbers distinguish
+_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _HDR_CURVES = {16: "PQ", 18: "HLG"}
 _LIMITED, _FULL = 1, 2
 
 #: Lines from which on video without a tag is taken for BT.709, as players do.
 _HD_HEIGHT = 720
 
-# swscale's flags bilinear, full chroma interpolation, accurate rounding and bitexact: within one level of the formulas
-# and the same on every processor; the default is up to three off and repeats chroma samples.
+# swscale's flags bilinear, full chroma interpolation, accurate rounding and bitexact: within one
+# level of the formulas and the same on every processor; the default is up to three off and repeats
+# chroma samples.
 _EXACT = 0x2 | 0x2000 | 0x40000 | 0x80000
 
-# By the signs of a, b, c and d in a display matrix, which takes (x, y) to (a x + c y, b x + d y), y pointing down.
+# By the signs of a, b, c and d in a display matrix, which takes (x, y) to (a x + c y, b x + d y), y
+# pointing down.
 _ORIENTATIONS = {
     1: (1, 0, 0, 1),
     2: (-1, 0, 0, 1),
@@ -44,15 +48,21 @@ _ORIENTATIONS = {
 def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:
     """Convert to 8-bit RGB [H, W, 3] by the frame's own matrix and range, alpha laid over white.
 
-    Untagged frames are BT.709 from 720 lines on and BT.601 below, of limited range. Primaries are left as they are.
-    Raises SampleError for what swscale cannot convert.
+    Untagged frames are BT.709 from 720 lines on and BT.601 below, of limited range. Primaries are
+    left as they are. Raises SampleError for what swscale cannot convert.
     """
-    has_alpha = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+    has_alpha = frame.format.has_palette or any(
+        component.is_alpha for component in frame.format.components
+    )
     target = "rgba" if has_alpha else "rgb24"
     try:
-        converted = reformatter.reformat(frame, format=target, interpolation=_EXACT, **_color_of(frame))
+        converted = reformatter.reformat(
+            frame, format=target, interpolation=_EXACT, **_color_of(frame)
+        )
     except (av.FFmpegError, ValueError) as error:
-        raise SampleError("decode", "pixel format that cannot be converted", f"{frame.format.name}: {error}") from error
+        raise SampleError(
+            "decode", "pixel format that cannot be converted", f"{frame.format.name}: {error}"
+        ) from error
     pixels = np.asarray(converted.to_ndarray(), np.uint8)
     return np.asarray(opaque(Image.fromarray(pixels))) if has_alpha else pixels
 
@@ -60,11 +70,15 @@ def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:
 def refuse_hdr(transfer: int) -> None:
     """Raise SampleError for a transfer characteristic whose picture would need tone mapping."""
     if transfer in _HDR_CURVES:
-        raise SampleError("decode", "HDR video needs tone mapping: convert it to SDR first", _HDR_CURVES[transfer])
+        raise SampleError(
+            "decode", "HDR video needs tone mapping: convert it to SDR first", _HDR_CURVES[transfer]
+        )
 
 
 def orientation_of(frame: VideoFrame) -> int:
-    """The EXIF orientation that says the same as the frame's display matrix; other angles count as upright."""
+    """The EXIF orientation that says the same as the frame's display matrix; other angles count as
+    upright.
+    """
     try:
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # this PyAV does not know another kind of side data that the frame has

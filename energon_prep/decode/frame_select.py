@@ -14,7 +14,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Shot(Generic[P]):
-    """A frame and when it is shown: from ``time`` until the next one, the last one for its ``duration``."""
+    """A frame and when it is shown: from ``time`` until the next one, the last one for its
+    ``duration``.
+    """
 
     time: Fraction  #: seconds since the video's first frame
     duration: Fraction  #: seconds, more than none
@@ -22,11 +24,15 @@ class Shot(Generic[P]):
 
 
 def fit_to_rule(num: int, step: int) -> int:
-    """The most frames, of ``num`` >= 1, that an encoder of this temporal factor takes: 1 + n * ``step``."""
+    """The most frames, of ``num`` >= 1, that an encoder of this temporal factor takes: 1 + n *
+    ``step``.
+    """
     return 1 + (num - 1) // step * step
 
 
-def grid(fps: Fraction, *, start: Fraction = Fraction(0), end: Fraction | None = None) -> Iterator[Fraction]:
+def grid(
+    fps: Fraction, *, start: Fraction = Fraction(0), end: Fraction | None = None
+) -> Iterator[Fraction]:
     """``start`` + k / ``fps`` for k = 0, 1, ..., before ``end``, but ``start`` in any case."""
     num = itertools.count() if end is None else range(grid_length(fps, end - start))
     return (start + k / fps for k in num)
@@ -37,12 +43,14 @@ def grid_length(fps: Fraction, seconds: Fraction) -> int:
     return max(-(-seconds * fps // 1), 1)
 
 
-def shown_at(shots: Iterable[Shot[P]], times: Iterable[Fraction], *, slack: Fraction) -> Iterator[Shot[P]]:
+def shown_at(
+    shots: Iterable[Shot[P]], times: Iterable[Fraction], *, slack: Fraction
+) -> Iterator[Shot[P]]:
     """For each of the growing ``times`` the shot that is shown then, until the last one is over.
 
-    A shot may come several times or not at all. A time before the first shot gives the first. ``slack``: containers
-    round timestamps to ticks of their clock, which makes a shot begin up to that much late, and end, its duration
-    being rounded too, up to twice as much.
+    A shot may come several times or not at all. A time before the first shot gives the first.
+    ``slack``: containers round timestamps to ticks of their clock, which makes a shot begin up to
+    that much late, and end, its duration being rounded too, up to twice as much.
     """
     remaining = iter(times)
     time = next(remaining, None)
@@ -78,17 +86,20 @@ def shown_from(shots: Iterable[Shot[P]], start: Fraction, *, slack: Fraction) ->
 
 
 def spread(num: int, total: int) -> list[int]:
-    """``num`` of the indices 0 to ``total`` - 1, evenly, with both ends; the middle one if ``num`` is 1."""
+    """``num`` of the indices 0 to ``total`` - 1, evenly, with both ends; the middle one if ``num``
+    is 1.
+    """
     if num == 1:
         return [(total - 1) // 2]
-    return [(2 * i * (total - 1) + num - 1) // (2 * (num - 1)) for i in range(num)]  # to the nearest
+    # to the nearest
+    return [(2 * i * (total - 1) + num - 1) // (2 * (num - 1)) for i in range(num)]
 
 
 def cut_clips(frames: Iterable[T], *, length: int, count: int, step: int) -> list[list[T]]:
     """Cut ``frames`` into consecutive clips of ``length``, which fits the rule, ``count`` at most.
 
-    The last clip may be shorter, cut to the rule. If that leaves it with a single frame it is no clip and dropped,
-    unless it is the only one. Takes no more of ``frames`` than it needs.
+    The last clip may be shorter, cut to the rule. If that leaves it with a single frame it is no
+    clip and dropped, unless it is the only one. Takes no more of ``frames`` than it needs.
     """
     source = iter(frames)
     clips: list[list[T]] = []

@@ -21,22 +21,28 @@ class Geometry:
 
     box: FloatBox  #: (top, left, bottom, right) of what is kept, in original pixels
     crop: Box  #: ``box`` in whole original pixels, never empty
-    resize_to: Size  #: of the whole image at the scale of the crop, rounded up, so never smaller than ``final``
+    #: of the whole image at the scale of the crop, rounded up, so never smaller than ``final``
+    resize_to: Size
     resized_crop: Box  #: of ``final`` in the whole image at ``resize_to``
     final: Size  #: the size the encoder sees
 
 
-def plan_geometry(original: Size, *, mode: Mode, resolution: Size, multiple: int, max_aspect: float) -> Geometry:
-    """Plan how an image of size ``original`` comes to a size whose sides are multiples of ``multiple``.
+def plan_geometry(
+    original: Size, *, mode: Mode, resolution: Size, multiple: int, max_aspect: float
+) -> Geometry:
+    """Plan how an image of size ``original`` comes to a size whose sides are multiples of
+    ``multiple``.
 
     All crops are centred. Pixels stay square in every mode but ``stretch``.
 
     - bucket: the bucket of ``bucket_sizes`` nearest in log aspect ratio, covered and cropped.
     - crop: ``resolution``, rounded down to the multiple (at least one), covered and cropped.
-    - fit: the largest size inside ``resolution``, upscaling small images, rounded down to the multiple; the rounding is
-      cropped away. A side that would be less than one multiple becomes one, cropping the other.
+    - fit: the largest size inside ``resolution``, upscaling small images, rounded down to the
+      multiple; the rounding is cropped away. A side that would be less than one multiple becomes
+      one, cropping the other.
     - stretch: the whole image becomes ``resolution``, rounded down to the multiple (at least one).
-    - none: no resize, only the remainder of the multiple is cropped. Raises SampleError if a side is below it.
+    - none: no resize, only the remainder of the multiple is cropped. Raises SampleError if a side
+      is below it.
     """
     if mode == "none":
         return _uncut(original, multiple)
@@ -46,22 +52,27 @@ def plan_geometry(original: Size, *, mode: Mode, resolution: Size, multiple: int
         return _covering(original, _round_down(_inside(original, resolution), multiple))
     if mode == "crop":
         return _covering(original, _round_down(resolution, multiple))
-    return _covering(original, nearest_bucket(original, bucket_sizes(resolution, multiple, max_aspect)))
+    return _covering(
+        original, nearest_bucket(original, bucket_sizes(resolution, multiple, max_aspect))
+    )
 
 
 @lru_cache(maxsize=64)
 def bucket_sizes(resolution: Size, multiple: int, max_aspect: float) -> tuple[Size, ...]:
-    """Sizes of about ``resolution``'s area A for images of every aspect ratio, sorted by height, then width.
+    """Sizes of about ``resolution``'s area A for images of every aspect ratio, sorted by height,
+    then width.
 
-    One for each shorter side (a multiple, up to the square root of A), whose longer side is the nearest multiple, and
-    their transposes. So the area differs from A by at most a fraction of multiple / (2 * sqrt(A)): 1.6% for 512x512
-    and 16. No side is more than ``max_aspect`` times the other, but ``resolution`` itself is among the buckets in any
-    case if its sides are multiples. If nothing meets all this, the nearest square is the only bucket.
+    One for each shorter side (a multiple, up to the square root of A), whose longer side is the
+    nearest multiple, and their transposes. So the area differs from A by at most a fraction of
+    multiple / (2 * sqrt(A)): 1.6% for 512x512 and 16. No side is more than ``max_aspect`` times the
+    other, but ``resolution`` itself is among the buckets in any case if its sides are multiples. If
+    nothing meets all this, the nearest square is the only bucket.
     """
     area = resolution[0] * resolution[1]
     sizes: set[Size] = set()
     for short in range(multiple, math.isqrt(area) + 1, multiple):
-        long = (2 * area + short * multiple) // (2 * short * multiple) * multiple  # area / short, to the nearest
+        # area / short, to the nearest
+        long = (2 * area + short * multiple) // (2 * short * multiple) * multiple
         if long <= short * max_aspect:
             sizes |= {(short, long), (long, short)}
     if all(side % multiple == 0 for side in resolution):
@@ -89,7 +100,9 @@ def _round_down(size: Size, multiple: int) -> Size:
 
 
 def _inside(original: Size, resolution: Size) -> Size:
-    """The largest size of ``original``'s aspect ratio that fits into ``resolution``, rounded down."""
+    """The largest size of ``original``'s aspect ratio that fits into ``resolution``, rounded
+    down.
+    """
     height, width = original
     max_height, max_width = resolution
     if max_height * width <= max_width * height:
@@ -131,11 +144,21 @@ def _stretched(original: Size, final: Size) -> Geometry:
 
 def _uncut(original: Size, multiple: int) -> Geometry:
     if min(original) < multiple:
-        raise SampleError("decode", "smaller than one latent patch", f"{original[0]}x{original[1]}, needs {multiple}")
+        raise SampleError(
+            "decode",
+            "smaller than one latent patch",
+            f"{original[0]}x{original[1]}, needs {multiple}",
+        )
     final = _round_down(original, multiple)
     crop = _centred(original, final)
     top, left, bottom, right = map(float, crop)
-    return Geometry(box=(top, left, bottom, right), crop=crop, resize_to=original, resized_crop=crop, final=final)
+    return Geometry(
+        box=(top, left, bottom, right),
+        crop=crop,
+        resize_to=original,
+        resized_crop=crop,
+        final=final,
+    )
 
 
 def _centred(outer: Size, inner: Size) -> Box:

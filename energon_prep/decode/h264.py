@@ -23,7 +23,8 @@ class _Numbering:
 class FrameNumbers:
     """Follows ``frame_num`` (ITU-T H.264 7.4.3), which counts the frames that others refer to.
 
-    ``extradata``: the stream's parameter sets, as in MP4 or with start codes; more may come in packets.
+    ``extradata``: the stream's parameter sets, as in MP4 or with start codes; more may come in
+    packets.
     """
 
     def __init__(self, extradata: bytes) -> None:
@@ -41,7 +42,11 @@ class FrameNumbers:
 
     def has_gap(self, packet: bytes) -> bool:
         """Whether a frame that others refer to is missing before this packet."""
-        units = _units_by_length(packet, self._length_size) if self._length_size else _units_by_start_codes(packet)
+        units = (
+            _units_by_length(packet, self._length_size)
+            if self._length_size
+            else _units_by_start_codes(packet)
+        )
         for unit in units:
             kind = unit[0] & 31
             if kind in (_SPS, _PPS):
@@ -78,13 +83,15 @@ class FrameNumbers:
             self._last = number
         if last is None or is_key:
             return False
-        # A frame that starts the count again without being a key (memory management control operation
-        # 5, which encoders do not use) would be taken for a gap.
+        # A frame that starts the count again without being a key (memory management control
+        # operation 5, which encoders do not use) would be taken for a gap.
         return number not in (last, (last + 1) % (1 << numbering.num_bits))
 
 
 class _Bits:
-    """Bits of a NAL unit, the highest of each byte first, without the bytes that keep start codes out."""
+    """Bits of a NAL unit, the highest of each byte first, without the bytes that keep start codes
+    out.
+    """
 
     def __init__(self, data: bytes) -> None:
         data = data.replace(b"\0\0\3", b"\0\0")

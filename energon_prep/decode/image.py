@@ -34,8 +34,8 @@ from energon_prep.samples import Frames
 if TYPE_CHECKING:
     from energon_prep.recipes.model import Filters, Resize
 
-# The only parsers that see untrusted bytes. Image.open would offer them to all that Pillow has (EPS runs Ghostscript),
-# and hide why a file is broken.
+# The only parsers that see untrusted bytes. Image.open would offer them to all that Pillow has (EPS
+# runs Ghostscript), and hide why a file is broken.
 _READERS: dict[Kind, type[ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,  # of an MPO the first picture
     "png": PngImageFile,
@@ -62,12 +62,15 @@ _BAD_DATA = (
 )
 
 
-def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int, filters: Filters) -> Frames:
+def decode_image(
+    data: bytes, *, resize: Resize, multiple: int, max_pixels: int, filters: Filters
+) -> Frames:
     """Decode the first picture of an image file to pixels [1, H, W, 3] uint8 sRGB.
 
-    H and W are multiples of ``multiple``. EXIF orientation is applied, alpha is laid over white, 16-bit gray is scaled
-    and an ICC profile converted (a broken one is ignored). Resampling is antialiased, in one step from the decoded
-    pixels; JPEG is decoded reduced, as far as ``resize.draft_gap`` allows.
+    H and W are multiples of ``multiple``. EXIF orientation is applied, alpha is laid over white,
+    16-bit gray is scaled and an ICC profile converted (a broken one is ignored). Resampling is
+    antialiased, in one step from the decoded pixels; JPEG is decoded reduced, as far as
+    ``resize.draft_gap`` allows.
 
     Raises SampleError for what cannot be decoded, has more than ``max_pixels`` or is filtered out.
     """
@@ -80,21 +83,28 @@ def decode_image(data: bytes, *, resize: Resize, multiple: int, max_pixels: int,
     orientation = exif_orientation(image)
     original = across(stored, orientation)
     geometry = plan_geometry(
-        original, mode=resize.mode, resolution=resize.resolution, multiple=multiple, max_aspect=resize.max_aspect
+        original,
+        mode=resize.mode,
+        resolution=resize.resolution,
+        multiple=multiple,
+        max_aspect=resize.max_aspect,
     )
     scale = 1.0
     if isinstance(image, JpegImageFile):
         scale = _draft(image, across(geometry.resize_to, orientation), resize.draft_gap)
         load_image(image)
     decoded = (image.height, image.width)
-    cut = plan_cut(geometry, original, orientation=orientation, decoded=decoded, scale=(scale, scale))
+    cut = plan_cut(
+        geometry, original, orientation=orientation, decoded=decoded, scale=(scale, scale)
+    )
     with pillow_faults():
         whole = opaque(image)
     kept = resize_image(whole, cut, resample=resize.filter)
     if orientation in TRANSPOSE:
         kept = kept.transpose(TRANSPOSE[orientation])
     pixels = np.empty((1, *geometry.final, 3), np.uint8)
-    pixels[0] = np.asarray(to_srgb(kept, image.info.get("icc_profile")))  # last, when few pixels are left
+    # last, when few pixels are left
+    pixels[0] = np.asarray(to_srgb(kept, image.info.get("icc_profile")))
     return Frames(
         pixels=pixels,
         original_height=original[0],
@@ -110,7 +120,8 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
     kind = kind_of(data[:HEAD_BYTES])
     with pillow_faults():
         if kind == "webp":
-            _check_pixels(_webp_canvas(data), max_pixels)  # its constructor already asks for the canvas
+            # its constructor already asks for the canvas
+            _check_pixels(_webp_canvas(data), max_pixels)
         if kind == "jxl" and has_plugin(kind):
             _check_pixels(jxl_size(data), max_pixels)  # is decoded as it is opened
         image = _open(data, kind)
@@ -124,7 +135,9 @@ def _open(data: bytes, kind: Kind) -> Image.Image:
     if kind == "avif":
         if not features.check("avif"):
             raise SampleError(
-                "decode", "AVIF needs Pillow 11.3 or newer, built with libavif", f"Pillow {PIL.__version__}"
+                "decode",
+                "AVIF needs Pillow 11.3 or newer, built with libavif",
+                f"Pillow {PIL.__version__}",
             )
         from PIL.AvifImagePlugin import AvifImageFile
 
@@ -138,7 +151,9 @@ def _open(data: bytes, kind: Kind) -> Image.Image:
 
 
 def _webp_canvas(data: bytes) -> Size:
-    """(height, width) that an extended WebP header claims; the simple ones cannot claim more than 16384 a side."""
+    """(height, width) that an extended WebP header claims; the simple ones cannot claim more than
+    16384 a side.
+    """
     if data[12:16] != b"VP8X":
         return (0, 0)
     return int.from_bytes(data[27:30], "little") + 1, int.from_bytes(data[24:27], "little") + 1
@@ -152,18 +167,23 @@ def _check_pixels(size: Size, max_pixels: int) -> None:
 def _keep_pillow_from_overruling(max_pixels: int) -> None:
     """Hold Pillow's process-wide switches against the recipe.
 
-    Its pixel limit is raised, never lowered, to what the recipe allows: some readers would refuse less otherwise. Its
-    leave to fill cut images with grey cannot be withdrawn for a single image.
+    Its pixel limit is raised, never lowered, to what the recipe allows: some readers would refuse
+    less otherwise. Its leave to fill cut images with grey cannot be withdrawn for a single image.
     """
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels
     if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise PrepError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True: cut images would end in grey. Set it to False.")
+        raise PrepError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True: cut images would end in grey. Set "
+            "it to False."
+        )
 
 
 @contextmanager
 def pillow_faults() -> Iterator[None]:
-    """Turn what Pillow raises for bad data into SampleError. Wraps calls of Pillow only, lest it hide our own bugs."""
+    """Turn what Pillow raises for bad data into SampleError. Wraps calls of Pillow only, lest it
+    hide our own bugs.
+    """
     try:
         yield
     except Image.DecompressionBombError as error:
@@ -189,7 +209,9 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def _draft(image: JpegImageFile, target: Size, gap: float) -> float:
-    """Have a JPEG decoded at 1/2, 1/4 or 1/8 while ``gap`` times ``target`` is left; returns which, 1.0 for whole."""
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 while ``gap`` times ``target`` is left; returns which,
+    1.0 for whole.
+    """
     width = image.width
     drafted = image.draft(None, (math.ceil(target[1] * gap), math.ceil(target[0] * gap)))
     return drafted[1][2] / width if drafted else 1.0

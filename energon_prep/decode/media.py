@@ -34,18 +34,25 @@ def decode_media(
     filters: Filters,
     limits: Limits,
 ) -> Sequence[Mapping[str, Frames]]:
-    """Decode an image (one clip of one frame) or a video (one clip or several), as the bytes themselves say.
+    """Decode an image (one clip of one frame) or a video (one clip or several), as the bytes
+    themselves say.
 
-    An animated GIF, WebP or AVIF is a video if clips are wanted (``frames.num_frames`` > 1 and an encoder that takes
-    clips), else an image, its first frame.
+    An animated GIF, WebP or AVIF is a video if clips are wanted (``frames.num_frames`` > 1 and an
+    encoder that takes clips), else an image, its first frame.
 
-    Heights and widths become multiples of ``multiple``. ``frame_step``: a clip has 1 + n * step frames; None for
-    encoders that take images only. Raises SampleError for what cannot be decoded or exceeds ``limits``.
+    Heights and widths become multiples of ``multiple``. ``frame_step``: a clip has 1 + n * step
+    frames; None for encoders that take images only. Raises SampleError for what cannot be decoded
+    or exceeds ``limits``.
     """
     head = raw.media.head(HEAD_BYTES)
     kind = kind_of(head)
     moves = is_video(kind)
-    if kind in FORMATS and FORMATS[kind].animated and frames.num_frames > 1 and frame_step is not None:
+    if (
+        kind in FORMATS
+        and FORMATS[kind].animated
+        and frames.num_frames > 1
+        and frame_step is not None
+    ):
         moves = is_animated(raw.media.read(), max_pixels=limits.max_pixels)
     if moves:
         return decode_video(
@@ -62,12 +69,20 @@ def decode_media(
     claimed = kind_of_suffix(PurePath(raw.media_name).suffix)
     if kind == "unknown" and head and is_video(claimed):
         raise SampleError(
-            "decode", f"not {FORMATS[claimed].title}, nor another video that is read", f"starts with {head[:24]!r}"
+            "decode",
+            f"not {FORMATS[claimed].title}, nor another video that is read",
+            f"starts with {head[:24]!r}",
         )
     data = raw.media.read()
     return [
         {
-            name: decode_image(data, resize=resize, multiple=multiple, max_pixels=limits.max_pixels, filters=filters)
+            name: decode_image(
+                data,
+                resize=resize,
+                multiple=multiple,
+                max_pixels=limits.max_pixels,
+                filters=filters,
+            )
             for name, resize in resizes.items()
         }
     ]

@@ -16,7 +16,8 @@ TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# ... and how an upright box is found in the stored pixels: rows are columns, rows and columns count from the far end.
+# ... and how an upright box is found in the stored pixels: rows are columns, rows and columns count
+# from the far end.
 _SWAPS_AXES = (5, 6, 7, 8)
 _FLIPS_ROWS = (3, 4, 6, 7)
 _FLIPS_COLUMNS = (2, 3, 7, 8)
@@ -28,7 +29,9 @@ def across(size: Size, orientation: int) -> Size:
 
 
 def stored_box(box: FloatBox, stored: Size, orientation: int) -> FloatBox:
-    """An upright (top, left, bottom, right) as (left, top, right, bottom) of the stored pixels, Pillow's order."""
+    """An upright (top, left, bottom, right) as (left, top, right, bottom) of the stored pixels,
+    Pillow's order.
+    """
     top, left, bottom, right = box
     if orientation in _SWAPS_AXES:
         top, left, bottom, right = left, top, right, bottom
@@ -40,7 +43,9 @@ def stored_box(box: FloatBox, stored: Size, orientation: int) -> FloatBox:
 
 
 def upright_box(box: FloatBox, stored: Size, orientation: int) -> FloatBox:
-    """The way back: from (left, top, right, bottom) of the stored pixels to an upright (top, left, bottom, right)."""
+    """The way back: from (left, top, right, bottom) of the stored pixels to an upright (top, left,
+    bottom, right).
+    """
     left, top, right, bottom = box
     if orientation in _FLIPS_ROWS:
         top, bottom = stored[0] - bottom, stored[0] - top

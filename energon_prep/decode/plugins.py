@@ -26,7 +26,9 @@ def require_plugin(kind: Kind) -> None:
 
 
 def open_heif(data: bytes) -> Image.Image:
-    """The primary image, not decoded yet; libheif turns it upright. Raises SyntaxError if it is broken."""
+    """The primary image, not decoded yet; libheif turns it upright. Raises SyntaxError if it is
+    broken.
+    """
     from pillow_heif.as_plugin import HeifImageFile
 
     image: Image.Image = HeifImageFile(io.BytesIO(data))
@@ -34,7 +36,8 @@ def open_heif(data: bytes) -> Image.Image:
 
 
 def open_jxl(data: bytes) -> Image.Image:
-    """The decoded image, or the JPEG that was packed, not decoded yet. Raises RuntimeError if it is broken.
+    """The decoded image, or the JPEG that was packed, not decoded yet. Raises RuntimeError if it is
+    broken.
 
     Its pixels are upright already, whatever its EXIF block says; a JPEG's are as its own says.
     """
@@ -50,7 +53,8 @@ def open_jxl(data: bytes) -> Image.Image:
 
 
 def jxl_size(data: bytes) -> Size:
-    """(height, width) that the header claims, ISO 18181-1: the decoder asks for as much memory at once.
+    """(height, width) that the header claims, ISO 18181-1: the decoder asks for as much memory at
+    once.
 
     Raises ValueError if there is no header.
     """

@@ -15,17 +15,19 @@ from energon_prep.decode.geometry import Size
 
 Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
-# Torch needs 10 bytes more for each pixel that is cut out, Pillow almost none: it does what would take a third of a GB.
+# Torch needs 10 bytes more for each pixel that is cut out, Pillow almost none: it does what would
+# take a third of a GB.
 _MOST_PIXELS = 2**25
 
 
 def resize_image(image: Image.Image, cut: Cut, *, resample: str) -> Image.Image:
-    """Resample ``cut`` of a loaded image of 8 bits a channel, antialiased. ``resample``: as ``Resize.filter`` has it.
+    """Resample ``cut`` of a loaded image of 8 bits a channel, antialiased. ``resample``: as
+    ``Resize.filter`` has it.
 
-    A box of whole pixels is cut out first, so that what is outside has no part in the result. Then RGB goes through
-    torch where that has the filter: within two levels of Pillow, when that too takes rows before columns (Pillow 13
-    does not where the height shrinks much more than the width). Torch's kernel for bytes runs in the caller's thread
-    alone.
+    A box of whole pixels is cut out first, so that what is outside has no part in the result. Then
+    RGB goes through torch where that has the filter: within two levels of Pillow, when that too
+    takes rows before columns (Pillow 13 does not where the height shrinks much more than the
+    width). Torch's kernel for bytes runs in the caller's thread alone.
     """
     height, width = cut.size
     method = Image.Resampling[resample.upper()]
@@ -36,7 +38,11 @@ def resize_image(image: Image.Image, cut: Cut, *, resample: str) -> Image.Image:
         image = image.crop((left, top, right, bottom))
     if image.size == (width, height):
         return image
-    if image.mode == "RGB" and resample in _TORCH_FILTERS and image.width * image.height <= _MOST_PIXELS:
+    if (
+        image.mode == "RGB"
+        and resample in _TORCH_FILTERS
+        and image.width * image.height <= _MOST_PIXELS
+    ):
         return Image.fromarray(_interpolate(np.asarray(image), cut.size, resample))
     return image.resize((width, height), method)
 
@@ -57,20 +63,25 @@ def _is_whole(cut: Cut) -> bool:
 
 
 def _interpolate(pixels: Pixels, size: Size, resample: str) -> Pixels:
-    """``pixels`` must be contiguous: others torch would copy first, and wake its pool of threads for that."""
+    """``pixels`` must be contiguous: others torch would copy first, and wake its pool of threads
+    for that.
+    """
     planes = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)  # [1, 3, H, W], channels last
     resized = F.interpolate(planes, size, mode=resample, antialias=True)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
 def _torch_filters() -> frozenset[str]:
-    """The filters for which this torch has a kernel that is faster than Pillow on this processor."""
+    """The filters for which this torch has a kernel that is faster than Pillow on this
+    processor.
+    """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return frozenset()
     found = set()
     pixels: Pixels = np.frombuffer(bytes(48), np.uint8).reshape(4, 4, 3)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # once per process torch says that it could write to pixels we only read
+        # once per process torch says that it could write to pixels we only read
+        warnings.simplefilter("ignore")
         for name in ("lanczos", "bicubic", "bilinear"):
             try:
                 _interpolate(pixels, (2, 2), name)

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from energon_prep.decode.filters import check_seconds
 from energon_prep.decode.footage import DamagedError, Footage, Picture
-from energon_prep.decode.frame_select import Shot, fit_to_rule, grid, grid_length, shown_at, shown_from, spread
+from energon_prep.decode.frame_select import (
+    Shot,
+    fit_to_rule,
+    grid,
+    grid_length,
+    shown_at,
+    shown_from,
+    spread,
+)
 from energon_prep.decode.spans import Span, spans_of
 from energon_prep.errors import SampleError
 
@@ -24,7 +32,9 @@ WHOLE = ("chunks", "images")  #: modes that make several samples, as far as the 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The frames that are wanted: ``count`` clips at most, of at most ``length`` of the ``shots`` each."""
+    """The frames that are wanted: ``count`` clips at most, of at most ``length`` of the ``shots``
+    each.
+    """
 
     shots: Iterator[Shot[Picture]]
     length: int
@@ -34,12 +44,17 @@ class Selection:
 
 
 def select(
-    footage: Footage, section: FramesSection, *, step: int, filters: Filters, metadata: Mapping[str, Any]
+    footage: Footage,
+    section: FramesSection,
+    *,
+    step: int,
+    filters: Filters,
+    metadata: Mapping[str, Any],
 ) -> Iterator[Selection]:
     """Choose frames as ``section.mode`` says, to be taken one selection after the other.
 
-    ``metadata`` is where mode "clip" finds the starts and ends of its clips. Raises SampleError if it
-    finds none, or one that the video does not have, or one that is filtered out.
+    ``metadata`` is where mode "clip" finds the starts and ends of its clips. Raises SampleError if
+    it finds none, or one that the video does not have, or one that is filtered out.
     """
     if section.mode != "clip" and filters.min_seconds is not None:
         check_seconds(_length(footage), filters)
@@ -70,7 +85,11 @@ def _length(footage: Footage) -> Fraction:
 
 def _spans(metadata: Mapping[str, Any], section: FramesSection, footage: Footage) -> list[Span]:
     """The clips in seconds; frame numbers are counted at the video's average rate."""
-    keys = {"span_key": section.span_key, "start_key": section.start_key, "end_key": section.end_key}
+    keys = {
+        "span_key": section.span_key,
+        "start_key": section.start_key,
+        "end_key": section.end_key,
+    }
     spans = spans_of(metadata, **keys)
     if len(spans) > section.max_clips:
         detail = f"{len(spans)}, the limit is {section.max_clips}"
@@ -82,22 +101,32 @@ def _in_seconds(span: Span, rate: Fraction) -> Span:
     return Span(start=span.start / rate, end=None if span.end is None else span.end / rate)
 
 
-def _select_uniform(footage: Footage, fps: Fraction | None, num_frames: int, step: int) -> Selection:
+def _select_uniform(
+    footage: Footage, fps: Fraction | None, num_frames: int, step: int
+) -> Selection:
     timeline = footage.timeline()
-    total = len(timeline.times) if fps is None else grid_length(fps, timeline.end - 2 * footage.slack)
+    total = (
+        len(timeline.times) if fps is None else grid_length(fps, timeline.end - 2 * footage.slack)
+    )
     length = fit_to_rule(num_frames, step)
     num = fit_to_rule(min(num_frames, total), step)
     times = [timeline.times[i] if fps is None else i / fps for i in spread(num, total)]
     rate = (num - 1) / (times[-1] - times[0]) if num > 1 else fps
     slack = Fraction(0) if fps is None else footage.slack
-    return Selection(shots=_visit(footage, timeline.keyframes, times, slack), length=length, rate=rate)
+    return Selection(
+        shots=_visit(footage, timeline.keyframes, times, slack), length=length, rate=rate
+    )
 
 
 def _visit(
     footage: Footage, keyframes: Sequence[Fraction], times: Sequence[Fraction], slack: Fraction
 ) -> Iterator[Shot[Picture]]:
-    """The shots at ``times``, each decoded from the keyframe before it: the gaps between them are jumped over."""
-    for keyframe, group in itertools.groupby(times, lambda time: keyframes[bisect_right(keyframes, time) - 1]):
+    """The shots at ``times``, each decoded from the keyframe before it: the gaps between them are
+    jumped over.
+    """
+    for keyframe, group in itertools.groupby(
+        times, lambda time: keyframes[bisect_right(keyframes, time) - 1]
+    ):
         wanted = list(group)
         num_shown = 0
         for shot in shown_at(footage.shots(keyframe), wanted, slack=slack):
@@ -107,7 +136,9 @@ def _visit(
             raise DamagedError(f"no frame at {float(wanted[num_shown]):g} s")
 
 
-def _within(footage: Footage, fps: Fraction | None, start: Fraction, end: Fraction | None) -> Iterator[Shot[Picture]]:
+def _within(
+    footage: Footage, fps: Fraction | None, start: Fraction, end: Fraction | None
+) -> Iterator[Shot[Picture]]:
     """The shots from the one shown at ``start`` to the last before ``end``, seconds."""
     frame = 1 / footage.rate if footage.rate else Fraction(0)  # what ends may be rounded by
     least = start if end is None else end - frame
@@ -134,5 +165,8 @@ def _up_to(
 
 
 def _outside(start: Fraction, end: Fraction | None, duration: Fraction) -> SampleError:
-    detail = f"{float(start):g} to {'the end' if end is None else f'{float(end):g} s'} of {float(duration):g} s"
+    detail = (
+        f"{float(start):g} to {'the end' if end is None else f'{float(end):g} s'} of "
+        f"{float(duration):g} s"
+    )
     return SampleError("decode", "the clip is outside the video", detail)

@@ -77,12 +77,19 @@ def spans_of(
     tried = [span_key] if span_key else [key for pair in pairs for key in pair]
     if by_default:
         tried = [*SPAN_KEYS, *tried, *(key for pair in FRAME_KEYS for key in pair)]
-    detail = f"looked for {', '.join(dict.fromkeys(tried))}; the metadata have {', '.join(metadata) or 'no keys'}"
-    raise SampleError("decode", "no clip times in the metadata (set frames.start_key and frames.end_key)", detail)
+    detail = (
+        f"looked for {', '.join(dict.fromkeys(tried))}; the metadata have "
+        f"{', '.join(metadata) or 'no keys'}"
+    )
+    raise SampleError(
+        "decode", "no clip times in the metadata (set frames.start_key and frames.end_key)", detail
+    )
 
 
 def _spans_in(value: Any) -> list[Span]:
-    """Of a pair of times, a list of pairs, {start, end}, or the text of these; none of anything else."""
+    """Of a pair of times, a list of pairs, {start, end}, or the text of these; none of anything
+    else.
+    """
     value = _parsed(value)
     if isinstance(value, Mapping):
         return next(filter(None, (_spans_between(value, *pair) for pair in TIME_KEYS)), [])
@@ -95,14 +102,18 @@ def _spans_in(value: Any) -> list[Span]:
     return [spans[0] for spans in inner] if all(len(spans) == 1 for spans in inner) else []
 
 
-def _spans_between(metadata: Mapping[str, Any], start_key: str, end_key: str, *, in_frames: bool = False) -> list[Span]:
+def _spans_between(
+    metadata: Mapping[str, Any], start_key: str, end_key: str, *, in_frames: bool = False
+) -> list[Span]:
     start, end = _parsed(metadata.get(start_key)), _parsed(metadata.get(end_key))
     duration = None
     if end_key not in metadata and not in_frames:
         duration = next((_parsed(metadata[key]) for key in DURATION_KEYS if key in metadata), None)
     if _is_empty(start) and _is_empty(end):
         return []
-    starts, ends, durations = (value if isinstance(value, list) else [value] for value in (start, end, duration))
+    starts, ends, durations = (
+        value if isinstance(value, list) else [value] for value in (start, end, duration)
+    )
     num = max(len(starts), len(ends), len(durations))
     columns = [items * num if len(items) == 1 else items for items in (starts, ends, durations)]
     if any(len(column) != num for column in columns):
@@ -125,7 +136,11 @@ def _span(start: Any, end: Any, duration: Any = None, *, in_frames: bool = False
 
 def _parsed(value: Any) -> Any:
     """A list or mapping, where ``value`` is the text of one, as cells of a table have it."""
-    if not isinstance(value, str) or not value.lstrip().startswith(("[", "(", "{")) or len(value) > _MOST_TEXT:
+    if (
+        not isinstance(value, str)
+        or not value.lstrip().startswith(("[", "(", "{"))
+        or len(value) > _MOST_TEXT
+    ):
         return value
     try:
         parsed = ast.literal_eval(value.strip().replace("null", "None"))
@@ -154,4 +169,5 @@ def _seconds(value: Any) -> Fraction:
         number = math.nan
     if not math.isfinite(number):
         raise SampleError("decode", "the clip's start and end are no times", repr(value)[:200])
-    return Fraction(text) if _DECIMAL.fullmatch(text) else Fraction(number)  # exactly 0.1, if it is written so
+    # exactly 0.1, if it is written so
+    return Fraction(text) if _DECIMAL.fullmatch(text) else Fraction(number)

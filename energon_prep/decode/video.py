@@ -12,7 +12,13 @@ from PIL import Image
 
 from energon_prep.decode.animation import Animation
 from energon_prep.decode.cut import Cut, plan_cut
-from energon_prep.decode.filters import SINGLE_FRAME, check_footage, check_size, long_enough, notes_of
+from energon_prep.decode.filters import (
+    SINGLE_FRAME,
+    check_footage,
+    check_size,
+    long_enough,
+    notes_of,
+)
 from energon_prep.decode.footage import DamagedError, Footage, Picture, true_rate
 from energon_prep.decode.frame_select import Shot, cut_clips, fit_to_rule
 from energon_prep.decode.geometry import plan_geometry
@@ -58,13 +64,16 @@ def decode_video(
     limits: Limits,
     metadata: Mapping[str, Any],
 ) -> list[dict[str, Frames]]:
-    """Decode a video, or an animated image, to its clips of pixels [T, H, W, 3] uint8, by resolution.
+    """Decode a video, or an animated image, to its clips of pixels [T, H, W, 3] uint8, by
+    resolution.
 
-    Frames are chosen by their times, as ``frames.mode`` says; T is 1 + n * ``frame_step``, never padded. All frames
-    of a clip have one geometry, planned from the size that the video is shown at: upright, with square pixels.
+    Frames are chosen by their times, as ``frames.mode`` says; T is 1 + n * ``frame_step``, never
+    padded. All frames of a clip have one geometry, planned from the size that the video is shown
+    at: upright, with square pixels.
 
-    Raises SampleError for what cannot be decoded, exceeds ``limits`` or is filtered out, for a clip that
-    ``metadata`` does not give, and for a video that is damaged before the last frame that is wanted.
+    Raises SampleError for what cannot be decoded, exceeds ``limits`` or is filtered out, for a clip
+    that ``metadata`` does not give, and for a video that is damaged before the last frame that is
+    wanted.
     """
     step = _step(frames.mode, frame_step)
     taken: list[Fraction] = []  # times of the frames in hand
@@ -84,13 +93,17 @@ def decode_video(
                 decoded += [_frames(clip, footage, views, selection) for clip in clips]
     except DamagedError as error:
         wanted = "" if frames.mode in WHOLE else f" of {fit_to_rule(frames.num_frames, step)}"
-        raise SampleError("decode", "damaged video", f"decoded {len(taken)}{wanted} frames: {error}") from error
+        raise SampleError(
+            "decode", "damaged video", f"decoded {len(taken)}{wanted} frames: {error}"
+        ) from error
     return decoded
 
 
 def _step(mode: str, frame_step: int | None) -> int:
     if frame_step is None and mode != "images":
-        raise SampleError("decode", "this recipe's encoder takes images, not clips (--set frames.mode=images)")
+        raise SampleError(
+            "decode", "this recipe's encoder takes images, not clips (--set frames.mode=images)"
+        )
     return frame_step or 1
 
 
@@ -100,7 +113,8 @@ def _open(media: Media, kind: Kind, limits: Limits) -> VideoFile | Animation:
 
 
 def _plan_views(footage: Footage, resizes: Mapping[str, Resize], multiple: int) -> dict[str, _View]:
-    height, width = across(footage.shown, footage.orientation)  # the stored size, but with square pixels
+    # the stored size, but with square pixels
+    height, width = across(footage.shown, footage.orientation)
     scale = (footage.stored[0] / height, footage.stored[1] / width)
     views = {}
     for name, resize in resizes.items():
@@ -111,18 +125,28 @@ def _plan_views(footage: Footage, resizes: Mapping[str, Resize], multiple: int) 
             multiple=multiple,
             max_aspect=resize.max_aspect,
         )
-        cut = plan_cut(geometry, footage.shown, orientation=footage.orientation, decoded=footage.stored, scale=scale)
+        cut = plan_cut(
+            geometry,
+            footage.shown,
+            orientation=footage.orientation,
+            decoded=footage.stored,
+            scale=scale,
+        )
         views[name] = _View(cut=cut, resample=resize.filter)
     return views
 
 
 def _stills(
-    shots: Iterator[Shot[Picture]], footage: Footage, views: Mapping[str, _View], taken: list[Fraction]
+    shots: Iterator[Shot[Picture]],
+    footage: Footage,
+    views: Mapping[str, _View],
+    taken: list[Fraction],
 ) -> Iterator[_Still]:
     """Bring each shot to its final sizes at once, so that no more than that is held in memory."""
     last: tuple[Shot[Picture], _Still] | None = None
     for shot in shots:
-        if last is None or last[0] is not shot:  # a frame that is shown for long is chosen several times
+        if last is None or last[0] is not shot:
+            # a frame that is shown for long is chosen several times
             picture = shot.picture()
             pixels = {name: _resized(picture, footage, view) for name, view in views.items()}
             last = shot, _Still(time=shot.time, duration=shot.duration, pixels=pixels)
@@ -162,7 +186,8 @@ def _frames(
             framerate=float(rate),
             start=float(clip[0].time),
             span=selection.span,
-            notes=notes_of(view.cut.crop, footage.shown, across(view.cut.size, footage.orientation)) + single,
+            notes=notes_of(view.cut.crop, footage.shown, across(view.cut.size, footage.orientation))
+            + single,
         )
         for name, view in views.items()
     }

@@ -41,7 +41,8 @@ class _Timing:
 class VideoFile:
     """An MP4, MOV, WebM, Matroska or AVI file as Footage; use it as a context.
 
-    Raises SampleError for what is no video, exceeds the limits or is HDR, DamagedError for what is broken.
+    Raises SampleError for what is no video, exceeds the limits or is HDR, DamagedError for what is
+    broken.
     """
 
     def __init__(self, media: Media, kind: Kind, *, max_pixels: int, max_seconds: float) -> None:
@@ -49,13 +50,15 @@ class VideoFile:
         self._kind = kind
         self._max_pixels = max_pixels
         self._max_seconds = max_seconds
-        self._first_frames: Iterator[Any] | None = None  # from the start on, while no one has taken them
+        # from the start on, while no one has taken them
+        self._first_frames: Iterator[Any] | None = None
         self._reformatter = VideoReformatter()
         self._stream = VideoStream(media, kind, max_pixels=max_pixels)
         self.rate = self._stream.rate
         self.duration = self._stream.duration
         self.slack = Fraction(0)
-        if self.rate and self._stream.tick * self.rate <= Fraction(1, 4):  # coarser ticks count the frames themselves
+        if self.rate and self._stream.tick * self.rate <= Fraction(1, 4):
+            # coarser ticks count the frames themselves
             self.slack = self._stream.tick / 2
         self._check_seconds(self.duration or Fraction(0))
         context = self._stream.codec_context
@@ -66,7 +69,10 @@ class VideoFile:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stream.close()
 
@@ -84,12 +90,19 @@ class VideoFile:
         self._restart()
         timings = self._timings()
         if self._kind == "avi" or any(timing.pts is None for timing in timings):
-            ticks = sorted(timing.dts for timing in timings)  # what counts frames instead of timing them
+            # what counts frames instead of timing them
+            ticks = sorted(timing.dts for timing in timings)
             shown = {(tick - ticks[0]) * self._stream.tick: timings[-1] for tick in ticks}
             keyframes = [Fraction(0)]
         else:
-            shown = {self._seconds(timing.pts): timing for timing in timings if timing.pts >= self._origin}
-            keyframes = sorted({Fraction(0)} | {time for time, timing in shown.items() if timing.is_keyframe})
+            shown = {
+                self._seconds(timing.pts): timing
+                for timing in timings
+                if timing.pts >= self._origin
+            }
+            keyframes = sorted(
+                {Fraction(0)} | {time for time, timing in shown.items() if timing.is_keyframe}
+            )
         if self._kind in _READ_FROM_START:
             keyframes = [Fraction(0)]
         if not shown:
@@ -153,7 +166,9 @@ class VideoFile:
         return None
 
     def _shots(self, frames: Iterator[Any]) -> Iterator[Shot[Picture]]:
-        """Give every frame its time; one without, or with one that goes back, follows the frame before it."""
+        """Give every frame its time; one without, or with one that goes back, follows the frame
+        before it.
+        """
         previous: Shot[Picture] | None = None
         for frame in frames:
             if (frame.height, frame.width) != self.stored:
@@ -164,7 +179,9 @@ class VideoFile:
                 time = previous.time + previous.duration
             self._check_seconds(time or Fraction(0))
             picture = functools.partial(to_rgb, frame, self._reformatter)
-            previous = Shot(time=time or Fraction(0), duration=self._duration(frame), picture=picture)
+            previous = Shot(
+                time=time or Fraction(0), duration=self._duration(frame), picture=picture
+            )
             yield previous
 
     def _seconds(self, pts: int) -> Fraction:
@@ -182,10 +199,14 @@ class VideoFile:
 
     def _check_pixels(self, size: Size) -> None:
         if size[0] * size[1] > self._max_pixels:
-            raise SampleError("decode", "more pixels than limits.max_pixels", f"{size[0]}x{size[1]}")
+            raise SampleError(
+                "decode", "more pixels than limits.max_pixels", f"{size[0]}x{size[1]}"
+            )
 
 
 def _square(stored: Size, aspect: Fraction) -> Size:
-    """The size with square pixels instead of ones of ``aspect`` (width / height), enlarging one side."""
+    """The size with square pixels instead of ones of ``aspect`` (width / height), enlarging one
+    side.
+    """
     height, width = stored
     return (height, round(width * aspect)) if aspect >= 1 else (round(height / aspect), width)

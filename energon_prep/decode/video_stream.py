@@ -19,7 +19,8 @@ from energon_prep.errors import SampleError
 from energon_prep.formats import Kind
 from energon_prep.samples import Media
 
-# The one demuxer that sees the bytes. FFmpeg's own guess might be a playlist, which opens other files and addresses.
+# The one demuxer that sees the bytes. FFmpeg's own guess might be a playlist, which opens other
+# files and addresses.
 _DEMUXERS: dict[Kind, str] = {
     "mp4": "mov",
     "matroska": "matroska",
@@ -30,7 +31,8 @@ _DEMUXERS: dict[Kind, str] = {
     "asf": "asf",
     "ogg": "ogg",
 }
-#: Streams that one can join anywhere, so that what precedes the first keyframe is not lost but of another's.
+#: Streams that one can join anywhere, so that what precedes the first keyframe is not lost but of
+#: another's.
 _JOINED_ANYWHERE: frozenset[Kind] = frozenset({"mpegts", "mpeg"})
 
 _DEFAULT, _ATTACHED_PICTURE = 0x1, 0x400  # of FFmpeg's dispositions; the latter is cover art
@@ -38,21 +40,25 @@ _DEFAULT, _ATTACHED_PICTURE = 0x1, 0x400  # of FFmpeg's dispositions; the latter
 #: By codec, the decoder that knows the alpha beside the picture, which FFmpeg's own passes over.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
-#: Decoders of codecs of which every packet shows exactly one frame, so that one that does not come is lost.
+#: Decoders of codecs of which every packet shows exactly one frame, so that one that does not come
+#: is lost.
 _ONE_FRAME_A_PACKET = ("hevc", "vp9", "libvpx-vp9", "av1", "libdav1d", "libaom-av1")
 
 
 class VideoStream:
-    """The best video stream of a file, read from where it was opened or sought. Frames and packets are PyAV's.
+    """The best video stream of a file, read from where it was opened or sought. Frames and packets
+    are PyAV's.
 
-    FFmpeg repairs what is broken and tells only its log. So damage is looked for: packets that were not read whole,
-    frames that the decoder flags or does not give, and a container that is cut or has holes.
+    FFmpeg repairs what is broken and tells only its log. So damage is looked for: packets that were
+    not read whole, frames that the decoder flags or does not give, and a container that is cut or
+    has holes.
     """
 
     def __init__(self, media: Media, kind: Kind, *, max_pixels: int) -> None:
         self._media = media
         self._kind = kind
-        self._first_byte: int | None = None  # of the packets that were read, and the place of the last
+        # of the packets that were read, and the place of the last
+        self._first_byte: int | None = None
         self._last_byte = 0
         self._sought = False
         self._file = media.open()
@@ -60,7 +66,8 @@ class VideoStream:
         self._stream = self._best_stream()
         self.codec_context = _decoder_of(self._stream)
         self.codec_context.thread_count = 1  # the pool decodes several files at once
-        # Of frames that grow within the stream, before memory is asked for; twice, since codecs round sizes up.
+        # Of frames that grow within the stream, before memory is asked for; twice, since codecs
+        # round sizes up.
         self.codec_context.options = {"max_pixels": str(2 * max_pixels + 2**16)}
         self.tick = Fraction(self._stream.time_base)  #: seconds
         self.aspect = Fraction(self._stream.sample_aspect_ratio or 1)  #: width / height of a pixel
@@ -84,7 +91,8 @@ class VideoStream:
     def packets(self) -> Iterator[Any]:
         """All packets from here on, then an empty one, which makes a decoder give its last frames.
 
-        At the end a container that is cut or has holes is found out: what a decoder gives then has gaps.
+        At the end a container that is cut or has holes is found out: what a decoder gives then has
+        gaps.
         """
         packets = self._container.demux(self._stream)
         for number in itertools.count(1):
@@ -97,21 +105,34 @@ class VideoStream:
             if packet.size == 0 and packet.dts is None:
                 self._check(None)
             if packet.pos is not None:
-                self._first_byte = packet.pos if self._first_byte is None else min(self._first_byte, packet.pos)
+                self._first_byte = (
+                    packet.pos if self._first_byte is None else min(self._first_byte, packet.pos)
+                )
                 self._last_byte = max(self._last_byte, packet.pos)
             yield packet
 
     def frames(self) -> Iterator[Any]:
-        """All frames from the next keyframe on, in the order they are shown, up to the first that is broken."""
+        """All frames from the next keyframe on, in the order they are shown, up to the first that
+        is broken.
+        """
         one_frame_a_packet = self.codec_context.name in _ONE_FRAME_A_PACKET
         keyframe: int | None = None
         due: list[int] = []  # a heap: times of packets whose frames have not come
-        numbers = FrameNumbers(self.codec_context.extradata or b"") if self.codec_context.name == "h264" else None
+        numbers = (
+            FrameNumbers(self.codec_context.extradata or b"")
+            if self.codec_context.name == "h264"
+            else None
+        )
         for packet in self._packets_from_keyframe():
             # AVI counts packets; the timestamps that FFmpeg makes of that go wrong with B-frames.
             pts = packet.dts if self._kind == "avi" else packet.pts
             keyframe = pts if keyframe is None else keyframe
-            if pts is not None and keyframe is not None and pts >= keyframe and not packet.is_discard:
+            if (
+                pts is not None
+                and keyframe is not None
+                and pts >= keyframe
+                and not packet.is_discard
+            ):
                 heapq.heappush(due, pts)
             if numbers is not None and packet.size and numbers.has_gap(bytes(packet)):
                 raise DamagedError("a packet is missing")
@@ -132,7 +153,9 @@ class VideoStream:
             raise DamagedError("the last frames are missing")
 
     def _packets_from_keyframe(self) -> Iterator[Any]:
-        """Without those that come before any keyframe; in a file that begins with them, their keyframe is lost."""
+        """Without those that come before any keyframe; in a file that begins with them, their
+        keyframe is lost.
+        """
         packets = self.packets()
         is_start = not self._sought
         for packet in packets:
@@ -148,7 +171,9 @@ class VideoStream:
         return _refusal(self._media, self._kind, reason)
 
     def check_so_far(self) -> None:
-        """Raise DamagedError if parts of the container were lost before the packets that were read."""
+        """Raise DamagedError if parts of the container were lost before the packets that were
+        read.
+        """
         self._check(self._last_byte)
 
     def _check(self, end: int | None) -> None:
@@ -165,7 +190,9 @@ class VideoStream:
             end = end_of_whole_boxes(self._media) if self._kind == "mp4" else 0
             if not end or isinstance(fault, SampleError):
                 raise fault from error
-            try:  # FFmpeg will not have a file whose last fragment's header is cut; those before it are whole
+            try:
+                # FFmpeg will not have a file whose last fragment's header is cut; those before it
+                # are whole
                 return self._demux(_Beginning(self._file, end))
             except av.FFmpegError:
                 raise fault from error
@@ -174,8 +201,12 @@ class VideoStream:
         return av.open(file, format=_DEMUXERS[self._kind], metadata_errors="replace")
 
     def _best_stream(self) -> Any:
-        """The default one, then the largest, then the first. Raises as ``refusal`` says if there is none."""
-        streams = [s for s in self._container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE]
+        """The default one, then the largest, then the first. Raises as ``refusal`` says if there is
+        none.
+        """
+        streams = [
+            s for s in self._container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE
+        ]
         if not streams:
             raise self.refusal("no video stream")
         readable = [stream for stream in streams if stream.codec_context is not None]
@@ -188,7 +219,11 @@ class VideoStream:
             return None  # FFmpeg's own estimate
         if self._stream.duration is not None:
             return Fraction(self._stream.duration) * self.tick
-        return None if self._container.duration is None else Fraction(self._container.duration, av.time_base)
+        return (
+            None
+            if self._container.duration is None
+            else Fraction(self._container.duration, av.time_base)
+        )
 
 
 def _decoder_of(stream: Any) -> Any:

@@ -19,8 +19,8 @@ from energon_prep.recipes.model import Recipe, Text
 
 log = logging.getLogger(__name__)
 
-#: What one batch may hold where the recipe does not say: frames * height * width, and sequences * longest. Processors
-#: work fastest on what fits their caches.
+#: What one batch may hold where the recipe does not say: frames * height * width, and sequences *
+#: longest. Processors work fastest on what fits their caches.
 _PIXELS = {"cpu": 512 * 512, "cuda": 8 * 512 * 512}
 _TOKENS = {"cpu": 1024, "cuda": 8192}
 
@@ -49,8 +49,14 @@ class BatchSizes:
     def parse(value: object) -> BatchSizes:
         """What ``describe`` gave. Raises ValueError for anything else."""
         if isinstance(value, Mapping) and isinstance(value.get("tokens"), Mapping):
-            pixels, tokens, samples = value.get("pixels"), dict(value["tokens"]), value.get("samples")
-            if all(type(size) is int and size > 0 for size in (pixels, samples or 1, *tokens.values())):
+            pixels, tokens, samples = (
+                value.get("pixels"),
+                dict(value["tokens"]),
+                value.get("samples"),
+            )
+            if all(
+                type(size) is int and size > 0 for size in (pixels, samples or 1, *tokens.values())
+            ):
                 return BatchSizes(pixels=pixels or 0, tokens=tokens, samples=samples)
         raise ValueError(f"batch sizes are {value!r}")
 
@@ -60,7 +66,10 @@ def given_sizes(recipe: Recipe, device: str) -> BatchSizes:
     kind = device.partition(":")[0]
     return BatchSizes(
         pixels=recipe.visual.batch_pixels or _PIXELS.get(kind, _PIXELS["cuda"]),
-        tokens={text.name: text.batch_tokens or _TOKENS.get(kind, _TOKENS["cuda"]) for text in recipe.text},
+        tokens={
+            text.name: text.batch_tokens or _TOKENS.get(kind, _TOKENS["cuda"])
+            for text in recipe.text
+        },
         samples=None if recipe.batch_size == "auto" else recipe.batch_size,
     )
 
@@ -77,7 +86,9 @@ def best_pixels(encoder: VisualEncoder, shape: tuple[int, int, int]) -> int:
 
 
 def best_tokens(text: Text, encoder: TextEncoder) -> int:
-    """One of ``BatchSizes.tokens`` by trial, with captions as long as they are at most, or as most are."""
+    """One of ``BatchSizes.tokens`` by trial, with captions as long as they are at most, or as most
+    are.
+    """
     width = text.max_tokens if pads_to_full(text) else min(text.max_tokens, _TRIAL_TOKENS)
     (words,) = encoder.tokenize(["many words of a long caption " * width])
 
@@ -95,7 +106,9 @@ def pads_to_full(text: Text) -> bool:
 
 
 def best_size(run: Callable[[int], None]) -> int:
-    """The number of samples, a power of two, from which more at once are no faster or do not fit into memory."""
+    """The number of samples, a power of two, from which more at once are no faster or do not fit
+    into memory.
+    """
     best, fastest = 1, float("inf")
     for size in itertools.takewhile(lambda n: n <= _MOST, (2**i for i in itertools.count())):
         try:

@@ -10,19 +10,28 @@ from energon_prep.errors import PrepError
 
 
 def resolve_devices(device: str) -> list[str]:
-    """The devices of ``--device``, one worker each: "cuda:0,1" -> cuda:0 and cuda:1, "cpu,cpu" -> two on the CPU.
+    """The devices of ``--device``, one worker each: "cuda:0,1" -> cuda:0 and cuda:1, "cpu,cpu" ->
+    two on the CPU.
 
-    ``auto`` is every CUDA device there is, or else the CPU. Raises PrepError for a device that is not there.
+    ``auto`` is every CUDA device there is, or else the CPU. Raises PrepError for a device that is
+    not there.
     """
     if device == "auto":
         return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
     devices: list[str] = []
     for word in device.split(","):
-        name = f"{devices[-1].partition(':')[0]}:{word}" if devices and word.strip().isdecimal() else word
+        name = (
+            f"{devices[-1].partition(':')[0]}:{word}"
+            if devices and word.strip().isdecimal()
+            else word
+        )
         devices.append(_require_device(name.strip(), asked=device))
     kinds = {name.partition(":")[0] for name in devices}
     if len(kinds) > 1:
-        raise PrepError(f"--device {device}: {' and '.join(sorted(kinds))} would not give the same numbers: use one")
+        raise PrepError(
+            f"--device {device}: {' and '.join(sorted(kinds))} would not give the same "
+            "numbers: use one"
+        )
     return devices
 
 
@@ -30,11 +39,13 @@ def _require_device(name: str, *, asked: str) -> str:
     try:
         found = torch.device(name)
     except RuntimeError as error:
-        raise PrepError(f"--device {asked!r} is no device: give auto, cpu, cuda, cuda:N or cuda:0,1") from error
+        raise PrepError(
+            f"--device {asked!r} is no device: give auto, cpu, cuda, cuda:N or cuda:0,1"
+        ) from error
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise PrepError(
-            f"--device {asked}: this torch ({torch.__version__}) sees {torch.cuda.device_count()} CUDA devices: use "
-            "--device cpu, or one that is there"
+            f"--device {asked}: this torch ({torch.__version__}) sees "
+            f"{torch.cuda.device_count()} CUDA devices: use --device cpu, or one that is there"
         )
     return name
 

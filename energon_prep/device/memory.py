@@ -1,9 +1,10 @@
 """What is freed is used again, and goes back to the system now and then.
 
-glibc maps every block above a threshold by itself and unmaps it when it is freed, and shrinks its heap whenever the end
-of it is free: tensors come and go so fast that on a CPU the pages took longer than the arithmetic (twice as long, for
-a small autoencoder). It raises the threshold as it goes, which fragments the heap of a long run. So both are fixed
-here, at the highest it takes, and free pages are given back at the end of every window.
+glibc maps every block above a threshold by itself and unmaps it when it is freed, and shrinks its
+heap whenever the end of it is free: tensors come and go so fast that on a CPU the pages took longer
+than the arithmetic (twice as long, for a small autoencoder). It raises the threshold as it goes,
+which fragments the heap of a long run. So both are fixed here, at the highest it takes, and free
+pages are given back at the end of every window.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ _ARENAS = 2  #: heaps that threads share: what one frees, others use
 
 
 def keep_heap() -> None:
-    """Keep freed memory for the next tensors, in this process from now on. Does nothing without glibc."""
+    """Keep freed memory for the next tensors, in this process from now on. Does nothing without
+    glibc.
+    """
     libc = _glibc()
     if libc is not None:
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)

@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: In the messages of RuntimeErrors that are no torch.OutOfMemoryError: torch's own on the CPU, cuBLAS and cuDNN.
+#: In the messages of RuntimeErrors that are no torch.OutOfMemoryError: torch's own on the CPU,
+#: cuBLAS and cuDNN.
 _SIGNS = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
@@ -32,15 +33,22 @@ def free_memory() -> None:
 
 
 class Halving:
-    """Launches batches, halved where the device has no memory for them; so are those of their kind from then on."""
+    """Launches batches, halved where the device has no memory for them; so are those of their kind
+    from then on.
+    """
 
     def __init__(self) -> None:
-        self.limits: dict[str, int] = {}  #: kind -> samples of a batch, at most; empty while all goes well
+        #: kind -> samples of a batch, at most; empty while all goes well
+        self.limits: dict[str, int] = {}
 
     def launch(
-        self, kind: str, batch: Sequence[T], launch: Callable[[Sequence[T]], Callable[[], Iterable[R]]]
+        self,
+        kind: str,
+        batch: Sequence[T],
+        launch: Callable[[Sequence[T]], Callable[[], Iterable[R]]],
     ) -> Callable[[], list[R]]:
-        """Launch ``batch`` whole or in pieces; the function that is returned waits for all results, in order.
+        """Launch ``batch`` whole or in pieces; the function that is returned waits for all results,
+        in order.
 
         Raises PrepError if a single sample does not fit.
         """
@@ -55,7 +63,10 @@ class Halving:
         return lambda: [result for wait in waits for result in wait()]
 
     def _try(
-        self, kind: str, piece: Sequence[T], launch: Callable[[Sequence[T]], Callable[[], Iterable[R]]]
+        self,
+        kind: str,
+        piece: Sequence[T],
+        launch: Callable[[Sequence[T]], Callable[[], Iterable[R]]],
     ) -> Callable[[], Iterable[R]] | None:
         """Launch ``piece``; None: it does not fit, and the limit of its kind is lowered."""
         try:
@@ -68,9 +79,12 @@ class Halving:
         free_memory()
         if len(piece) == 1:
             raise PrepError(
-                f"out of memory: the device cannot encode a single sample of {kind} ({problem}). Free memory on it, "
-                "or use --set visual.tiling=always, a smaller --resolution, fewer --frames or --phases"
+                f"out of memory: the device cannot encode a single sample of {kind} "
+                f"({problem}). Free memory on it, or use --set visual.tiling=always, a "
+                "smaller --resolution, fewer --frames or --phases"
             )
         self.limits[kind] = len(piece) // 2
-        log.warning("out of memory: batches of %s are halved to %d from here on", kind, self.limits[kind])
+        log.warning(
+            "out of memory: batches of %s are halved to %d from here on", kind, self.limits[kind]
+        )
         return None

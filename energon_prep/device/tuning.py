@@ -1,4 +1,6 @@
-"""Tunes processes that are ours, the command line's and workers'; a program that calls the library stays as it is."""
+"""Tunes processes that are ours, the command line's and workers'; a program that calls the library
+stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Read when torch is first imported. Torch's threads wait for each other in a loop, by default for milliseconds, on
-#: processors that could decode and write meanwhile. oneDNN keeps the kernels of the last 1024 sizes it met, some 30 MB
-#: that a long run fills up slowly.
+#: Read when torch is first imported. Torch's threads wait for each other in a loop, by default for
+#: milliseconds, on processors that could decode and write meanwhile. oneDNN keeps the kernels of
+#: the last 1024 sizes it met, some 30 MB that a long run fills up slowly.
 ENVIRONMENT = {"GOMP_SPINCOUNT": "20000", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 
 
@@ -35,7 +37,9 @@ def environment_of_workers() -> Iterator[None]:
 
 @contextmanager
 def caller_left_alone() -> Iterator[None]:
-    """What encoding changes of the whole process within is as before afterwards: torch's threads, Pillow's limit."""
+    """What encoding changes of the whole process within is as before afterwards: torch's threads,
+    Pillow's limit.
+    """
     import torch
     from PIL import Image
 

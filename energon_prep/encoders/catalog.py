@@ -12,7 +12,11 @@ from energon_prep.encoders.catalog_text import TEXT_MODELS
 from energon_prep.encoders.catalog_visual import VISUAL_MODELS
 from energon_prep.encoders.model_info import TEXT_FAMILIES, VISUAL_FAMILIES, Family, ModelInfo, Size
 from energon_prep.encoders.text_families import TEXT_FAMILY
-from energon_prep.encoders.visual_classes import DIFFUSERS_CLASSES, JIT_COMPUTE_DTYPE, VISUAL_CLASSES
+from energon_prep.encoders.visual_classes import (
+    DIFFUSERS_CLASSES,
+    JIT_COMPUTE_DTYPE,
+    VISUAL_CLASSES,
+)
 from energon_prep.errors import PrepError
 from energon_prep.plugins import is_plugin, names_of
 from energon_prep.recipes.model import DType
@@ -54,27 +58,32 @@ _HF_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def lookup(name: str) -> ModelInfo | None:
-    """The model with the alias ``name``; None if ``name`` is a directory or a hub id, to be taken as it is.
+    """The model with the alias ``name``; None if ``name`` is a directory or a hub id, to be taken
+    as it is.
 
-    An alias wins over a directory of the same name: write ``./t5-small`` for the directory. Raises PrepError for
-    a name that is none of the three.
+    An alias wins over a directory of the same name: write ``./t5-small`` for the directory. Raises
+    PrepError for a name that is none of the three.
     """
     if name in CATALOG:
         return CATALOG[name]
     if is_id_or_folder(name):
         return None
     if "/" in name or "\\" in name:
-        raise PrepError(f"model '{name}': there is no such directory, and it is no hub id (owner/name) either")
+        raise PrepError(
+            f"model '{name}': there is no such directory, and it is no hub id (owner/name) either"
+        )
     close = difflib.get_close_matches(name.lower(), CATALOG, n=1, cutoff=0.4)
     raise PrepError(
-        f"unknown model '{name}'{f' (did you mean {close[0]}?)' if close else ''}: a model is a directory, "
-        f"a hub id (owner/name), package.module:Class or one of: "
+        f"unknown model '{name}'{f' (did you mean {close[0]}?)' if close else ''}: a model is "
+        f"a directory, a hub id (owner/name), package.module:Class or one of: "
         f"{', '.join([*CATALOG, *names_of('visual'), *names_of('text')])}"
     )
 
 
 def is_own(kind: Literal["visual", "text"], name: str) -> bool:
-    """Whether ``name`` is that of a class of the user's; an alias wins, ``./name`` is a directory."""
+    """Whether ``name`` is that of a class of the user's; an alias wins, ``./name`` is a
+    directory.
+    """
     return name not in CATALOG and is_plugin(kind, name)
 
 
@@ -92,8 +101,12 @@ def local_folder(name: str) -> Path | None:
     return folder if name and folder.is_dir() else None
 
 
-def find(name: str, families: Collection[Family] = VISUAL_FAMILIES + TEXT_FAMILIES) -> ModelInfo | None:
-    """The model of these families with this alias or this hub id; a pipeline's id is that of several models."""
+def find(
+    name: str, families: Collection[Family] = VISUAL_FAMILIES + TEXT_FAMILIES
+) -> ModelInfo | None:
+    """The model of these families with this alias or this hub id; a pipeline's id is that of
+    several models.
+    """
     known = [info for info in CATALOG.values() if info.family in families]
     return next((info for info in known if name == info.alias), None) or next(
         (info for info in known if name == info.hf_id), None
@@ -104,7 +117,11 @@ def pipelines_dtype(family: Family) -> DType:
     """What the pipelines that models of this family are published in compute in."""
     if family == "cosmos-jit":
         return JIT_COMPUTE_DTYPE
-    return VISUAL_CLASSES[family].compute_dtype if family in VISUAL_CLASSES else TEXT_FAMILY[family].compute_dtype
+    return (
+        VISUAL_CLASSES[family].compute_dtype
+        if family in VISUAL_CLASSES
+        else TEXT_FAMILY[family].compute_dtype
+    )
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:

@@ -48,7 +48,12 @@ def _clip(
     activation: str = "quick_gelu",
     pad_token: str | None = None,
 ) -> ModelInfo:
-    shared = {"hidden_size": width, "projection_dim": width, "max_position_embeddings": 77, "hidden_act": activation}
+    shared = {
+        "hidden_size": width,
+        "projection_dim": width,
+        "max_position_embeddings": 77,
+        "hidden_act": activation,
+    }
     return ModelInfo(
         alias=alias,
         hf_id=hf_id,
@@ -66,7 +71,12 @@ def _clip(
     )
 
 
-_LLAMA = {"hidden_size": 4096, "max_position_embeddings": 8192, "rope_theta": 500000.0, "rms_norm_eps": 1e-5}
+_LLAMA = {
+    "hidden_size": 4096,
+    "max_position_embeddings": 8192,
+    "rope_theta": 500000.0,
+    "rms_norm_eps": 1e-5,
+}
 _GEMMA = {"hidden_size": 2304}
 _QWEN = {
     "hidden_size": 3584,
@@ -86,7 +96,9 @@ TEXT_MODELS = (
     _t5("t5-3b", "google-t5/t5-3b", width=1024, d_ff=16384, d_kv=128, heads=32, layers=24),
     _t5("t5-11b", "google-t5/t5-11b", width=1024, d_ff=65536, d_kv=128, heads=128, layers=24),
     _t5("t5-xxl", "google/t5-v1_1-xxl", width=4096, d_ff=10240, heads=64, layers=24, gated=True),
-    _t5("flan-t5-xxl", "google/flan-t5-xxl", width=4096, d_ff=10240, heads=64, layers=24, gated=True),
+    _t5(
+        "flan-t5-xxl", "google/flan-t5-xxl", width=4096, d_ff=10240, heads=64, layers=24, gated=True
+    ),
     _t5(
         "umt5-xxl",
         "google/umt5-xxl",
@@ -100,7 +112,8 @@ TEXT_MODELS = (
     ),
     _clip("clip-l", "openai/clip-vit-large-patch14", width=768, layers=12, heads=12),
     _clip(
-        "clip-g",  # laion/CLIP-ViT-bigG-14-laion2B-39B-b160k as SDXL and SD3 have it, with their padding
+        # laion/CLIP-ViT-bigG-14-laion2B-39B-b160k as SDXL and SD3 have it, with their padding
+        "clip-g",
         "stabilityai/stable-diffusion-xl-base-1.0",
         subfolder="text_encoder_2",
         width=1280,
@@ -135,7 +148,8 @@ TEXT_MODELS = (
     ),
     ModelInfo(
         alias="gemma-2-2b-it",
-        hf_id="Efficient-Large-Model/gemma-2-2b-it",  # Sana's copy of google/gemma-2-2b-it, which needs no permission
+        # Sana's copy of google/gemma-2-2b-it, which needs no permission
+        hf_id="Efficient-Large-Model/gemma-2-2b-it",
         family="gemma2",
         tiny={
             **_GEMMA,
@@ -163,6 +177,11 @@ TEXT_MODELS = (
         family="qwen2.5-vl",
         subfolder="text_encoder",
         tiny={**_QWEN, "intermediate_size": 64, "num_hidden_layers": 3},
-        published={**_QWEN, "intermediate_size": 18944, "num_hidden_layers": 28, "vocab_size": 152064},
+        published={
+            **_QWEN,
+            "intermediate_size": 18944,
+            "num_hidden_layers": 28,
+            "vocab_size": 152064,
+        },
     ),
 )

@@ -42,7 +42,8 @@ class EncoderSource:
     subfolders: tuple[str, ...]  #: tried in this order; "" is the location itself
     revision: str | None = None  #: of a hub id
     built: Size | None = None  #: made by this tool, so that its path says nothing to anybody else
-    own: bool = False  #: ``location`` names a class of the user's, which has no files that we know of
+    #: ``location`` names a class of the user's, which has no files that we know of
+    own: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,9 @@ class Checkpoint:
     jit: FoundFile | None = None
 
     def pretrained(self, file: FoundFile) -> tuple[str, dict[str, Any]]:
-        """What ``from_pretrained`` takes for the folder of ``file``; a hub id is pinned to the commit found."""
+        """What ``from_pretrained`` takes for the folder of ``file``; a hub id is pinned to the
+        commit found.
+        """
         if file.commit is None:
             return str(file.path.parent), {}
         return self.source.location, {"subfolder": file.subfolder, "revision": file.commit}
@@ -73,7 +76,11 @@ class Checkpoint:
         """What identifies this checkpoint in run.json."""
         if self.source.built:
             pipeline = Path(self.source.location).name
-            return {"model": self.source.built, "subfolder": self.main.subfolder, "architecture": pipeline}
+            return {
+                "model": self.source.built,
+                "subfolder": self.main.subfolder,
+                "architecture": pipeline,
+            }
         about: dict[str, Any] = {
             "model": self.source.location,
             "subfolder": (self.jit or self.main).subfolder,
@@ -88,19 +95,25 @@ class Checkpoint:
 
 
 def open_checkpoint(source: EncoderSource) -> Checkpoint:
-    """Find the files of ``source``. Raises PrepError if there are none, or if they are of no supported family."""
+    """Find the files of ``source``. Raises PrepError if there are none, or if they are of no
+    supported family.
+    """
     return _open_visual(source) if source.kind == "visual" else _open_text(source)
 
 
 def tokenizer_subfolders(subfolder: str) -> tuple[str, ...]:
-    """Where the tokenizer of the text encoder in ``subfolder`` may be: "text_encoder_2" -> "tokenizer_2"."""
+    """Where the tokenizer of the text encoder in ``subfolder`` may be: "text_encoder_2" ->
+    "tokenizer_2".
+    """
     if subfolder.startswith("text_encoder"):
         return (subfolder.replace("text_encoder", "tokenizer", 1), subfolder)
     return (subfolder, "tokenizer")
 
 
 def text_subfolders(named: Sequence[str | None]) -> list[str]:
-    """Each text encoder's folder in a pipeline: the one named for it, else the first free text_encoder[_2, _3 ...]."""
+    """Each text encoder's folder in a pipeline: the one named for it, else the first free
+    text_encoder[_2, _3 ...].
+    """
     free = (name for name in _text_encoder_names() if name not in named)
     return [name or next(free) for name in named]
 
@@ -108,8 +121,9 @@ def text_subfolders(named: Sequence[str | None]) -> list[str]:
 def weights_identity(folder: Path) -> dict[str, Any]:
     """A cheap fingerprint of the weight files in ``folder``: it reads at most 2 MiB of each.
 
-    ``sha256`` goes over name, size, first and last MiB of every file in the order of their names; headers, which list
-    all tensors, lie at one of the ends. A change in the middle of a file, of nothing else, is not seen.
+    ``sha256`` goes over name, size, first and last MiB of every file in the order of their names;
+    headers, which list all tensors, lie at one of the ends. A change in the middle of a file, of
+    nothing else, is not seen.
     """
     digest = hashlib.sha256()
     total = 0
@@ -130,7 +144,11 @@ def unusable(source: EncoderSource, problem: str) -> PrepError:
     if local_folder(source.location) is not None:
         remedy = f"see that the folder is whole, or {remedy}"
     else:
-        parts = "" if "" in source.subfolders else "".join(f" --include '{part}'" for part in _PIPELINE_PARTS)
+        parts = (
+            ""
+            if "" in source.subfolders
+            else "".join(f" --include '{part}'" for part in _PIPELINE_PARTS)
+        )
         fetch = f"hf download {source.location}{parts} --local-dir DIR"
         remedy = f"fetch it where there is a network ({fetch}) and name DIR, or {remedy}"
     return PrepError(f"{source.kind} encoder '{source.location}': {problem}; {remedy}")
@@ -150,8 +168,11 @@ def _open_visual(source: EncoderSource) -> Checkpoint:
     family = family_of(config)
     if found and family in VISUAL_FAMILIES:
         return Checkpoint(source=source, family=family, main=found, config=config)
-    # A published Cosmos tokenizer says nothing of its class; one that names a class needs that class's normalisation.
-    jit = _first_file(source, jits) if found and not family and "_class_name" not in config else None
+    # A published Cosmos tokenizer says nothing of its class; one that names a class needs that
+    # class's normalisation.
+    jit = (
+        _first_file(source, jits) if found and not family and "_class_name" not in config else None
+    )
     if found and jit:
         return Checkpoint(source=source, family="cosmos-jit", main=found, config=config, jit=jit)
     raise _unsupported(source, found, config, ["config.json", JIT_FILE])
@@ -161,8 +182,9 @@ def _open_text(source: EncoderSource) -> Checkpoint:
     found = _first_file(source, _places(source.subfolders, ["config.json"]))
     if found is None and _first_file(source, _places(source.subfolders, [_OPEN_CLIP_FILE])):
         raise PrepError(
-            f"text encoder '{source.location}': its files are OpenCLIP's ({_OPEN_CLIP_FILE}), which this tool does "
-            "not load: name a copy in the format of transformers, with a config.json of model_type clip"
+            f"text encoder '{source.location}': its files are OpenCLIP's ({_OPEN_CLIP_FILE}), "
+            "which this tool does not load: name a copy in the format of transformers, with a "
+            "config.json of model_type clip"
         )
     config = _read_config(source, found) if found else {}
     family = family_of(config)
@@ -174,18 +196,23 @@ def _open_text(source: EncoderSource) -> Checkpoint:
         raise unusable(source, f"no tokenizer, tried {_names(places)}")
     merges = [(tokenizer.subfolder, _MERGES_FILE)]
     if tokenizer.path.name == _VOCAB_FILE and _first_file(source, merges) is None:
-        raise unusable(source, f"its tokenizer has {_VOCAB_FILE} and lacks {_names(merges)}, by which words are made")
+        raise unusable(
+            source,
+            f"its tokenizer has {_VOCAB_FILE} and lacks {_names(merges)}, by which words are made",
+        )
     return Checkpoint(source=source, family=family, main=found, config=config, tokenizer=tokenizer)
 
 
-def _unsupported(source: EncoderSource, found: FoundFile | None, config: dict[str, Any], names: list[str]) -> PrepError:
+def _unsupported(
+    source: EncoderSource, found: FoundFile | None, config: dict[str, Any], names: list[str]
+) -> PrepError:
     if found is None:
         return unusable(source, f"nothing there, tried {_names(_places(source.subfolders, names))}")
     kind = config.get("_class_name") or config.get("model_type") or "nothing known"
     where = f"{found.subfolder}/config.json" if found.subfolder else "config.json"
     return PrepError(
-        f"{source.kind} encoder '{source.location}': {where} says {kind}, which is no {source.kind} encoder that this "
-        f"tool can run. Supported are {SUPPORTED}"
+        f"{source.kind} encoder '{source.location}': {where} says {kind}, which is no "
+        f"{source.kind} encoder that this tool can run. Supported are {SUPPORTED}"
     )
 
 
@@ -206,10 +233,15 @@ def _read_config(source: EncoderSource, file: FoundFile) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise unusable(source, f"{file.path} is not a JSON object")
     if quantization := config.get("quantization_config"):
-        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
+        method = (
+            quantization.get("quant_method", "unknown")
+            if isinstance(quantization, dict)
+            else "unknown"
+        )
         raise PrepError(
-            f"{source.kind} encoder '{source.location}': its weights are quantized ({method}), which gives other "
-            "values than the model was trained on: name the repository that it was made from"
+            f"{source.kind} encoder '{source.location}': its weights are quantized "
+            f"({method}), which gives other values than the model was trained on: name the "
+            "repository that it was made from"
         )
     return config
 
@@ -226,9 +258,15 @@ def _first_file(source: EncoderSource, places: Iterable[tuple[str, str]]) -> Fou
 
 
 def _first_on_hub(source: EncoderSource, places: Iterable[tuple[str, str]]) -> FoundFile | None:
-    """Download the first file there is; without a network, the first one in the hub's local cache."""
+    """Download the first file there is; without a network, the first one in the hub's local
+    cache.
+    """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
 
     unreachable: Exception | None = None
     for subfolder, name in places:
@@ -238,17 +276,23 @@ def _first_on_hub(source: EncoderSource, places: Iterable[tuple[str, str]]) -> F
                 name,
                 subfolder=subfolder or None,
                 revision=source.revision,
-                local_files_only=unreachable is not None,  # one round of connection attempts is enough
+                # one round of connection attempts is enough
+                local_files_only=unreachable is not None,
             )
         except LocalEntryNotFoundError as error:
             unreachable = unreachable or error
         except EntryNotFoundError:
             continue
-        except (OSError, HFValidationError) as error:  # gated, unknown, no such revision, refused, disk full
+        except (OSError, HFValidationError) as error:
+            # gated, unknown, no such revision, refused, disk full
             raise unusable(source, _first_line(error)) from error
         else:
             commit = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", path)
-            return FoundFile(path=Path(path), subfolder=subfolder, commit=commit[1] if commit else source.revision)
+            return FoundFile(
+                path=Path(path),
+                subfolder=subfolder,
+                commit=commit[1] if commit else source.revision,
+            )
     if unreachable is not None:
         raise unusable(
             source, "it is no directory, and neither on a reachable hub nor in its local cache"

@@ -13,15 +13,21 @@ Cleaning = Literal["none", "whitespace", "wan", "lower"]
 
 
 def cleaner(how: Cleaning) -> Callable[[str], str]:
-    """The function that cleans one caption. Raises PrepError if it needs a package that is not installed.
+    """The function that cleans one caption. Raises PrepError if it needs a package that is not
+    installed.
 
-    ``whitespace``: runs of white space become one space, none is left at the ends. ``wan``: before that,
-    mojibake is mended (ftfy) and HTML entities are resolved twice, as in diffusers' WanPipeline and OpenCLIP.
-    ``lower``: lower case, no white space at the ends, as in diffusers' SanaPipeline.
+    ``whitespace``: runs of white space become one space, none is left at the ends. ``wan``: before
+    that, mojibake is mended (ftfy) and HTML entities are resolved twice, as in diffusers'
+    WanPipeline and OpenCLIP. ``lower``: lower case, no white space at the ends, as in diffusers'
+    SanaPipeline.
     """
     if how == "wan":
         return _wan()
-    cleaners: dict[str, Callable[[str], str]] = {"none": str, "whitespace": _whitespace, "lower": _lower}
+    cleaners: dict[str, Callable[[str], str]] = {
+        "none": str,
+        "whitespace": _whitespace,
+        "lower": _lower,
+    }
     return cleaners[how]
 
 
@@ -31,8 +37,8 @@ def _wan() -> Callable[[str], str]:
         import ftfy
     except ImportError as error:
         raise PrepError(
-            "captions are to be cleaned as Wan does it, which needs ftfy: install it with `pip install ftfy`, "
-            "or leave them as they are with --set text.clean=whitespace"
+            "captions are to be cleaned as Wan does it, which needs ftfy: install it with "
+            "`pip install ftfy`, or leave them as they are with --set text.clean=whitespace"
         ) from error
 
     def clean(caption: str) -> str:

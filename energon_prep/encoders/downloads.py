@@ -55,13 +55,17 @@ class _Listing:
 
 def catalogued_downloads(recipe: Recipe, *, weights: str | None = None) -> list[Download]:
     """What is known without asking anybody; nothing for folders and for weights that are built."""
-    return [_catalogued(place[0], named) for place, named in _by_repository(recipe, weights).items()]
+    return [
+        _catalogued(place[0], named) for place, named in _by_repository(recipe, weights).items()
+    ]
 
 
 def plan_downloads(recipe: Recipe, *, weights: str | None) -> list[Download]:
-    """As ``catalogued_downloads``, with what the hub says, if it can be reached, and with what its cache holds.
+    """As ``catalogued_downloads``, with what the hub says, if it can be reached, and with what its
+    cache holds.
 
-    Downloads nothing. What cannot be had says so in ``problem``. Raises PrepError for names that are none.
+    Downloads nothing. What cannot be had says so in ``problem``. Raises PrepError for names that
+    are none.
     """
     downloads, online = [], True
     for (repository, revision), named in _by_repository(recipe, weights).items():
@@ -74,7 +78,9 @@ def plan_downloads(recipe: Recipe, *, weights: str | None) -> list[Download]:
 
 
 def refuse_incomplete_cache(recipe: Recipe, *, weights: str | None) -> None:
-    """Raise PrepError if there is to be no network (HF_HUB_OFFLINE) and the hub's cache lacks files."""
+    """Raise PrepError if there is to be no network (HF_HUB_OFFLINE) and the hub's cache lacks
+    files.
+    """
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -91,7 +97,11 @@ def refuse_problems(downloads: Sequence[Download]) -> None:
 def gigabytes(num_bytes: int, *, exact: bool = True) -> str:
     """10**9 bytes, to a tenth; small ones to a hundredth."""
     size = num_bytes / _GIGABYTE
-    return f"{'' if exact else 'about '}{size:.1f} GB" if size >= 1 else f"{'' if exact else 'about '}{size:.2f} GB"
+    return (
+        f"{'' if exact else 'about '}{size:.1f} GB"
+        if size >= 1
+        else f"{'' if exact else 'about '}{size:.2f} GB"
+    )
 
 
 def _by_repository(
@@ -127,8 +137,16 @@ def _catalogued(repository: str, named: Sequence[tuple[str, EncoderSource]]) -> 
 
 def _planned(known: Download, listing: _Listing, sources: Sequence[EncoderSource]) -> Download:
     """``known``, corrected by what is in the ``listing``."""
-    needed = {name: listing.sizes[name] for source in sources for name in needed_files(source, listing.sizes)}
-    cached = {name: size for name in needed if (size := _cached_size(known.repository, name, listing.commit))}
+    needed = {
+        name: listing.sizes[name]
+        for source in sources
+        for name in needed_files(source, listing.sizes)
+    }
+    cached = {
+        name: size
+        for name in needed
+        if (size := _cached_size(known.repository, name, listing.commit))
+    }
     download = dataclasses.replace(
         known,
         num_cached=sum(cached.values()),
@@ -136,12 +154,19 @@ def _planned(known: Download, listing: _Listing, sources: Sequence[EncoderSource
         gated=listing.gated if listing.online and listing.sizes else known.gated,
     )
     missing = [name for name in needed if name not in cached]
-    lacking = list(dict.fromkeys(f for source in sources for f in lacking_folders(source, listing.sizes)))
+    lacking = list(
+        dict.fromkeys(f for source in sources for f in lacking_folders(source, listing.sizes))
+    )
     if listing.online:
-        # Of a repository whose files are named in another way than here, the catalogue's size is the better guess.
+        # Of a repository whose files are named in another way than here, the catalogue's size is
+        # the better guess.
         if needed and not lacking:
-            download = dataclasses.replace(download, num_bytes=sum(s or 0 for s in needed.values()), exact=True)
-        return dataclasses.replace(download, problem=listing.problem if missing or not needed else "")
+            download = dataclasses.replace(
+                download, num_bytes=sum(s or 0 for s in needed.values()), exact=True
+            )
+        return dataclasses.replace(
+            download, problem=listing.problem if missing or not needed else ""
+        )
     if not missing and not lacking:
         return dataclasses.replace(download, num_bytes=download.num_cached, exact=True)
     return dataclasses.replace(download, problem=_offline_problem(download, missing, lacking))
@@ -152,16 +177,22 @@ def _offline_problem(download: Download, missing: list[str], lacking: list[str])
     lacks = ", ".join([*missing, *(f"{folder}/" if folder else "the model" for folder in lacking)])
     words = missing
     if lacking:
-        words = [f"--include '{name}'" for name in [*(f"{folder}/*" for folder in lacking), *missing]]
+        words = [
+            f"--include '{name}'" for name in [*(f"{folder}/*" for folder in lacking), *missing]
+        ]
     if "" in lacking:
         words = ["--exclude '*.h5' --exclude '*.msgpack'"]  # those of other frameworks
     visual = "visual" in download.encoders
-    option = "--weights" if visual and len(download.encoders) > 1 else "--vae" if visual else "--model"
-    accepted = f" and its licence is accepted ({_HUB}/{download.repository})" if download.gated else ""
+    option = (
+        "--weights" if visual and len(download.encoders) > 1 else "--vae" if visual else "--model"
+    )
+    accepted = (
+        f" and its licence is accepted ({_HUB}/{download.repository})" if download.gated else ""
+    )
     return (
-        f"no hub can be reached, and its local cache lacks {lacks} of {download.repository}: where there is a "
-        f"network{accepted}, run `hf download {download.repository} {' '.join(words)}`; on another machine with "
-        f"--local-dir DIR, and name DIR with {option}"
+        f"no hub can be reached, and its local cache lacks {lacks} of {download.repository}: "
+        f"where there is a network{accepted}, run `hf download {download.repository} "
+        f"{' '.join(words)}`; on another machine with --local-dir DIR, and name DIR with {option}"
     )
 
 
@@ -170,12 +201,15 @@ def _ask_hub(repository: str, revision: str | None) -> _Listing | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
-    # Its HTTP library is another in each major release; what all errors of that derive from, this one does too.
+    # Its HTTP library is another in each major release; what all errors of that derive from, this
+    # one does too.
     transport = [base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)]
     unreachable: tuple[type[Exception], ...] = (OSError, *transport)
     listing = _Listing(sizes={}, commit=None, online=True)
     try:
-        info = HfApi().model_info(repository, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+        info = HfApi().model_info(
+            repository, revision=revision, files_metadata=True, timeout=_TIMEOUT
+        )
         listing = _Listing(
             sizes={file.rfilename: file.size for file in info.siblings or []},
             commit=info.sha,
@@ -190,7 +224,8 @@ def _ask_hub(repository: str, revision: str | None) -> _Listing | None:
     except (HfHubHTTPError, HFValidationError) as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
         if status == 429 or status >= 500:
-            return listing  # too busy to say: the catalogue's sizes are told, and loading asks again
+            # too busy to say: the catalogue's sizes are told, and loading asks again
+            return listing
         return dataclasses.replace(listing, problem=_refused(repository, error))
     except unreachable:
         return None
@@ -199,13 +234,16 @@ def _ask_hub(repository: str, revision: str | None) -> _Listing | None:
 
 def _refused(repository: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:200]
-    return f"{repository} cannot be had ({reason}): see that its name is right, or `hf auth login` if it is private"
+    return (
+        f"{repository} cannot be had ({reason}): see that its name is right, or `hf auth "
+        "login` if it is private"
+    )
 
 
 def _no_access(repository: str) -> str:
     return (
-        f"the licence of {repository} is to be accepted first: do so at {_HUB}/{repository}, then log in with "
-        "`hf auth login` or set HF_TOKEN to a token of that account"
+        f"the licence of {repository} is to be accepted first: do so at {_HUB}/{repository}, "
+        "then log in with `hf auth login` or set HF_TOKEN to a token of that account"
     )
 
 

@@ -28,17 +28,18 @@ class Sources:
 
 
 def locate(recipe: Recipe, *, weights: str | None) -> Sources:
-    """Say where each encoder of ``recipe`` is to be looked for; the location of those to be built is "".
+    """Say where each encoder of ``recipe`` is to be looked for; the location of those to be built
+    is "".
 
-    ``weights``: "tiny" or "random"; or the folder or hub id of a pipeline (vae/, text_encoder/, tokenizer/,
-    text_encoder_2/ ...) that has them all; None: the recipe's own ``pipeline``, as far as it has them. A model that the
-    user named is taken from where the name says, but of an alias tiny and random weights can be made. Raises PrepError
-    for a name that is none of these.
+    ``weights``: "tiny" or "random"; or the folder or hub id of a pipeline (vae/, text_encoder/,
+    tokenizer/, text_encoder_2/ ...) that has them all; None: the recipe's own ``pipeline``, as far
+    as it has them. A model that the user named is taken from where the name says, but of an alias
+    tiny and random weights can be made. Raises PrepError for a name that is none of these.
     """
     if weights is not None and weights not in _SIZES and not is_id_or_folder(weights):
         raise PrepError(
-            f"--weights '{weights}' is neither a pipeline's folder or hub id (owner/name) nor tiny or random; "
-            "a single model is named with --model or --vae"
+            f"--weights '{weights}' is neither a pipeline's folder or hub id (owner/name) nor "
+            "tiny or random; a single model is named with --model or --vae"
         )
     subfolders = text_subfolders([spec.subfolder for spec in recipe.text])
     return Sources(
@@ -64,15 +65,19 @@ def resolve(recipe: Recipe, *, weights: str | None) -> Sources:
 
 
 def _source(
-    kind: Literal["visual", "text"], spec: Visual | Text, subfolder: str, recipe: Recipe, weights: str | None
+    kind: Literal["visual", "text"],
+    spec: Visual | Text,
+    subfolder: str,
+    recipe: Recipe,
+    weights: str | None,
 ) -> EncoderSource:
     """``subfolder``: of a pipeline."""
     if is_own(kind, spec.model):
         return EncoderSource(kind=kind, location=spec.model, subfolders=(), own=True)
     if spec.options:
         raise PrepError(
-            f"{kind}.options are for a class of your own, and {kind} encoder {spec.model!r} is none: "
-            "leave them out, or give package.module:Class (docs/extending.md)"
+            f"{kind}.options are for a class of your own, and {kind} encoder {spec.model!r} "
+            "is none: leave them out, or give package.module:Class (docs/extending.md)"
         )
     info = lookup(spec.model)
     size = _SIZES.get(weights or "")
@@ -82,9 +87,13 @@ def _source(
         return EncoderSource(kind=kind, location=weights, subfolders=(subfolder,))
     pipeline = recipe.pipeline
     if pipeline and info and pipeline_has(pipeline, info.alias, subfolder):
-        return EncoderSource(kind=kind, location=pipeline, subfolders=(subfolder,), revision=spec.revision)
+        return EncoderSource(
+            kind=kind, location=pipeline, subfolders=(subfolder,), revision=spec.revision
+        )
     if info is not None:
-        return EncoderSource(kind=kind, location=info.hf_id, subfolders=(info.subfolder,), revision=spec.revision)
+        return EncoderSource(
+            kind=kind, location=info.hf_id, subfolders=(info.subfolder,), revision=spec.revision
+        )
     usual = "vae" if kind == "visual" else "text_encoder"
     own = (spec.subfolder, "") if spec.subfolder else ("", usual)
     return EncoderSource(kind=kind, location=spec.model, subfolders=own, revision=spec.revision)

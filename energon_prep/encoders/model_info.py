@@ -18,15 +18,19 @@ TEXT_FAMILIES: tuple[Family, ...] = get_args(TextFamily)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """A published model with a short name. ``tiny`` and ``published`` are arguments of its configuration class."""
+    """A published model with a short name. ``tiny`` and ``published`` are arguments of its
+    configuration class.
+    """
 
     alias: str
     hf_id: str  #: owner/name on the Hugging Face hub
     family: Family
     subfolder: str = ""  #: of the repository; "" is its root
-    tiny: Mapping[str, Any]  #: small, but with the dimensions that targets check: width, channels, factors
+    #: small, but with the dimensions that targets check: width, channels, factors
+    tiny: Mapping[str, Any]
     published: Mapping[str, Any]  #: as released; a text encoder's ``vocab_size`` is among them
-    pad_token: str | None = None  #: of a text encoder's tokenizer, where it is another than its family's
+    #: of a text encoder's tokenizer, where it is another than its family's
+    pad_token: str | None = None
 
     def architecture(self, size: Size) -> dict[str, Any]:
         return dict(self.tiny if size == "tiny" else self.published)

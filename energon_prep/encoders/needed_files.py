@@ -12,9 +12,11 @@ _TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
 
 
 def needed_files(source: EncoderSource, names: Collection[str]) -> list[str]:
-    """Of a repository's file ``names``, those that ``source`` is loaded from; [] if it is not there.
+    """Of a repository's file ``names``, those that ``source`` is loaded from; [] if it is not
+    there.
 
-    safetensors before pickles, one file before shards; no variants (model.fp16.safetensors), no other frameworks'.
+    safetensors before pickles, one file before shards; no variants (model.fp16.safetensors), no
+    other frameworks'.
     """
     for subfolder in source.subfolders:
         here = _inside(subfolder, names)
@@ -28,10 +30,16 @@ def needed_files(source: EncoderSource, names: Collection[str]) -> list[str]:
 
 
 def lacking_folders(source: EncoderSource, names: Collection[str]) -> list[str]:
-    """Subfolders in which the weights, or the tokenizer, of ``source`` are not among the ``names``."""
+    """Subfolders in which the weights, or the tokenizer, of ``source`` are not among the
+    ``names``.
+    """
     files = needed_files(source, names)
-    place = next((s for s in source.subfolders if "config.json" in _inside(s, names)), source.subfolders[0])
-    lacking = [] if any(name.endswith((".safetensors", ".bin", ".jit")) for name in files) else [place]
+    place = next(
+        (s for s in source.subfolders if "config.json" in _inside(s, names)), source.subfolders[0]
+    )
+    lacking = (
+        [] if any(name.endswith((".safetensors", ".bin", ".jit")) for name in files) else [place]
+    )
     if source.kind == "text" and not _tokenizer(place, names):
         lacking.append(tokenizer_subfolders(place)[0])
     return lacking
@@ -52,15 +60,22 @@ def _tokenizer(subfolder: str, names: Collection[str]) -> list[str]:
     for place in tokenizer_subfolders(subfolder):
         files = [name for name in _inside(place, names) if name.endswith(_TOKENIZER_SUFFIXES)]
         if any("token" in name or name in ("spiece.model", "vocab.json") for name in files):
-            own = {"config.json", "generation_config.json"}  # of the model, where it lies beside the tokenizer
-            return _paths(place, sorted(name for name in files if name not in own and "index" not in name))
+            # of the model, where it lies beside the tokenizer
+            own = {"config.json", "generation_config.json"}
+            return _paths(
+                place, sorted(name for name in files if name not in own and "index" not in name)
+            )
     return []
 
 
 def _inside(subfolder: str, names: Collection[str]) -> list[str]:
     """Names of the files directly in ``subfolder``."""
     prefix = f"{subfolder}/" if subfolder else ""
-    return [name[len(prefix) :] for name in names if name.startswith(prefix) and "/" not in name[len(prefix) :]]
+    return [
+        name[len(prefix) :]
+        for name in names
+        if name.startswith(prefix) and "/" not in name[len(prefix) :]
+    ]
 
 
 def _paths(subfolder: str, names: list[str]) -> list[str]:

@@ -29,8 +29,8 @@ _HEEDED = {
 class OwnVisual:
     """A user's visual encoder.
 
-    ``encode(pixels, seeds)``: pixels [B, T, H, W, 3] uint8 on the CPU -> latents [B, C, T', H', W'],
-    on any device and in any float dtype; [B, C, H', W'] of images will do.
+    ``encode(pixels, seeds)``: pixels [B, T, H, W, 3] uint8 on the CPU -> latents [B, C, T', H',
+    W'], on any device and in any float dtype; [B, C, H', W'] of images will do.
     """
 
     def __init__(self, spec: Visual, device: torch.device) -> None:
@@ -68,7 +68,9 @@ class OwnVisual:
 
     def _checked(self, given: Any, pixels: Sequence[int]) -> torch.Tensor:
         if not isinstance(given, torch.Tensor) or not given.is_floating_point():
-            raise PrepError(f"{self._said}: encode gave {_kind(given)}, not a float tensor [B, C, T, H, W]")
+            raise PrepError(
+                f"{self._said}: encode gave {_kind(given)}, not a float tensor [B, C, T, H, W]"
+            )
         num, frames, height, width, _ = pixels
         latents: torch.Tensor = given.unsqueeze(2) if given.ndim == 4 and frames == 1 else given
         factor = self.spatial_factor
@@ -87,9 +89,9 @@ class OwnVisual:
 class OwnText:
     """A user's text encoder.
 
-    ``encode`` gets captions or, if the class has ``tokenize``, lists of token ids; it gives for each
-    its hidden states [S, D], or a TextEmbedding. Without ``tokenize`` the UTF-8 bytes of a caption
-    stand for its tokens, where captions are sorted by length and batches are measured.
+    ``encode`` gets captions or, if the class has ``tokenize``, lists of token ids; it gives for
+    each its hidden states [S, D], or a TextEmbedding. Without ``tokenize`` the UTF-8 bytes of a
+    caption stand for its tokens, where captions are sorted by length and batches are measured.
     """
 
     def __init__(self, spec: Text, device: torch.device) -> None:
@@ -124,7 +126,10 @@ class OwnText:
         with torch.no_grad():
             embeddings = list(self._own.encode(given))
         if len(embeddings) != len(token_ids):
-            raise PrepError(f"{self._said}: encode gave {len(embeddings)} embeddings of {len(token_ids)} captions")
+            raise PrepError(
+                f"{self._said}: encode gave {len(embeddings)} embeddings of {len(token_ids)} "
+                "captions"
+            )
         stored = [self._stored(embedding) for embedding in embeddings]
         return lambda: stored
 
@@ -142,7 +147,9 @@ class OwnText:
     def _stored(self, embedding: Any) -> TextEmbedding:
         if isinstance(embedding, torch.Tensor):
             num_tokens = len(embedding) if embedding.ndim else 0
-            embedding = TextEmbedding(hidden=embedding, pooled=None, num_tokens=num_tokens, truncated=False)
+            embedding = TextEmbedding(
+                hidden=embedding, pooled=None, num_tokens=num_tokens, truncated=False
+            )
         if not isinstance(embedding, TextEmbedding):
             raise PrepError(
                 f"{self._said}: encode gave {_kind(embedding)} for a caption, not hidden states "
@@ -206,7 +213,11 @@ def _described(own: Any, said: str) -> dict[str, Any]:
 def _tell_unheeded(section: str, spec: Visual | Text) -> None:
     """Say which fields of the recipe are those of our own encoders alone."""
     fields: Mapping[str, Any] = type(spec).model_fields
-    unheeded = [name for name, field in fields.items() if name not in _HEEDED and getattr(spec, name) != field.default]
+    unheeded = [
+        name
+        for name, field in fields.items()
+        if name not in _HEEDED and getattr(spec, name) != field.default
+    ]
     if unheeded:
         logger.warning(
             "%s makes what it makes: %s of the recipe say nothing to it",

@@ -6,7 +6,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from huggingface_hub.utils.tqdm import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 from transformers.utils import logging
 
 _CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"
@@ -14,8 +18,11 @@ _CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Only errors of transformers are shown, and no progress bars of its own (downloads keep theirs)."""
-    # Otherwise transformers asks a service on the network to convert repositories that have no safetensors.
+    """Only errors of transformers are shown, and no progress bars of its own (downloads keep
+    theirs).
+    """
+    # Otherwise transformers asks a service on the network to convert repositories that have no
+    # safetensors.
     conversion = os.environ.get(_CONVERSION)
     os.environ.setdefault(_CONVERSION, "1")
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -38,7 +45,9 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_diffusers() -> Iterator[None]:
-    """Only errors of diffusers are shown: it would have accelerate installed, and reports what old files do not say."""
+    """Only errors of diffusers are shown: it would have accelerate installed, and reports what old
+    files do not say.
+    """
     from diffusers.utils import logging as diffusers_logging
 
     verbosity = diffusers_logging.get_verbosity()

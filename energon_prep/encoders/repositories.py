@@ -11,7 +11,8 @@ class Part:
     """One encoder in a repository."""
 
     alias: str
-    gigabytes: float  #: of what is downloaded to load it, about: parameters times the bytes of the published dtype
+    #: of what is downloaded to load it, about: parameters times the bytes of the published dtype
+    gigabytes: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +26,16 @@ class Repository:
 
 
 def pipeline_has(pipeline: str, alias: str, subfolder: str) -> bool:
-    """Whether the model ``alias`` is in that ``subfolder``; of a repository that is not known here it is assumed."""
+    """Whether the model ``alias`` is in that ``subfolder``; of a repository that is not known here
+    it is assumed.
+    """
     known = REPOSITORIES.get(pipeline)
     return known is None or (subfolder in known.parts and known.parts[subfolder].alias == alias)
 
 
 def smaller_place(alias: str, gigabytes: float) -> tuple[str, float] | None:
-    """An open repository, and its gigabytes, that has ``alias`` in 5 GB less than ``gigabytes`` or better.
+    """An open repository, and its gigabytes, that has ``alias`` in 5 GB less than ``gigabytes`` or
+    better.
 
     It can be named by its id alone: the model is where a pipeline's first text encoder or VAE is.
     """
@@ -45,7 +49,9 @@ def smaller_place(alias: str, gigabytes: float) -> tuple[str, float] | None:
     return (hf_id, least) if gigabytes - least > 5 else None
 
 
-def _repository(hf_id: str, licence: str, *, gated: bool = False, **parts: tuple[str, float]) -> Repository:
+def _repository(
+    hf_id: str, licence: str, *, gated: bool = False, **parts: tuple[str, float]
+) -> Repository:
     return Repository(
         hf_id=hf_id,
         licence=licence,
@@ -83,7 +89,12 @@ _PIPELINES = (
         text_encoder=_CLIP_L,
         text_encoder_2=_T5_XXL,
     ),
-    _repository("black-forest-labs/FLUX.2-dev", "FLUX.2-dev Non-Commercial License", gated=True, vae=("flux2", 0.34)),
+    _repository(
+        "black-forest-labs/FLUX.2-dev",
+        "FLUX.2-dev Non-Commercial License",
+        gated=True,
+        vae=("flux2", 0.34),
+    ),
     _repository(
         "stabilityai/stable-diffusion-3-medium-diffusers",
         "Stability AI Community License",
@@ -101,10 +112,21 @@ _PIPELINES = (
         text_encoder_2=("clip-g", 2.8),
     ),
     # Its text encoder is in fp32; the same one is in bf16 in the repositories of 2.2.
-    _repository("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", _APACHE, vae=("wan2.1", 0.51), text_encoder=("umt5-xxl", 22.7)),
-    _repository("Wan-AI/Wan2.2-T2V-A14B-Diffusers", _APACHE, vae=("wan2.1", 0.51), text_encoder=_UMT5_XXL),
-    _repository("Wan-AI/Wan2.2-TI2V-5B-Diffusers", _APACHE, vae=("wan2.2", 2.8), text_encoder=_UMT5_XXL),
-    _repository("Qwen/Qwen-Image", _APACHE, vae=("qwen-image", 0.25), text_encoder=("qwen2.5-vl-7b", 16.6)),
+    _repository(
+        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        _APACHE,
+        vae=("wan2.1", 0.51),
+        text_encoder=("umt5-xxl", 22.7),
+    ),
+    _repository(
+        "Wan-AI/Wan2.2-T2V-A14B-Diffusers", _APACHE, vae=("wan2.1", 0.51), text_encoder=_UMT5_XXL
+    ),
+    _repository(
+        "Wan-AI/Wan2.2-TI2V-5B-Diffusers", _APACHE, vae=("wan2.2", 2.8), text_encoder=_UMT5_XXL
+    ),
+    _repository(
+        "Qwen/Qwen-Image", _APACHE, vae=("qwen-image", 0.25), text_encoder=("qwen2.5-vl-7b", 16.6)
+    ),
     _repository(
         "nvidia/Cosmos-1.0-Diffusion-7B-Text2World",
         _NVIDIA,
@@ -126,10 +148,17 @@ _PIPELINES = (
         text_encoder=("qwen2.5-vl-7b", 14.1),
     ),
     _repository(
-        "Lightricks/LTX-Video", "LTX-Video Open Weights License", vae=("ltx-video", 1.7), text_encoder=("t5-xxl", 19.0)
+        "Lightricks/LTX-Video",
+        "LTX-Video Open Weights License",
+        vae=("ltx-video", 1.7),
+        text_encoder=("t5-xxl", 19.0),
     ),
-    _repository("zai-org/CogVideoX-5b", "CogVideoX License", vae=("cogvideox", 0.43), text_encoder=_T5_XXL),
-    _repository("genmo/mochi-1-preview", _APACHE, vae=("mochi", 0.92), text_encoder=("t5-xxl", 19.0)),
+    _repository(
+        "zai-org/CogVideoX-5b", "CogVideoX License", vae=("cogvideox", 0.43), text_encoder=_T5_XXL
+    ),
+    _repository(
+        "genmo/mochi-1-preview", _APACHE, vae=("mochi", 0.92), text_encoder=("t5-xxl", 19.0)
+    ),
     _repository(
         "Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers",
         "NSCL v2-custom; Gemma Terms of Use",
@@ -151,13 +180,21 @@ _SINGLE_MODELS = (
     _single("t5-base", "google-t5/t5-base", _APACHE, 0.89),
     _single("t5-large", "google-t5/t5-large", _APACHE, 3.0),
     _single("t5-3b", "google-t5/t5-3b", _APACHE, 11.4),
-    _single("t5-11b", "google-t5/t5-11b", _APACHE, 45.2),  # these four have encoder and decoder in fp32
+    # these four have encoder and decoder in fp32
+    _single("t5-11b", "google-t5/t5-11b", _APACHE, 45.2),
     _single("t5-xxl", "google/t5-v1_1-xxl", _APACHE, 44.5),
     _single("flan-t5-xxl", "google/flan-t5-xxl", _APACHE, 45.1),
     _single("umt5-xxl", "google/umt5-xxl", _APACHE, 51.9),
     _single("clip-l", "openai/clip-vit-large-patch14", "MIT", 1.7),
-    _single("clip-h-dfn5b", "apple/DFN5B-CLIP-ViT-H-14-378", "Apple Machine Learning Research License", 3.9),
+    _single(
+        "clip-h-dfn5b",
+        "apple/DFN5B-CLIP-ViT-H-14-378",
+        "Apple Machine Learning Research License",
+        3.9,
+    ),
     _single("gemma-2-2b-it", "Efficient-Large-Model/gemma-2-2b-it", "Gemma Terms of Use", 5.2),
 )
 
-REPOSITORIES: Mapping[str, Repository] = {known.hf_id: known for known in (*_PIPELINES, *_SINGLE_MODELS)}
+REPOSITORIES: Mapping[str, Repository] = {
+    known.hf_id: known for known in (*_PIPELINES, *_SINGLE_MODELS)
+}

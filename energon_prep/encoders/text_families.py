@@ -25,10 +25,18 @@ TEXT_FAMILY: Mapping[Family, TextFamily] = {
     "umt5": TextFamily(model_class="UMT5EncoderModel", config_class="UMT5Config", fp16=False),
     "clip": TextFamily(model_class="CLIPTextModel", config_class="CLIPTextConfig", causal=True),
     "llama": TextFamily(
-        model_class="LlamaModel", config_class="LlamaConfig", decoder=True, causal=True, has_end_token=False
+        model_class="LlamaModel",
+        config_class="LlamaConfig",
+        decoder=True,
+        causal=True,
+        has_end_token=False,
     ),
     "gemma2": TextFamily(
-        model_class="Gemma2Model", config_class="Gemma2Config", decoder=True, causal=True, has_end_token=False
+        model_class="Gemma2Model",
+        config_class="Gemma2Config",
+        decoder=True,
+        causal=True,
+        has_end_token=False,
     ),
     "qwen2.5-vl": TextFamily(
         model_class="Qwen2_5_VLTextModel",

@@ -18,7 +18,9 @@ _FIRST_WORDS = ("a", "Red", "1", "(")  # of captions, to see which tokens are th
 
 
 def cut(ids: Sequence[int], max_tokens: int, *, end: bool = True) -> list[int]:
-    """The first ``max_tokens`` of ``ids``; with ``end``, the last of them is still the end token."""
+    """The first ``max_tokens`` of ``ids``; with ``end``, the last of them is still the end
+    token.
+    """
     if len(ids) <= max_tokens:
         return [*ids]
     return [*ids[: max_tokens - 1], ids[-1]] if end else [*ids[:max_tokens]]
@@ -31,12 +33,14 @@ def common_start(rows: Sequence[Sequence[int]]) -> int:
 
 
 class CaptionTokenizer:
-    """A tokenizer of transformers, with what is done to captions before it and to its tokens after it.
+    """A tokenizer of transformers, with what is done to captions before it and to its tokens after
+    it.
 
-    ``template`` has the caption's place ``{}``. The outputs of its first ``drop_tokens`` tokens are not stored, by
-    default of all that precede the caption; ``keep_start_token`` keeps the very first, which then is not counted.
-    ``max_tokens`` counts what is stored. A caption that is empty once it is cleaned becomes ``empty_caption``, which
-    stands in the template only if ``empty_template``.
+    ``template`` has the caption's place ``{}``. The outputs of its first ``drop_tokens`` tokens are
+    not stored, by default of all that precede the caption; ``keep_start_token`` keeps the very
+    first, which then is not counted. ``max_tokens`` counts what is stored. A caption that is empty
+    once it is cleaned becomes ``empty_caption``, which stands in the template only if
+    ``empty_template``.
     """
 
     def __init__(
@@ -53,7 +57,8 @@ class CaptionTokenizer:
         pad_token: str | None = None,
     ) -> None:
         self._tokenizer = tokenizer
-        self._tokenizer.model_max_length = sys.maxsize  # we cut, and need no warning per long caption
+        # we cut, and need no warning per long caption
+        self._tokenizer.model_max_length = sys.maxsize
         self._clean = clean
         self._template = template
         self._empty_caption = empty_caption
@@ -61,7 +66,8 @@ class CaptionTokenizer:
         self._start = 1 if keep_start_token else 0
         self._drop = self._measure() if drop_tokens is None else drop_tokens
         self.max_tokens = max_tokens
-        self.width = max_tokens + self._drop  #: what the model sees of a caption that fills max_tokens
+        #: what the model sees of a caption that fills max_tokens
+        self.width = max_tokens + self._drop
         self.pad_id = self._find_pad_id(pad_token)
         empty = self._ids([""])[0]
         self.has_end_token = bool(empty) and empty[-1] == tokenizer.eos_token_id
@@ -71,7 +77,9 @@ class CaptionTokenizer:
         return self._ids([self._prompt(self._clean(caption)) for caption in captions])
 
     def cut(self, ids: Sequence[int]) -> list[int]:
-        """What the model is to see of a caption: ``max_tokens`` besides those that are dropped, at most."""
+        """What the model is to see of a caption: ``max_tokens`` besides those that are dropped, at
+        most.
+        """
         return cut(ids, self.width, end=self.has_end_token)
 
     def num_stored(self, num_tokens: int) -> int:
@@ -98,8 +106,9 @@ class CaptionTokenizer:
         measured = self._measure()
         if measured != self._drop:
             logger.warning(
-                "text encoder %s: drop_tokens is %d, and its tokenizer makes %d tokens of the template before the "
-                "caption: parts of %s; leave drop_tokens out to drop what precedes the caption",
+                "text encoder %s: drop_tokens is %d, and its tokenizer makes %d tokens of the "
+                "template before the caption: parts of %s; leave drop_tokens out to drop what "
+                "precedes the caption",
                 name,
                 self._drop,
                 measured,
@@ -115,19 +124,26 @@ class CaptionTokenizer:
         """Tokens of the template before the caption, less the start token if that is kept."""
         if self._template is None:
             return 0
-        return common_start(self._ids([self._template.replace("{}", word) for word in _FIRST_WORDS])) - self._start
+        return (
+            common_start(self._ids([self._template.replace("{}", word) for word in _FIRST_WORDS]))
+            - self._start
+        )
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []
-        ids: list[list[int]] = self._tokenizer(list(texts), return_attention_mask=False)["input_ids"]
+        ids: list[list[int]] = self._tokenizer(list(texts), return_attention_mask=False)[
+            "input_ids"
+        ]
         return ids
 
     def _find_pad_id(self, pad_token: str | None) -> int:
         if pad_token is not None:
             found = self._tokenizer.convert_tokens_to_ids(pad_token)
             if found is None or self._tokenizer.convert_ids_to_tokens(found) != pad_token:
-                raise PrepError(f"pad_token {pad_token!r} is no token of {type(self._tokenizer).__name__}")
+                raise PrepError(
+                    f"pad_token {pad_token!r} is no token of {type(self._tokenizer).__name__}"
+                )
             return int(found)
         pad_id = self._tokenizer.pad_token_id
         return int(self._tokenizer.eos_token_id if pad_id is None else pad_id)

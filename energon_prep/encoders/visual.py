@@ -31,12 +31,17 @@ def to_model_range(
 
 
 def draw_noise(shape: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
-    """Standard normal noise [B, *shape] float32, on the CPU: a sample's draw depends on its seed alone."""
-    return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    """Standard normal noise [B, *shape] float32, on the CPU: a sample's draw depends on its seed
+    alone.
+    """
+    return torch.stack(
+        [torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    )
 
 
 def check_size(shape: Sequence[int], *, spatial_factor: int, temporal_factor: int | None) -> None:
-    """Raise ValueError if pixels of ``shape`` [B, T, H, W, 3] are not what an encoder of these factors takes.
+    """Raise ValueError if pixels of ``shape`` [B, T, H, W, 3] are not what an encoder of these
+    factors takes.
 
     ``temporal_factor`` None: it takes images only.
     """
@@ -49,11 +54,17 @@ def check_size(shape: Sequence[int], *, spatial_factor: int, temporal_factor: in
         raise ValueError(f"{height}x{width} pixels are no multiple of {spatial_factor}")
 
 
-def is_tiled(tiling: Tiling, tile_pixels: int | None, *, frames: int, height: int, width: int) -> bool:
-    """Whether frames of this size are encoded in tiles; of nothing but the size, so that bytes depend on no device."""
+def is_tiled(
+    tiling: Tiling, tile_pixels: int | None, *, frames: int, height: int, width: int
+) -> bool:
+    """Whether frames of this size are encoded in tiles; of nothing but the size, so that bytes
+    depend on no device.
+    """
     if tiling != "auto":
         return tiling == "always"
-    return height * width > (tile_pixels or (TILED_IMAGE_PIXELS if frames == 1 else TILED_CLIP_PIXELS))
+    return height * width > (
+        tile_pixels or (TILED_IMAGE_PIXELS if frames == 1 else TILED_CLIP_PIXELS)
+    )
 
 
 class DiffusersEncoder:
@@ -92,11 +103,12 @@ class DiffusersEncoder:
         self._about = about
 
     def launch(self, pixels: torch.Tensor, seeds: Sequence[int]) -> Callable[[], torch.Tensor]:
-        """Begin to encode ``pixels`` [B, T, H, W, 3] uint8 to [B, C, 1 + (T - 1) / f, H / s, W / s].
+        """Begin to encode ``pixels`` [B, T, H, W, 3] uint8 to [B, C, 1 + (T - 1) / f, H / s, W /
+        s].
 
-        Of posterior "moments", [B, 2 C, ...]: the means and then the log-variances, of what a normalised draw is.
-        Raises ValueError for a size or a number of frames that the factors s and f do not divide, PrepError for
-        clips that are longer than the checkpoint's statistics.
+        Of posterior "moments", [B, 2 C, ...]: the means and then the log-variances, of what a
+        normalised draw is. Raises ValueError for a size or a number of frames that the factors s
+        and f do not divide, PrepError for clips that are longer than the checkpoint's statistics.
         """
         check_size(
             pixels.shape,
@@ -107,7 +119,8 @@ class DiffusersEncoder:
         self._set_tiling(pixels.shape)
         with torch.inference_mode():
             latents = self._latents(pixels, seeds)
-        return to_host(latents.to(self._dtype).clone())  # outside inference mode: an ordinary tensor
+        # outside inference mode: an ordinary tensor
+        return to_host(latents.to(self._dtype).clone())
 
     def encode(self, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """What ``launch`` begins, awaited."""
@@ -153,7 +166,9 @@ class DiffusersEncoder:
     def _moments(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Mean and log-variance, [B, C, T, H, W] float32, as the model gives them."""
         pixel_dtype = torch.float32 if self._kind.exact_pixels else self._model_dtype
-        clips = to_model_range(pixels, device=self._device, dtype=pixel_dtype, channels_last=self._channels_last)
+        clips = to_model_range(
+            pixels, device=self._device, dtype=pixel_dtype, channels_last=self._channels_last
+        )
         output = self._model.encode(clips if self._kind.clips else clips[:, :, 0])
         if not self._kind.gaussian:
             latent = output.latent_dist.mode() if "latent_dist" in output else output.latent
@@ -168,8 +183,9 @@ class DiffusersEncoder:
         longest = self._normalization.max_frames if self._normalize else None
         if longest is not None and 1 + (frames - 1) // (self.temporal_factor or 1) > longest:
             raise PrepError(
-                f"{type(self._model).__name__} has statistics of {longest} latent frames, and a clip has {frames} "
-                f"frames: use --frames {1 + (longest - 1) * (self.temporal_factor or 1)} at most"
+                f"{type(self._model).__name__} has statistics of {longest} latent frames, and "
+                f"a clip has {frames} frames: use --frames "
+                f"{1 + (longest - 1) * (self.temporal_factor or 1)} at most"
             )
 
     def _set_tiling(self, shape: Sequence[int]) -> None:

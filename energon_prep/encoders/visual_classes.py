@@ -27,7 +27,8 @@ DiffusersClass = Literal[
 ]
 VisualFamily = Literal[DiffusersClass, "cosmos-jit"]
 
-JIT_COMPUTE_DTYPE: DType = "bf16"  #: of the published Cosmos tokenizers, most of which run in nothing else
+#: of the published Cosmos tokenizers, most of which run in nothing else
+JIT_COMPUTE_DTYPE: DType = "bf16"
 
 DIFFUSERS_CLASSES: tuple[DiffusersClass, ...] = get_args(DiffusersClass)
 
@@ -43,12 +44,13 @@ class VisualClass:
     statistics: Literal["config", "buffers", "batch-norm"] = "config"
     tiles: bool = True  #: ``enable_tiling`` has an effect on encoding
     batches: bool = True  #: encodes several samples in one call
-    #: Module of the encoder that takes pixels in fp32 whatever the model's dtype: sines of up to 800 times a pixel's
-    #: value mean little once that is rounded to bf16.
+    #: Module of the encoder that takes pixels in fp32 whatever the model's dtype: sines of up to
+    #: 800 times a pixel's value mean little once that is rounded to bf16.
     exact_pixels: str | None = None
     half_on_cpu: bool = True  #: torch has all its operations in bf16 and fp16 on CPUs
     compute_dtype: DType = "bf16"  #: of the pipelines it is published in, as their examples load it
-    #: Where it is faster with channels last. Measured on CPUs, where some clips are encoded at half the speed so.
+    #: Where it is faster with channels last. Measured on CPUs, where some clips are encoded at half
+    #: the speed so.
     channels_last: Literal["everywhere", "cpu", "nowhere"] = "nowhere"
 
 
@@ -57,7 +59,9 @@ def _of_blocks(config: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _of_flux2(config: Mapping[str, Any]) -> tuple[int, int]:
-    """The latent's 2x2 neighbours become channels before it is normalised: ``Flux2Pipeline._patchify_latents``."""
+    """The latent's 2x2 neighbours become channels before it is normalised:
+    ``Flux2Pipeline._patchify_latents``.
+    """
     return _of_blocks(config)[0] * int(config["patch_size"][0]), 1
 
 
@@ -81,7 +85,9 @@ def _of_ratios(config: Mapping[str, Any]) -> tuple[int, int]:
 def _of_ltx(config: Mapping[str, Any]) -> tuple[int, int]:
     halvings = 2 ** sum(config["spatio_temporal_scaling"])
     spatial = config["spatial_compression_ratio"] or config["patch_size"] * halvings
-    return int(spatial), int(config["temporal_compression_ratio"] or config["patch_size_t"] * halvings)
+    return int(spatial), int(
+        config["temporal_compression_ratio"] or config["patch_size_t"] * halvings
+    )
 
 
 def _of_cogvideox(config: Mapping[str, Any]) -> tuple[int, int]:
@@ -98,13 +104,20 @@ VISUAL_CLASSES: dict[str, VisualClass] = {
         factors=_of_flux2, clips=False, statistics="batch-norm", channels_last="everywhere"
     ),
     "AutoencoderDC": VisualClass(
-        factors=_of_dc, clips=False, gaussian=False, compute_dtype="fp32", channels_last="everywhere"
+        factors=_of_dc,
+        clips=False,
+        gaussian=False,
+        compute_dtype="fp32",
+        channels_last="everywhere",
     ),
     "AutoencoderKLWan": VisualClass(factors=_of_wan, compute_dtype="fp32", channels_last="cpu"),
     "AutoencoderKLQwenImage": VisualClass(factors=_of_qwen_image, channels_last="cpu"),
-    "AutoencoderKLCosmos": VisualClass(factors=_of_ratios, gaussian=False, tiles=False, half_on_cpu=False),
+    "AutoencoderKLCosmos": VisualClass(
+        factors=_of_ratios, gaussian=False, tiles=False, half_on_cpu=False
+    ),
     "AutoencoderKLHunyuanVideo": VisualClass(factors=_of_ratios, compute_dtype="fp16"),
-    # Its attention mask has the batch where attention expects the heads (diffusers 0.42): one sample at a time.
+    # Its attention mask has the batch where attention expects the heads (diffusers 0.42): one
+    # sample at a time.
     "AutoencoderKLHunyuanVideo15": VisualClass(
         factors=_of_ratios, batches=False, compute_dtype="fp16", channels_last="cpu"
     ),

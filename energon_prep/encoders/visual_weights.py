@@ -24,11 +24,17 @@ logger = logging.getLogger(__name__)
 
 
 def load_visual_encoder(
-    spec: Visual, checkpoint: Checkpoint, device: torch.device, *, typical: tuple[int, int, int] = (1, 256, 256)
+    spec: Visual,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    *,
+    typical: tuple[int, int, int] = (1, 256, 256),
 ) -> VisualEncoder:
-    """Load ``checkpoint``, frozen, on ``device``. Raises PrepError if it does not load or suit ``spec``.
+    """Load ``checkpoint``, frozen, on ``device``. Raises PrepError if it does not load or suit
+    ``spec``.
 
-    ``typical``: frames, height and width of what it will encode, which it is compiled for if ``spec`` says so.
+    ``typical``: frames, height and width of what it will encode, which it is compiled for if
+    ``spec`` says so.
     """
     if checkpoint.jit is not None:
         return _load_jit(spec, checkpoint, device)
@@ -37,10 +43,14 @@ def load_visual_encoder(
     _check_options(spec, name, gaussian=kind.gaussian, tiles=kind.tiles)
     computed = compute_dtype(spec.compute_dtype or kind.compute_dtype, device)
     with loading(checkpoint.source), quiet_diffusers():
-        model = pretrained(_class(name), checkpoint, torch_dtype=_model_dtype(name, kind, computed, device))
+        model = pretrained(
+            _class(name), checkpoint, torch_dtype=_model_dtype(name, kind, computed, device)
+        )
         model.decoder = nn.Identity()  # never used: its memory is the batches'
         model = on_device(model, device)
-    channels_last = kind.channels_last == "everywhere" or (kind.channels_last == "cpu" and device.type == "cpu")
+    channels_last = kind.channels_last == "everywhere" or (
+        kind.channels_last == "cpu" and device.type == "cpu"
+    )
     if channels_last:
         _put_channels_last(model)
     if kind.exact_pixels:
@@ -61,7 +71,10 @@ def load_visual_encoder(
     )
     if spec.compile:
         compile_model(
-            model.encoder, _probes(encoder, *typical), what=f"visual encoder '{spec.model}'", field="visual.compile"
+            model.encoder,
+            _probes(encoder, *typical),
+            what=f"visual encoder '{spec.model}'",
+            field="visual.compile",
         )
     return encoder
 
@@ -74,7 +87,10 @@ def _load_jit(spec: Visual, checkpoint: Checkpoint, device: torch.device) -> Vis
             "use --set visual.compile=false"
         )
     assert checkpoint.jit is not None
-    path, computed = checkpoint.jit.path, compute_dtype(spec.compute_dtype or JIT_COMPUTE_DTYPE, device)
+    path, computed = (
+        checkpoint.jit.path,
+        compute_dtype(spec.compute_dtype or JIT_COMPUTE_DTYPE, device),
+    )
 
     def load(device: torch.device) -> Any:
         with loading(checkpoint.source):
@@ -94,23 +110,28 @@ def _load_jit(spec: Visual, checkpoint: Checkpoint, device: torch.device) -> Vis
 def _check_options(spec: Visual, name: str, *, gaussian: bool, tiles: bool) -> None:
     if spec.posterior != "mean" and not gaussian:
         raise PrepError(
-            f"visual encoder '{spec.model}': {name} is no variational autoencoder, so there is no {spec.posterior} of "
-            "its posterior: use --set visual.posterior=mean"
+            f"visual encoder '{spec.model}': {name} is no variational autoencoder, so there "
+            f"is no {spec.posterior} of its posterior: use --set visual.posterior=mean"
         )
     if spec.tiling == "always" and not tiles:
         raise PrepError(
-            f"visual encoder '{spec.model}': {name} does not encode in tiles: use --set visual.tiling=never"
+            f"visual encoder '{spec.model}': {name} does not encode in tiles: use --set "
+            "visual.tiling=never"
         )
 
 
 def _probes(encoder: VisualEncoder, frames: int, height: int, width: int) -> list[Probe]:
-    """Batches and single samples, clips and images: what a compiler tells apart. Never square, which it might too.
+    """Batches and single samples, clips and images: what a compiler tells apart. Never square,
+    which it might too.
 
-    Clips are short, but long enough for all that is done at their start, in their middle and at their end.
+    Clips are short, but long enough for all that is done at their start, in their middle and at
+    their end.
     """
     spatial, temporal = encoder.spatial_factor, encoder.temporal_factor or 1
     rows, columns = max(height // spatial, 2), max(width // spatial, 2)
-    longest = 1 if encoder.temporal_factor is None else 1 + min((frames - 1) // temporal, 2) * temporal
+    longest = (
+        1 if encoder.temporal_factor is None else 1 + min((frames - 1) // temporal, 2) * temporal
+    )
     shape = (rows * spatial, (columns + (rows == columns)) * spatial, 3)
     generator = torch.Generator().manual_seed(0)
 
@@ -126,11 +147,15 @@ def _class(name: str) -> Any:
 
     found = getattr(diffusers, name, None)
     if found is None:
-        raise PrepError(f"diffusers {diffusers.__version__} has no {name}: pip install -U diffusers")
+        raise PrepError(
+            f"diffusers {diffusers.__version__} has no {name}: pip install -U diffusers"
+        )
     return found
 
 
-def _model_dtype(name: str, kind: VisualClass, dtype: torch.dtype, device: torch.device) -> torch.dtype:
+def _model_dtype(
+    name: str, kind: VisualClass, dtype: torch.dtype, device: torch.device
+) -> torch.dtype:
     if device.type == "cpu" and dtype is not torch.float32 and not kind.half_on_cpu:
         logger.warning("torch lacks what %s needs in %s on CPUs: it runs in fp32", name, dtype)
         return torch.float32

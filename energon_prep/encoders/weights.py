@@ -12,7 +12,15 @@ from energon_prep.encoders.downloads import refuse_incomplete_cache
 from energon_prep.encoders.locate import Sources, locate, resolve
 from energon_prep.recipes.model import Recipe
 
-__all__ = ["Checkpoints", "Sources", "find_checkpoints", "load_texts", "load_visual", "locate", "resolve"]
+__all__ = [
+    "Checkpoints",
+    "Sources",
+    "find_checkpoints",
+    "load_texts",
+    "load_visual",
+    "locate",
+    "resolve",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +32,20 @@ class Checkpoints:
 
 
 def find_checkpoints(recipe: Recipe, *, weights: str | None) -> Checkpoints:
-    """Find all encoders, of which only configurations are downloaded. Raises PrepError for one that cannot be had."""
+    """Find all encoders, of which only configurations are downloaded. Raises PrepError for one that
+    cannot be had.
+    """
     refuse_incomplete_cache(recipe, weights=weights)
     sources = resolve(recipe, weights=weights)
     texts = tuple(_open(source) for source in sources.texts)
     return Checkpoints(visual=_open(sources.visual), texts=texts)
 
 
-def load_visual(recipe: Recipe, *, weights: str | Checkpoints | None, device: torch.device | str) -> VisualEncoder:
-    """Load the visual encoder, frozen, on ``device``. Raises PrepError if it cannot be had or does not work.
+def load_visual(
+    recipe: Recipe, *, weights: str | Checkpoints | None, device: torch.device | str
+) -> VisualEncoder:
+    """Load the visual encoder, frozen, on ``device``. Raises PrepError if it cannot be had or does
+    not work.
 
     ``weights``: what ``--weights`` says, or what was found for it.
     """
@@ -50,8 +63,12 @@ def load_visual(recipe: Recipe, *, weights: str | Checkpoints | None, device: to
     return load_visual_encoder(recipe.visual, checkpoint, torch.device(device), typical=typical)
 
 
-def load_texts(recipe: Recipe, *, weights: str | Checkpoints | None, device: torch.device | str) -> list[TextEncoder]:
-    """Load the text encoders in the recipe's order, frozen, on ``device``; otherwise as ``load_visual``."""
+def load_texts(
+    recipe: Recipe, *, weights: str | Checkpoints | None, device: torch.device | str
+) -> list[TextEncoder]:
+    """Load the text encoders in the recipe's order, frozen, on ``device``; otherwise as
+    ``load_visual``.
+    """
     from energon_prep.encoders.own import OwnText
     from energon_prep.encoders.text_weights import load_text
 
@@ -60,7 +77,9 @@ def load_texts(recipe: Recipe, *, weights: str | Checkpoints | None, device: tor
     else:
         checkpoints = tuple(_open(source) for source in resolve(recipe, weights=weights).texts)
     return [
-        OwnText(spec, torch.device(device)) if checkpoint is None else load_text(spec, checkpoint, torch.device(device))
+        OwnText(spec, torch.device(device))
+        if checkpoint is None
+        else load_text(spec, checkpoint, torch.device(device))
         for spec, checkpoint in zip(recipe.text, checkpoints, strict=True)
     ]
 

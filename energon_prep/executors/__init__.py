@@ -22,7 +22,8 @@ def open_executor(job: Job, devices: Sequence[str], storage: LocalStorage) -> Ex
     threads = len(devices) * job.torch_threads
     if job.device == "cpu" and threads > num_cpus():
         log.warning(
-            "%d workers with %d torch threads each are more than the %d processors: fewer --torch-threads are faster",
+            "%d workers with %d torch threads each are more than the %d processors: fewer "
+            "--torch-threads are faster",
             len(devices),
             job.torch_threads,
             num_cpus(),

@@ -26,7 +26,9 @@ class Executor(Protocol):
     """Hands shards to workers and reports each one that is finished, in any order."""
 
     def load(self, sizes: BatchSizes | None) -> Ready:
-        """Load the models, once; ``sizes``: those of the run that is resumed. Raises PrepError if they do not load."""
+        """Load the models, once; ``sizes``: those of the run that is resumed. Raises PrepError if
+        they do not load.
+        """
         ...
 
     def run(self, shards: Iterable[ShardPlan], tally: Tally) -> Generator[LedgerEntry, None, None]:

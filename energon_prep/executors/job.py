@@ -29,7 +29,8 @@ class Job:
 
     recipe: Recipe
     source: dict[str, Any]  #: the source's own description
-    weights: str | None  #: pipeline id or folder, "tiny" or "random"; None: each encoder's own model
+    #: pipeline id or folder, "tiny" or "random"; None: each encoder's own model
+    weights: str | None
     device: str  #: the worker's own
     torch_threads: int
     workers: int  #: decode threads of a worker
@@ -48,9 +49,12 @@ class Encoders:
 
 
 def load_encoders(job: Job) -> Encoders:
-    """Load the models onto the job's device; with phases, the text encoders then wait in the computer's memory."""
+    """Load the models onto the job's device; with phases, the text encoders then wait in the
+    computer's memory.
+    """
     torch.set_num_threads(job.torch_threads)
-    found = find_checkpoints(job.recipe, weights=job.weights)  # all of them, before the first is downloaded
+    # all of them, before the first is downloaded
+    found = find_checkpoints(job.recipe, weights=job.weights)
     texts = load_texts(job.recipe, weights=found, device=job.device)
     if job.phases:
         for text in texts:

@@ -1,9 +1,11 @@
-"""A process for every device of this machine; each asks for its next shard when it has decoded the last.
+"""A process for every device of this machine; each asks for its next shard when it has decoded the
+last.
 
 What is said over a worker's pipe, both ways, is a tuple that begins with a word:
 
     to the worker      prepare SIZES     begin SIZES STORAGE     shard SHARD|None
-    from the worker    loaded ENCODERS   ready READY   next   written NOTES   rejected REJECT   published ENTRY
+    from the worker    loaded ENCODERS   ready READY   next   written NOTES   rejected REJECT
+    published ENTRY
                        ended PROFILE     failed MESSAGE
 """
 
@@ -59,8 +61,9 @@ class ProcessExecutor:
             for worker, encoders in zip(self._workers, described, strict=True):
                 if encoders != self._ready.encoders:
                     raise PrepError(
-                        f"the models differ between {first.name} and {worker.name}: {self._ready.encoders} there, "
-                        f"{encoders} here. Were they changed just now? Run it again"
+                        f"the models differ between {first.name} and {worker.name}: "
+                        f"{self._ready.encoders} there, {encoders} here. Were they changed "
+                        "just now? Run it again"
                     )
         return self._ready
 
@@ -104,7 +107,9 @@ class _WorkerProcess:
         context = multiprocessing.get_context("spawn")  # torch does not survive a fork
         self.name = f"the worker on {job.device}"
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(job, theirs), name=self.name, daemon=True)
+        self._process = context.Process(
+            target=_work, args=(job, theirs), name=self.name, daemon=True
+        )
         with environment_of_workers():
             self._process.start()
         theirs.close()  # so that its end shows
@@ -140,17 +145,22 @@ class _WorkerProcess:
     def _died(self) -> PrepError:
         self._process.join(_PATIENCE)
         code = self._process.exitcode
-        how = f"killed by signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        how = (
+            f"killed by signal {signal.Signals(-code).name}"
+            if code is not None and code < 0
+            else f"exit code {code}"
+        )
         return PrepError(
-            f"{self.name} died ({how}); out of memory, if nobody killed it. Finished shards are kept: run the same "
-            "command again to go on"
+            f"{self.name} died ({how}); out of memory, if nobody killed it. Finished shards "
+            "are kept: run the same command again to go on"
         )
 
 
 def _work(job: Job, pipe: Connection) -> None:
     """A worker's whole life, in its own process."""
     tune_process()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the one that started us ends us
+    # Ctrl-C reaches all; the one that started us ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     voice = _Voice(pipe)
     try:
         worker = Worker(job)
@@ -169,11 +179,15 @@ def _work(job: Job, pipe: Connection) -> None:
     except PrepError as error:
         voice.say_at_last("failed", str(error))
     except BaseException:  # noqa: BLE001 - told by the one that started us
-        voice.say_at_last("failed", f"{multiprocessing.current_process().name} failed: {traceback.format_exc()}")
+        voice.say_at_last(
+            "failed", f"{multiprocessing.current_process().name} failed: {traceback.format_exc()}"
+        )
 
 
 class _Voice:
-    """The worker's end of its pipe, which several of its threads speak into; what is counted is told at once."""
+    """The worker's end of its pipe, which several of its threads speak into; what is counted is
+    told at once.
+    """
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe

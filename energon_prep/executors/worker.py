@@ -45,13 +45,20 @@ class Worker:
     def prepare(self, sizes: BatchSizes | None) -> Ready:
         """Settle the batch sizes, by trial if need be, and encode the empty caption."""
         job, encoders = self._job, self._encoders
-        turns = Turns([encoders.visual], encoders.texts, device=job.device) if job.phases else Turns()
-        stations = build_stations(job, encoders, sizes or given_sizes(job.recipe, job.device), turns)
+        turns = (
+            Turns([encoders.visual], encoders.texts, device=job.device) if job.phases else Turns()
+        )
+        stations = build_stations(
+            job, encoders, sizes or given_sizes(job.recipe, job.device), turns
+        )
         if sizes is None and job.recipe.batch_size == "auto":
             stations = dataclasses.replace(stations, sizes=_find_sizes(stations))
         self._stations = stations
         turns.begin("text")
-        texts = {text.name: encode_captions([""], text, encoder, stations)[""] for text, encoder in stations.texts}
+        texts = {
+            text.name: encode_captions([""], text, encoder, stations)[""]
+            for text, encoder in stations.texts
+        }
         files = caption_files(stations.target, stations.target.build_text(texts))
         return Ready(encoders=self.describe(), sizes=stations.sizes, caption_files=files)
 
@@ -61,7 +68,8 @@ class Worker:
         """Encode and publish each shard; closed, it comes to rest first."""
         assert self._stations is not None, "prepare comes first"
         workers = self._job.workers
-        # A device of its own works while the pool decodes; the pool must have work while the texts are encoded.
+        # A device of its own works while the pool decodes; the pool must have work while the texts
+        # are encoded.
         on_cpu = self._job.device == "cpu"
         ahead = Ahead(
             least=_AHEAD * workers,
@@ -96,6 +104,11 @@ def _find_sizes(stations: Stations) -> BatchSizes:
     for serial, sample in number_samples(first, stations.source) if first is not None else ():
         outcome = decode_one(serial, sample, stations)
         if not isinstance(outcome, Reject):
-            frames, height, width, _ = max(view.shape for clip in outcome for view in clip.pixels.values())
-            return BatchSizes(pixels=best_pixels(stations.visual, (frames, height, width)), tokens=tokens)
-    return dataclasses.replace(stations.sizes, tokens=tokens)  # for samples that cannot be decoded, any will do
+            frames, height, width, _ = max(
+                view.shape for clip in outcome for view in clip.pixels.values()
+            )
+            return BatchSizes(
+                pixels=best_pixels(stations.visual, (frames, height, width)), tokens=tokens
+            )
+    # for samples that cannot be decoded, any will do
+    return dataclasses.replace(stations.sizes, tokens=tokens)

@@ -191,7 +191,9 @@ def _local_folder(dest: str | Path) -> Path:
     if not root.is_dir():
         raise PrepError(f"{dest} is not a folder: give the folder with the dataset's tars")
     if (root / META_DIR).is_symlink():  # of somebody else's making it could lead anywhere
-        raise PrepError(f"{root / META_DIR} is a link: remove it, the index is made in the dataset's folder")
+        raise PrepError(
+            f"{root / META_DIR} is a link: remove it, the index is made in the dataset's folder"
+        )
     return root
 
 
@@ -200,27 +202,45 @@ def _failures_named(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PrepError(f"cannot index {root}: {error}: mend that and run the same command again") from error
+        raise PrepError(
+            f"cannot index {root}: {error}: mend that and run the same command again"
+        ) from error
 
 
 def _check(root: Path, listing: Listing, entries: Sequence[LedgerEntry] | None) -> list[str]:
     """Refuse what cannot become a dataset, from names and sizes alone; return warnings."""
-    others = f"{len(listing.compressed)} compressed tars, first {listing.compressed[:1]}" if listing.compressed else ""
+    others = (
+        f"{len(listing.compressed)} compressed tars, first {listing.compressed[:1]}"
+        if listing.compressed
+        else ""
+    )
     if not listing.tars and entries is None:
-        raise PrepError(f"{root} has no .tar files" + (f" but {others}: unpack them to .tar" if others else ""))
+        raise PrepError(
+            f"{root} has no .tar files" + (f" but {others}: unpack them to .tar" if others else "")
+        )
     problems = [
-        f"{tar!a}: braces, backslashes and other than UTF-8 in a tar's name mislead Energon: rename it"
+        f"{tar!a}: braces, backslashes and other than UTF-8 in a tar's name mislead Energon: "
+        "rename it"
         for tar in listing.tars
         if _UNUSABLE & set(tar) or not _is_utf8(tar)
     ]
     problems += [] if entries is None else ledger_problems(root, entries, listing)
     stop_at(root, problems)
     if not listing.tars:
-        raise PrepError(f"{root} has no finished shard with a sample in it: see its rejects, or run encode first")
-    warnings = [f"{others}, are passed over: Energon cannot load them; unpack them to .tar"] if others else []
+        raise PrepError(
+            f"{root} has no finished shard with a sample in it: see its rejects, or run "
+            "encode first"
+        )
+    warnings = (
+        [f"{others}, are passed over: Energon cannot load them; unpack them to .tar"]
+        if others
+        else []
+    )
     unfinished = 0 if entries is None else num_unfinished(root, entries)
     if unfinished:
-        warnings.append(f"{unfinished} shards of the plan are not encoded yet: run encode again, then index")
+        warnings.append(
+            f"{unfinished} shards of the plan are not encoded yet: run encode again, then index"
+        )
     return warnings
 
 
@@ -232,9 +252,12 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _empty_splits(splits: Mapping[str, Sequence[str]], ratio: Sequence[float], num_tars: int) -> list[str]:
+def _empty_splits(
+    splits: Mapping[str, Sequence[str]], ratio: Sequence[float], num_tars: int
+) -> list[str]:
     return [
-        f"split {name!r} is empty: {num_tars} shards are too few for its share; use a smaller samples_per_shard"
+        f"split {name!r} is empty: {num_tars} shards are too few for its share; use a smaller "
+        "samples_per_shard"
         for (name, tars), share in zip(splits.items(), ratio, strict=True)
         if share and not tars
     ]

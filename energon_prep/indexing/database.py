@@ -39,7 +39,8 @@ _TABLES = (
 )
 _INDEXES = (
     "CREATE INDEX idx_samples_by_tar_and_idx ON samples(tar_file_id, sample_index)",
-    "CREATE INDEX idx_sample_parts_seq ON sample_parts(tar_file_id, sample_index, content_byte_offset)",
+    "CREATE INDEX idx_sample_parts_seq ON sample_parts(tar_file_id, sample_index, "
+    "content_byte_offset)",
     "CREATE INDEX idx_sample_parts_full ON sample_parts"
     "(tar_file_id, sample_index, part_name, content_byte_offset, content_byte_size)",
 )
@@ -70,15 +71,23 @@ def read_holdings(path: Path) -> Holdings | None:
         return None
     try:
         with open_sqlite(path) as database:
-            made = {_normal(sql) for (sql,) in database.execute("SELECT sql FROM sqlite_master") if sql}
+            made = {
+                _normal(sql) for (sql,) in database.execute("SELECT sql FROM sqlite_master") if sql
+            }
             if not made.issuperset(map(_normal, (*_TABLES, *_INDEXES))):
                 return None
             (stamp,) = database.execute("PRAGMA user_version").fetchone()
-            last = database.execute("SELECT rowid, tar_file_id FROM samples ORDER BY rowid DESC LIMIT 1").fetchone()
+            last = database.execute(
+                "SELECT rowid, tar_file_id FROM samples ORDER BY rowid DESC LIMIT 1"
+            ).fetchone()
             (parts,) = database.execute("SELECT MAX(rowid) FROM sample_parts").fetchone()
     except sqlite3.Error:
         return None
-    return Holdings(stamp=stamp, shards=last[1] + 1, samples=last[0], parts=parts) if last and parts else None
+    return (
+        Holdings(stamp=stamp, shards=last[1] + 1, samples=last[0], parts=parts)
+        if last and parts
+        else None
+    )
 
 
 def add_rows(path: Path, shards: Iterable[tuple[int, ShardRows]], *, stamp: int) -> None:
@@ -128,7 +137,9 @@ def _failures_named(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.IntegrityError as error:
-        raise PrepError(f"two samples have the same key ({error}): the ledger is damaged, start over") from error
+        raise PrepError(
+            f"two samples have the same key ({error}): the ledger is damaged, start over"
+        ) from error
     except sqlite3.Error as error:
         raise PrepError(
             f"cannot write {path}: {error}: make room or mend that, and run the same command again"
@@ -141,4 +152,6 @@ def _normal(sql: str) -> str:
 
 
 def _unless_there(sql: str) -> str:
-    return sql.replace(" TABLE ", " TABLE IF NOT EXISTS ").replace(" INDEX ", " INDEX IF NOT EXISTS ")
+    return sql.replace(" TABLE ", " TABLE IF NOT EXISTS ").replace(
+        " INDEX ", " INDEX IF NOT EXISTS "
+    )

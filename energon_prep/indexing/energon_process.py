@@ -30,7 +30,9 @@ _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 1.0  #: for the main thread to finish by itself after a worker's end
 
 
-def prepare(root: Path, tars: Sequence[str], *, workers: int, timeout: float | None, scratch: Path) -> None:
+def prepare(
+    root: Path, tars: Sequence[str], *, workers: int, timeout: float | None, scratch: Path
+) -> None:
     """Let Energon write ``root``'s .nv-meta and .idx files. Raises PrepError if it cannot, dies or
     takes too long.
 
@@ -61,7 +63,10 @@ def prepare(root: Path, tars: Sequence[str], *, workers: int, timeout: float | N
     reason: dict[str, Any] = json.loads(failure.read_text()) if failure.is_file() else {}
     if "died" in reason or returncode < 0:
         how = _how_it_ended(reason.get("died", returncode))
-        raise PrepError(f"a process preparing the index {how}: free memory or use fewer workers, and run it again")
+        raise PrepError(
+            f"a process preparing the index {how}: free memory or use fewer workers, and run "
+            "it again"
+        )
     last = output.splitlines()[-1:] or [f"exit code {returncode}"]
     raise PrepError(f"Energon could not prepare the index: {last[0]}")
 
@@ -83,7 +88,8 @@ def _run(request: Path, log: Path, timeout: float | None, *, cwd: Path) -> int:
             return child.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
             raise PrepError(
-                f"preparing the index took longer than {timeout:g} s: allow more time, or use more workers"
+                f"preparing the index took longer than {timeout:g} s: allow more time, or use "
+                "more workers"
             ) from None
         finally:
             with suppress(ProcessLookupError):

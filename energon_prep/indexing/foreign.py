@@ -67,7 +67,9 @@ def prepare_foreign(
     logger.info("preparing %s: %s", root, stale or "forced")
     oddities: Oddities = {}
     try:
-        expected = known_counts if known_counts is not None else _scan(root, tars, workers, oddities)
+        expected = (
+            known_counts if known_counts is not None else _scan(root, tars, workers, oddities)
+        )
         warnings = [f"{count} x {what}, first {where}" for what, (count, where) in oddities.items()]
         if tell is not None:
             for warning in warnings:
@@ -126,7 +128,11 @@ def why_stale(
         stored = read_sqlite_counts(meta / SQLITE)
     except sqlite3.Error as error:
         return f"{SQLITE} cannot be read: {error}"
-    return None if stored == dict(enumerate(counts.values())) else f"{SQLITE} has other samples than the tars"
+    return (
+        None
+        if stored == dict(enumerate(counts.values()))
+        else f"{SQLITE} has other samples than the tars"
+    )
 
 
 def _why_idx_stale(tar: Path, count: int) -> str | None:

@@ -85,7 +85,9 @@ def read_shard_counts(meta: Path) -> dict[str, int] | None:
 @contextmanager
 def open_sqlite(path: Path) -> Iterator[sqlite3.Connection]:
     """index.sqlite, read only and without locks, as Energon opens it. Raises sqlite3.Error."""
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:
+    with closing(
+        sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+    ) as connection:
         yield connection
 
 
@@ -116,7 +118,8 @@ def write_configs(
     outcome = decide_dataset(existing, dataset, force=force)
     if outcome == "written":
         warnings += [
-            f"{META_DIR}/{DATASET_YAML} had the subflavor {name}={value}, which is dropped: give it again to keep it"
+            f"{META_DIR}/{DATASET_YAML} had the subflavor {name}={value}, which is dropped: "
+            "give it again to keep it"
             for name, value in dropped_subflavors(existing, dataset).items()
         ]
         publish_bytes(meta, DATASET_YAML, dataset.encode())
@@ -139,7 +142,9 @@ def _dropped_excludes(meta: LocalStorage) -> list[str]:
     except yaml.YAMLError:
         return []
     dropped = config.get("exclude") if isinstance(config, dict) else None
-    return [f"{META_DIR}/{SPLIT_YAML} had `exclude: {dropped}`, which is dropped"] if dropped else []
+    return (
+        [f"{META_DIR}/{SPLIT_YAML} had `exclude: {dropped}`, which is dropped"] if dropped else []
+    )
 
 
 def render_dataset(subflavors: Mapping[str, Any]) -> str:
@@ -152,7 +157,9 @@ def render_dataset(subflavors: Mapping[str, Any]) -> str:
     try:
         body = to_yaml(content)
     except yaml.YAMLError as error:
-        raise PrepError(f"subflavors {dict(subflavors)!r} cannot be written as YAML: use plain values") from error
+        raise PrepError(
+            f"subflavors {dict(subflavors)!r} cannot be written as YAML: use plain values"
+        ) from error
     return f"{_MARK}{_hash(body)}\n{body}"
 
 
@@ -176,7 +183,8 @@ def complete_subflavors(given: Mapping[str, Any], needed: Mapping[str, Any]) -> 
         if given.get(name, value) != value:
             raise PrepError(
                 f"subflavor {name}={given[name]}: the dataset's target needs {name}={value}, "
-                "by which trainers choose how samples are read: leave it out, or give yours another name"
+                "by which trainers choose how samples are read: leave it out, or give yours "
+                "another name"
             )
     return {**needed, **given}
 

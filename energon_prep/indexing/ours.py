@@ -59,7 +59,9 @@ class Identity:
 
 
 def identify(shards: Sequence[LedgerEntry]) -> Identity:
-    digest = hashlib.sha256("".join(f"{entry.shard}\0{entry.sha256}\n" for entry in shards).encode())
+    digest = hashlib.sha256(
+        "".join(f"{entry.shard}\0{entry.sha256}\n" for entry in shards).encode()
+    )
     stamp = int.from_bytes(digest.digest()[:4], "big", signed=True)
     return Identity(uuid=str(uuid.uuid5(_NAMESPACE, digest.hexdigest())), stamp=stamp or 1)
 
@@ -86,7 +88,12 @@ def write_index(
     held = 0 if force else count_held(meta / SQLITE, shards)
     left_out = not sqlite and held < len(shards)
     has_table = held == len(shards) or (left_out and not (meta / SQLITE).exists())
-    if has_table and not force and _reads(meta / INFO_JSON, info) and _reads(meta / UUID, identity.uuid):
+    if (
+        has_table
+        and not force
+        and _reads(meta / INFO_JSON, info)
+        and _reads(meta / UUID, identity.uuid)
+    ):
         return False
     database = None
     if sqlite and held < len(shards):
@@ -134,10 +141,14 @@ def _stands(root: Path, shards: Sequence[LedgerEntry]) -> bool:
     named = read_shard_counts(root / META_DIR) or {}
     held = shards[: len(named)]
     counts = {entry.shard: entry.num_samples for entry in held}
-    return list(named.items()) == list(counts.items()) and _reads(root / META_DIR / UUID, identify(held).uuid)
+    return list(named.items()) == list(counts.items()) and _reads(
+        root / META_DIR / UUID, identify(held).uuid
+    )
 
 
-def _build(root: Path, shards: Sequence[LedgerEntry], *, held: int, stamp: int, progress: Progress | None) -> Path:
+def _build(
+    root: Path, shards: Sequence[LedgerEntry], *, held: int, stamp: int, progress: Progress | None
+) -> Path:
     """A new database under a temporary name: a copy with the rest added if most of it is there
     already.
     """
@@ -147,7 +158,9 @@ def _build(root: Path, shards: Sequence[LedgerEntry], *, held: int, stamp: int, 
     if held:
         shutil.copyfile(root / META_DIR / SQLITE, database)
     add_rows(database, _rows(root, shards, held, progress), stamp=stamp)
-    database.chmod(stat.S_IMODE((root / shards[0].shard).stat().st_mode) | stat.S_IRUSR | stat.S_IWUSR)
+    database.chmod(
+        stat.S_IMODE((root / shards[0].shard).stat().st_mode) | stat.S_IRUSR | stat.S_IWUSR
+    )
     return database
 
 
@@ -192,7 +205,9 @@ def check_tars(root: Path, shards: Sequence[LedgerEntry], *, threads: int) -> li
     again. Raises PrepError for a tar that is not the one that was written.
     """
     storage = LocalStorage(root)
-    lost = [entry for entry in shards if not (has_rows(storage, entry) and _ends_right(storage, entry))]
+    lost = [
+        entry for entry in shards if not (has_rows(storage, entry) and _ends_right(storage, entry))
+    ]
     touched = [entry for entry in shards if storage.mtime_ns(entry.shard) != entry.mtime_ns]
     warnings = []
     if lost or touched:
@@ -203,12 +218,14 @@ def check_tars(root: Path, shards: Sequence[LedgerEntry], *, threads: int) -> li
                 pass
     if lost:
         warnings.append(
-            f"{len(lost)} shards, first {lost[0].shard}, had lost their .idx or their rows: these were written again"
+            f"{len(lost)} shards, first {lost[0].shard}, had lost their .idx or their rows: "
+            "these were written again"
         )
     if touched:
         warnings.append(
-            f"{len(touched)} tars, first {touched[0].shard}, were copied or touched after they were written: "
-            "their sizes and headers are the recorded ones; only verify looks at their content"
+            f"{len(touched)} tars, first {touched[0].shard}, were copied or touched after "
+            "they were written: their sizes and headers are the recorded ones; only verify "
+            "looks at their content"
         )
     return warnings
 

@@ -37,7 +37,10 @@ def ledger_problems(root: Path, entries: Sequence[LedgerEntry], listing: Listing
         try:
             size = (root / entry.shard).stat().st_size
         except FileNotFoundError:
-            yield f"{entry.shard}: it is in the ledger and missing: restore it, or run the same encode again"
+            yield (
+                f"{entry.shard}: it is in the ledger and missing: restore it, or run the same "
+                "encode again"
+            )
             continue
         if size != entry.bytes:
             yield (

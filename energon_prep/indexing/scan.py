@@ -45,7 +45,10 @@ def scan_tars(root: Path, tars: Sequence[str], *, threads: int) -> Iterator[Scan
     """
     with ThreadPoolExecutor(max_workers=threads) as pool, closing(KeyRegister()) as register:
         for scan in pool.map(lambda tar: scan_tar(root, tar), tars):
-            double = [f"{problem}: rename one of the two samples" for problem in register.add(scan.tar, scan.keys)]
+            double = [
+                f"{problem}: rename one of the two samples"
+                for problem in register.add(scan.tar, scan.keys)
+            ]
             yield replace(scan, keys=(), errors=(*scan.errors, *double[:_MOST]))
 
 
@@ -72,7 +75,9 @@ def scan_tar(root: Path, tar: str) -> Scan:
     if problem:
         errors.append(f"{tar}: {problem}: {_FETCH_AGAIN}, or move it away")
     _note_dotted_keys(tar, seen, oddities)
-    return Scan(tar=tar, samples=len(seen), keys=tuple(seen), errors=tuple(errors), oddities=oddities)
+    return Scan(
+        tar=tar, samples=len(seen), keys=tuple(seen), errors=tuple(errors), oddities=oddities
+    )
 
 
 def merge_oddities(total: Oddities, more: Oddities) -> None:
@@ -96,7 +101,10 @@ def _named(root: Path, tar: str, oddities: Oddities) -> Iterator[tuple[str, str,
                 continue
             name.encode()
             if named[0].endswith("/"):
-                what = "hidden files in a folder, which Energon takes for parts of a sample (remove them)"
+                what = (
+                    "hidden files in a folder, which Energon takes for parts of a sample "
+                    "(remove them)"
+                )
                 merge_oddities(oddities, {what: (1, f"{tar}: {name}")})
             yield (*named, name)
 
@@ -119,15 +127,23 @@ def _key_error(key: str, name: str, parts: Parts, seen: dict[str, Parts]) -> str
         return None
     if set(parts) & set(seen[key]):
         return f"{name}: the key {key!r} occurs twice in this tar: rename one of the samples"
-    return f"{name}: the parts of {key!r} are not adjacent: write the tar again with its members sorted by name"
+    return (
+        f"{name}: the parts of {key!r} are not adjacent: write the tar again with its members "
+        "sorted by name"
+    )
 
 
 def _note_dotted_keys(tar: str, samples: dict[str, Parts], oddities: Oddities) -> None:
     """Note names whose key Energon cuts: ``v1.5_a.pth`` is part ``5_a.pth`` of ``v1``."""
     odd = odd_parts(samples)
     if odd:
-        first = next(f"{key}.{part}" for key, parts in samples.items() for part in parts if part in odd)
-        what = "names with a dot in the base name, where Energon cuts the key and may merge samples (rename them)"
+        first = next(
+            f"{key}.{part}" for key, parts in samples.items() for part in parts if part in odd
+        )
+        what = (
+            "names with a dot in the base name, where Energon cuts the key and may merge "
+            "samples (rename them)"
+        )
         merge_oddities(oddities, {what: (sum(odd.values()), f"{tar}: {first}")})
 
 
@@ -136,7 +152,9 @@ def odd_parts(samples: Mapping[str, Parts]) -> dict[str, int]:
 
     Part names with a dot that are meant so (``latents.pth``, ``512.pth``) recur in most samples.
     """
-    dotted = Counter(part for parts in samples.values() for part in parts if "." in part.lstrip("."))
+    dotted = Counter(
+        part for parts in samples.values() for part in parts if "." in part.lstrip(".")
+    )
     suffixes: dict[str, set[str]] = defaultdict(set)
     for part in dotted:
         suffixes[_stem(part)].add(part.removeprefix(_stem(part)))
@@ -145,7 +163,9 @@ def odd_parts(samples: Mapping[str, Parts]) -> dict[str, int]:
     def is_odd(part: str) -> bool:
         # a.{jpg,txt} b.{jpg,txt}: two samples in one
         repeats = groups[frozenset(suffixes[_stem(part)])] > 1
-        is_name = _stem(part).isidentifier() or (len(samples) > 1 and _RESOLUTION.fullmatch(_stem(part)))
+        is_name = _stem(part).isidentifier() or (
+            len(samples) > 1 and _RESOLUTION.fullmatch(_stem(part))
+        )
         return repeats or not is_name or 2 * dotted[part] < len(samples)
 
     return {part: count for part, count in dotted.items() if is_odd(part)}
@@ -168,7 +188,9 @@ class KeyRegister:
         """Register the keys of one tar; yield what is wrong with those that another tar has too."""
         keys = list(keys)
         before = self._db.total_changes
-        self._db.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", ((key, tar) for key in keys))
+        self._db.executemany(
+            "INSERT OR IGNORE INTO keys VALUES (?, ?)", ((key, tar) for key in keys)
+        )
         if self._db.total_changes - before == len(keys):
             return
         for key in keys:

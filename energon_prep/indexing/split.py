@@ -23,7 +23,10 @@ def assign(counts: Mapping[str, int], ratio: Sequence[float]) -> dict[str, list[
     """
     shards = list(counts)
     cuts = [0, *_cuts([counts[shard] for shard in shards], ratio), len(shards)]
-    return {split: shards[start:end] for split, (start, end) in zip(SPLITS, itertools.pairwise(cuts), strict=True)}
+    return {
+        split: shards[start:end]
+        for split, (start, end) in zip(SPLITS, itertools.pairwise(cuts), strict=True)
+    }
 
 
 def as_planned(
@@ -35,7 +38,9 @@ def as_planned(
         if planned.get(shard) not in splits:
             return None
         splits[planned[shard]].append(shard)
-    whole = all(bool(splits[split]) == bool(share) for split, share in zip(SPLITS, ratio, strict=True))
+    whole = all(
+        bool(splits[split]) == bool(share) for split, share in zip(SPLITS, ratio, strict=True)
+    )
     return splits if whole else None
 
 
@@ -47,7 +52,9 @@ def _cuts(counts: Sequence[int], ratio: Sequence[float]) -> list[int]:
         train, val, _ = apportion(len(counts), ratio)
         return [train, train + val]
     before = [0, *itertools.accumulate(counts)]
-    cuts = [_nearest(before, Fraction(before[-1] * sum(shares[:end]), sum(shares))) for end in (1, 2)]
+    cuts = [
+        _nearest(before, Fraction(before[-1] * sum(shares[:end]), sum(shares))) for end in (1, 2)
+    ]
     # One shard at least for each share: from the front, then from the back.
     cuts[0] = max(cuts[0], wanted[0]) if wanted[0] else 0
     cuts[1] = max(cuts[1], cuts[0] + wanted[1]) if wanted[1] else cuts[0]

@@ -9,11 +9,14 @@ T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 
-def by_shape(items: Iterable[T], *, shape: Callable[[T], K], capacity: Callable[[K], int]) -> Iterator[list[T]]:
+def by_shape(
+    items: Iterable[T], *, shape: Callable[[T], K], capacity: Callable[[K], int]
+) -> Iterator[list[T]]:
     """Groups of equal shape, each given out when it holds ``capacity(shape)`` items.
 
-    What is left at the end comes in the order in which the shapes were first seen, cut into powers of two: the
-    libraries underneath keep a plan for every batch size they meet, so few sizes are lighter than a few calls more.
+    What is left at the end comes in the order in which the shapes were first seen, cut into powers
+    of two: the libraries underneath keep a plan for every batch size they meet, so few sizes are
+    lighter than a few calls more.
     """
     groups: dict[K, list[T]] = {}
     for item in items:
@@ -27,7 +30,8 @@ def by_shape(items: Iterable[T], *, shape: Callable[[T], K], capacity: Callable[
 
 
 def by_length(lengths: Sequence[int], *, budget: int, count: int | None = None) -> list[list[int]]:
-    """Indices in batches of similar length: in each, items * longest <= ``budget`` (one item is always allowed).
+    """Indices in batches of similar length: in each, items * longest <= ``budget`` (one item is
+    always allowed).
 
     With ``count``, batches of so many items instead.
     """

@@ -1,4 +1,6 @@
-"""Originals that are kept in the tar beside the encodings: media, caption, and further parts by name."""
+"""Originals that are kept in the tar beside the encodings: media, caption, and further parts by
+name.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +24,25 @@ def further_parts(carry: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_carry(carry: Sequence[str], target: Target) -> None:
-    """Raise PrepError for a part that could take the place of another, or that readers would unpickle."""
+    """Raise PrepError for a part that could take the place of another, or that readers would
+    unpickle.
+    """
     taken = set(target.part_names)
     taken |= {CAPTION_PART} if CAPTION in carry else set()
-    taken |= {suffix.lstrip(".") for suffix in MEDIA_SUFFIXES} | {MEDIA} if MEDIA in carry else set()
+    taken |= (
+        {suffix.lstrip(".") for suffix in MEDIA_SUFFIXES} | {MEDIA} if MEDIA in carry else set()
+    )
     for name in further_parts(carry):
         if name.rpartition(".")[2] in _NEVER:
             raise PrepError(
-                f"--carry {name}: readers of the dataset would run or mistake it: store it as another format"
+                f"--carry {name}: readers of the dataset would run or mistake it: store it as "
+                "another format"
             )
         if name in taken:
-            raise PrepError(f"--carry {name}: another part of the samples has that name: rename it in the source")
+            raise PrepError(
+                f"--carry {name}: another part of the samples has that name: rename it in the "
+                "source"
+            )
 
 
 def carried_media(raw: RawSample, carry: Sequence[str]) -> dict[str, bytes]:
@@ -53,4 +63,8 @@ def carried_caption(caption: str, carry: Sequence[str]) -> dict[str, bytes]:
 
 def missing_parts(raw: RawSample, carry: Sequence[str]) -> tuple[str, ...]:
     """A note for each part that is asked for and that the sample does not have."""
-    return tuple(f"without the part {name} (--carry)" for name in further_parts(carry) if name not in raw.parts)
+    return tuple(
+        f"without the part {name} (--carry)"
+        for name in further_parts(carry)
+        if name not in raw.parts
+    )

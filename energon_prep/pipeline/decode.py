@@ -31,12 +31,15 @@ Decode = Callable[[int, PendingSample], Clips | Reject]
 
 @dataclass(frozen=True, kw_only=True)
 class Ahead:
-    """How many samples are decoded in advance: enough for the models to find work after a pause, and no more."""
+    """How many samples are decoded in advance: enough for the models to find work after a pause,
+    and no more.
+    """
 
     least: int  #: so many in any case, to keep the pool busy
     most: int  #: so many where they take no more than a gigabyte
-    #: Decode so many, then none until they are used: for models that run on the processors that decode. Their threads
-    #: wait for each other all the time, and when one of them has to share its processor, all are slow.
+    #: Decode so many, then none until they are used: for models that run on the processors that
+    #: decode. Their threads wait for each other all the time, and when one of them has to share its
+    #: processor, all are slow.
     in_turn: bool = False
 
     def after(self, outcome: Clips | Reject) -> int:
@@ -50,7 +53,9 @@ class Ahead:
 def decode(
     windows: Iterable[PendingWindow], decode_sample: Decode, *, pool: Executor, ahead: Ahead
 ) -> Iterator[DecodedWindow]:
-    """Decode in the pool, so far ``ahead``, beyond the end of a window; a window's outcomes come in its own order."""
+    """Decode in the pool, so far ``ahead``, beyond the end of a window; a window's outcomes come in
+    its own order.
+    """
     decoder = _Decoder(windows, decode_sample, pool=pool, ahead=ahead)
     try:
         while (window := decoder.next_window()) is not None:
@@ -64,12 +69,18 @@ class _Decoder:
     """Hands samples to the pool in their order, and takes what became of them in the same order."""
 
     def __init__(
-        self, windows: Iterable[PendingWindow], decode_sample: Decode, *, pool: Executor, ahead: Ahead
+        self,
+        windows: Iterable[PendingWindow],
+        decode_sample: Decode,
+        *,
+        pool: Executor,
+        ahead: Ahead,
     ) -> None:
         self._decode = decode_sample
         self._pool = pool
         self._ahead = ahead
-        self._begun: deque[PendingWindow] = deque()  #: windows of which samples were handed out, and none was taken
+        #: windows of which samples were handed out, and none was taken
+        self._begun: deque[PendingWindow] = deque()
         self._pending = self._samples_of(windows)
         self._futures: deque[Future[Clips | Reject]] = deque()
         self._most = ahead.least
@@ -140,7 +151,8 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
 
 
 def _pair(raw: RawSample, clips: Sequence[Mapping[str, Frames]]) -> list[tuple[int, str]]:
-    """The samples that a raw sample becomes, as numbers of ``clips`` and captions: every clip with every caption.
+    """The samples that a raw sample becomes, as numbers of ``clips`` and captions: every clip with
+    every caption.
 
     Where the metadata name several clips, and as many captions, each clip has its own. Raises
     SampleError if those were left out.
@@ -149,12 +161,23 @@ def _pair(raw: RawSample, clips: Sequence[Mapping[str, Frames]]) -> list[tuple[i
     if named and len(raw.captions) == len(clips):
         return list(enumerate(raw.captions))
     if named and len(raw.captions) + raw.num_captions_left_out == len(clips):
-        raise SampleError("caption", "each of several clips has its own caption: give --captions all", f"{len(clips)}")
+        raise SampleError(
+            "caption",
+            "each of several clips has its own caption: give --captions all",
+            f"{len(clips)}",
+        )
     return [(picture, caption) for picture in range(len(clips)) for caption in raw.captions]
 
 
 def to_reject(error: SampleError, *, serial: int, key: str, source: str) -> Reject:
-    return Reject(serial=serial, key=key, source=source, stage=error.stage, reason=error.reason, detail=error.detail)
+    return Reject(
+        serial=serial,
+        key=key,
+        source=source,
+        stage=error.stage,
+        reason=error.reason,
+        detail=error.detail,
+    )
 
 
 def _decoded(
@@ -195,4 +218,6 @@ def _decoded(
 
 
 def _notes(raw: RawSample) -> tuple[str, ...]:
-    return (CAPTION_LEFT_OUT,) * raw.num_captions_left_out + (MEDIA_LEFT_OUT,) * raw.num_media_left_out
+    return (CAPTION_LEFT_OUT,) * raw.num_captions_left_out + (
+        MEDIA_LEFT_OUT,
+    ) * raw.num_media_left_out

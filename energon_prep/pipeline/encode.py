@@ -1,7 +1,7 @@
 """Windows of decoded samples -> batches -> latents and embeddings.
 
-Batches are made of the samples' order and sizes alone, so a shard's bytes are the same however it is worked on. One
-batch is prepared while the device works on the one before.
+Batches are made of the samples' order and sizes alone, so a shard's bytes are the same however it
+is worked on. One batch is prepared while the device works on the one before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from energon_prep.samples import DecodedSample, EncodedSample, Reject, SampleInf
 T = TypeVar("T")
 R = TypeVar("R")
 
-_View = tuple[SampleInfo, str, "np.ndarray[Any, np.dtype[np.uint8]]"]  #: one of a sample's resolutions
+#: one of a sample's resolutions
+_View = tuple[SampleInfo, str, "np.ndarray[Any, np.dtype[np.uint8]]"]
 
 
 def encode_pixels(windows: Iterable[DecodedWindow], stations: Stations) -> Iterator[LatentWindow]:
@@ -40,12 +41,19 @@ def encode_pixels(windows: Iterable[DecodedWindow], stations: Stations) -> Itera
 def encode_texts(windows: Iterable[LatentWindow], stations: Stations) -> Iterator[EncodedWindow]:
     """Batches of similar length, of the captions of what has latents -> embeddings."""
     for window in in_turns(windows, stations.turns):
-        captions = [info.caption for item in window.order if not isinstance(item, Reject) for info in item]
+        captions = [
+            info.caption for item in window.order if not isinstance(item, Reject) for info in item
+        ]
         with stations.profile.station("text"):
-            texts = {text.name: encode_captions(captions, text, encoder, stations) for text, encoder in stations.texts}
+            texts = {
+                text.name: encode_captions(captions, text, encoder, stations)
+                for text, encoder in stations.texts
+            }
         moments = stations.moments
         outcomes = [
-            item if isinstance(item, Reject) else [_encoded(info, window.latents, texts, moments) for info in item]
+            item
+            if isinstance(item, Reject)
+            else [_encoded(info, window.latents, texts, moments) for info in item]
             for item in window.order
         ]
         yield EncodedWindow(shard=window.shard, is_last=window.is_last, outcomes=outcomes)
@@ -79,13 +87,17 @@ def encode_captions(
 
     embeddings: dict[str, TextEmbedding] = {}
     sizes = stations.sizes
-    for batch, encoded in _overlapped(by_length(lengths, budget=sizes.tokens[text.name], count=sizes.samples), launch):
+    for batch, encoded in _overlapped(
+        by_length(lengths, budget=sizes.tokens[text.name], count=sizes.samples), launch
+    ):
         embeddings.update(zip((unique[i] for i in batch), encoded, strict=True))
     return embeddings
 
 
 def _template_tokens(text: Text, token_ids: Sequence[Sequence[int]]) -> int:
-    """Tokens that every caption has besides those that max_tokens counts; about, where the recipe does not say."""
+    """Tokens that every caption has besides those that max_tokens counts; about, where the recipe
+    does not say.
+    """
     if text.template is None or text.drop_tokens is not None:
         return text.drop_tokens or 0
     return min((len(ids) for ids in token_ids), default=0)
@@ -94,14 +106,20 @@ def _template_tokens(text: Text, token_ids: Sequence[Sequence[int]]) -> int:
 def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> Latents:
     """Latents [C, T', H', W'] on the CPU."""
     batches = by_shape(
-        ((sample.info, name, pixels) for sample in samples for name, pixels in sample.pixels.items()),
+        (
+            (sample.info, name, pixels)
+            for sample in samples
+            for name, pixels in sample.pixels.items()
+        ),
         shape=lambda view: view[2].shape,
         capacity=lambda shape: stations.sizes.views(*shape[:3]),
     )
 
     def start(views: Sequence[_View]) -> Callable[[], Iterable[torch.Tensor]]:
         pixels = torch.from_numpy(np.stack([view for _, _, view in views]))  # [B, T, H, W, 3]
-        return stations.visual.launch(pixels, [_draw_seed(stations.seed, info) for info, _, _ in views])
+        return stations.visual.launch(
+            pixels, [_draw_seed(stations.seed, info) for info, _, _ in views]
+        )
 
     def launch(views: Sequence[_View]) -> Callable[[], list[torch.Tensor]]:
         frames, height, width, _ = views[0][2].shape
@@ -109,7 +127,8 @@ def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> Late
             wait = stations.halving.launch(f"{frames}x{height}x{width}", views, start)
 
         def finish() -> list[torch.Tensor]:
-            # Copied out: a latent that is a view would keep the whole batch alive, and be written with all of it.
+            # Copied out: a latent that is a view would keep the whole batch alive, and be written
+            # with all of it.
             with stations.profile.station("visual"):
                 return [latent.clone() for latent in wait()]
 
@@ -122,7 +141,9 @@ def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> Late
     return latents
 
 
-def _overlapped(batches: Iterable[T], launch: Callable[[T], Callable[[], R]]) -> Iterator[tuple[T, R]]:
+def _overlapped(
+    batches: Iterable[T], launch: Callable[[T], Callable[[], R]]
+) -> Iterator[tuple[T, R]]:
     """Each batch and its result, in order; the next is launched before a result is waited for."""
     before: tuple[T, Callable[[], R]] | None = None
     for batch in batches:
@@ -135,7 +156,10 @@ def _overlapped(batches: Iterable[T], launch: Callable[[T], Callable[[], R]]) ->
 
 
 def _encoded(
-    info: SampleInfo, latents: Latents, texts: Mapping[str, Mapping[str, TextEmbedding]], moments: bool
+    info: SampleInfo,
+    latents: Latents,
+    texts: Mapping[str, Mapping[str, TextEmbedding]],
+    moments: bool,
 ) -> EncodedSample:
     return EncodedSample(
         info=info,
@@ -145,7 +169,9 @@ def _encoded(
     )
 
 
-def _note_order(outcomes: Iterable[Clips | Reject], order: list[list[SampleInfo] | Reject]) -> Iterator[DecodedSample]:
+def _note_order(
+    outcomes: Iterable[Clips | Reject], order: list[list[SampleInfo] | Reject]
+) -> Iterator[DecodedSample]:
     """Pass the decoded samples on, noting the order of all outcomes without their pixels."""
     for outcome in outcomes:
         if isinstance(outcome, Reject):

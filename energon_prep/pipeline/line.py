@@ -2,10 +2,11 @@
 
     read | decode | encode pixels | encode texts | write
 
-Each station takes windows and gives windows, and a window carries its shard. Three of them run beside each other: a
-pool decodes ahead, beyond the end of the shard; this thread runs the models, and launches a batch before it waits for
-the last; a thread of its own lays out, checks and writes. Each waits for the next where that is slower, so memory stays
-bounded, and none of it changes a byte: what is batched with what depends on the samples' order and sizes alone.
+Each station takes windows and gives windows, and a window carries its shard. Three of them run
+beside each other: a pool decodes ahead, beyond the end of the shard; this thread runs the models,
+and launches a batch before it waits for the last; a thread of its own lays out, checks and writes.
+Each waits for the next where that is slower, so memory stays bounded, and none of it changes a
+byte: what is batched with what depends on the samples' order and sizes alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ from energon_prep.storage import Storage
 
 
 def encode_shards(
-    shards: Iterable[ShardPlan], stations: Stations, *, storage: Storage, pool: Executor, ahead: Ahead, counts: Counts
+    shards: Iterable[ShardPlan],
+    stations: Stations,
+    *,
+    storage: Storage,
+    pool: Executor,
+    ahead: Ahead,
+    counts: Counts,
 ) -> Iterator[LedgerEntry]:
     """Encode shard after shard and publish each."""
     started = time.perf_counter()

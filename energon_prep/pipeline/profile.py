@@ -11,15 +11,20 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_WAITED = 0.25  #: share of the time that the models wait, from which what they wait for is the limit
+#: share of the time that the models wait, from which what they wait for is the limit
+_WAITED = 0.25
 
 
 class Profile:
-    """Seconds by station, and those in which the models waited; of all threads, and of all workers together."""
+    """Seconds by station, and those in which the models waited; of all threads, and of all workers
+    together.
+    """
 
     def __init__(self) -> None:
-        self.busy: Counter[str] = Counter()  #: read, decode, visual, text, write -> seconds, summed over threads
-        self.waits: Counter[str] = Counter()  #: decode, write -> seconds that the models waited for it
+        #: read, decode, visual, text, write -> seconds, summed over threads
+        self.busy: Counter[str] = Counter()
+        #: decode, write -> seconds that the models waited for it
+        self.waits: Counter[str] = Counter()
         self.seconds = 0.0  #: from begin to end, summed over workers
         self._lock = threading.Lock()
 
@@ -51,7 +56,9 @@ class Profile:
         return {"seconds": self.seconds, "busy": dict(self.busy), "waits": dict(self.waits)}
 
     def limit(self) -> str:
-        """The station that limits the run: read, decode, visual, text or write; "" if nothing was done."""
+        """The station that limits the run: read, decode, visual, text or write; "" if nothing was
+        done.
+        """
         if not self.busy:
             return ""
         name, waited = max(self.waits.items(), key=lambda item: item[1], default=("", 0.0))

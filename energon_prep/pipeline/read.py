@@ -18,7 +18,8 @@ def read(shards: Iterable[ShardPlan], source: Source, *, window: int) -> Iterato
         for start in range(0, shard.num_samples, window):
             num = min(window, shard.num_samples - start)
             is_last = start + num == shard.num_samples
-            # The last one takes all that is left, so that a source that gives too many is found out.
+            # The last one takes all that is left, so that a source that gives too many is found
+            # out.
             of_window = samples if is_last else itertools.islice(samples, num)
             yield PendingWindow(shard=shard, is_last=is_last, num_samples=num, samples=of_window)
 
@@ -26,4 +27,6 @@ def read(shards: Iterable[ShardPlan], source: Source, *, window: int) -> Iterato
 def number_samples(shard: ShardPlan, source: Source) -> Iterator[tuple[int, PendingSample]]:
     """The shard's samples with their serial numbers."""
     samples = itertools.chain.from_iterable(source.read(piece) for piece in shard.pieces)
-    return zip(range(shard.first_serial, shard.first_serial + shard.num_samples), samples, strict=True)
+    return zip(
+        range(shard.first_serial, shard.first_serial + shard.num_samples), samples, strict=True
+    )

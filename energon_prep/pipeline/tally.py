@@ -19,7 +19,9 @@ _HOPELESS = 1000
 
 @dataclass(frozen=True)
 class RejectLimit:
-    """``--max-rejects``: a number of samples, or a percentage of those seen. Filtered samples do not count."""
+    """``--max-rejects``: a number of samples, or a percentage of those seen. Filtered samples do
+    not count.
+    """
 
     count: int | None = None
     percent: float | None = None
@@ -34,7 +36,9 @@ class RejectLimit:
         except ValueError:
             value = -1
         if not value >= 0 or (is_percent and value > 100):
-            raise PrepError(f"--max-rejects {text!r}: give a number of samples (100) or a percentage (2%)")
+            raise PrepError(
+                f"--max-rejects {text!r}: give a number of samples (100) or a percentage (2%)"
+            )
         return RejectLimit(percent=value) if is_percent else RejectLimit(count=int(value))
 
 
@@ -55,8 +59,10 @@ class Tally:
     num_written: int = 0
     num_resumed: int = 0  #: of the written and rejected, those of earlier runs
     rejects: Counter[str] = field(default_factory=Counter)  #: "stage: reason" -> samples
-    notes: Counter[str] = field(default_factory=Counter)  #: what was done to written samples -> how often
-    on_change: Callable[[Tally], None] | None = None  #: called after every sample, and every shard planned
+    #: what was done to written samples -> how often
+    notes: Counter[str] = field(default_factory=Counter)
+    #: called after every sample, and every shard planned
+    on_change: Callable[[Tally], None] | None = None
 
     @property
     def num_rejected(self) -> int:
@@ -88,22 +94,28 @@ class Tally:
         self._check(final=False)
 
     def finish(self) -> None:
-        """Judge the whole run. Raises PrepError if samples are missing, or too many were rejected."""
+        """Judge the whole run. Raises PrepError if samples are missing, or too many were
+        rejected.
+        """
         if self.num_done != self.num_planned:
             raise PrepError(
-                f"{self.num_planned} samples went in, {self.num_written} were written and {self.num_rejected} "
-                "rejected: some are unaccounted for. Please report this"
+                f"{self.num_planned} samples went in, {self.num_written} were written and "
+                f"{self.num_rejected} rejected: some are unaccounted for. Please report this"
             )
         self._check(final=True)
         if not self.num_written:
-            raise PrepError(f"no sample was written: all {self.num_rejected} were rejected: {top(self.rejects)}")
+            raise PrepError(
+                f"no sample was written: all {self.num_rejected} were rejected: {top(self.rejects)}"
+            )
 
     def _changed(self) -> None:
         if self.on_change is not None:
             self.on_change(self)
 
     def _check(self, *, final: bool) -> None:
-        faults = sum(number for reason, number in self.rejects.items() if not reason.startswith("filter:"))
+        faults = sum(
+            number for reason, number in self.rejects.items() if not reason.startswith("filter:")
+        )
         limit = self.limit
         over = limit.count is not None and faults > limit.count
         if limit.percent is not None and (final or self.num_done >= _ENOUGH):

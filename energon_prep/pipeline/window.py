@@ -1,4 +1,6 @@
-"""A window: samples of one shard that are batched together and held in memory, as it goes from station to station."""
+"""A window: samples of one shard that are batched together and held in memory, as it goes from
+station to station.
+"""
 
 from __future__ import annotations
 

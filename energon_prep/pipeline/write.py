@@ -1,4 +1,6 @@
-"""Windows of encoded samples -> the target's parts, checked -> shards, in a thread beside the models'."""
+"""Windows of encoded samples -> the target's parts, checked -> shards, in a thread beside the
+models'.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _UNWRITTEN = 1  #: windows encoded and not yet written, at most, while the next 
 def write(
     windows: Iterable[EncodedWindow], stations: Stations, *, storage: Storage, counts: Counts
 ) -> Iterator[LedgerEntry]:
-    """Write the windows of each shard in order, and give out the ledger's entry of each that is published."""
+    """Write the windows of each shard in order, and give out the ledger's entry of each that is
+    published.
+    """
     writing = _Writing(stations, storage=storage, counts=counts)
     try:
         for window in windows:
@@ -40,7 +44,10 @@ def write(
 
 
 def write_window(
-    outcomes: Iterable[list[EncodedSample] | Reject], stations: Stations, writer: ShardWriter, counts: Counts
+    outcomes: Iterable[list[EncodedSample] | Reject],
+    stations: Stations,
+    writer: ShardWriter,
+    counts: Counts,
 ) -> None:
     """Write the encoded samples of a window in order, and note the rejects."""
     with stations.profile.station("write"):
@@ -48,8 +55,12 @@ def write_window(
             _write(outcome, stations.target, writer, counts)
 
 
-def _write(outcome: list[EncodedSample] | Reject, target: Target, writer: ShardWriter, counts: Counts) -> None:
-    """Lay the sample's clips out as the target wants them, check them, write them all; or note the reject."""
+def _write(
+    outcome: list[EncodedSample] | Reject, target: Target, writer: ShardWriter, counts: Counts
+) -> None:
+    """Lay the sample's clips out as the target wants them, check them, write them all; or note the
+    reject.
+    """
     if not isinstance(outcome, Reject):
         try:
             members = [(sample.info.clip, _parts(sample, target)) for sample in outcome]
@@ -68,7 +79,9 @@ def _write(outcome: list[EncodedSample] | Reject, target: Target, writer: ShardW
 def _notes(samples: Sequence[EncodedSample]) -> dict[str, int]:
     """What one raw sample's part in the account is, besides that it was written."""
     notes = Counter(note for sample in samples for note in sample.info.notes)
-    notes[CAPTION_CUT] += any(text.truncated for sample in samples for text in sample.texts.values())
+    notes[CAPTION_CUT] += any(
+        text.truncated for sample in samples for text in sample.texts.values()
+    )
     return dict(+notes)
 
 
@@ -90,22 +103,29 @@ class _Writing:
         self._counts = counts
         self._pool = start_pool(1, "write")
         self._tasks: deque[Future[LedgerEntry | None]] = deque()
-        self._unfinished: deque[ShardWriter] = deque()  #: the last is the one that takes what is submitted
+        #: the last is the one that takes what is submitted
+        self._unfinished: deque[ShardWriter] = deque()
         self._begun = False
 
     def submit(self, window: EncodedWindow) -> None:
         if not self._begun:
             shard = window.shard
-            self._unfinished.append(ShardWriter(self._storage, index=shard.index, num_planned=shard.num_samples))
+            self._unfinished.append(
+                ShardWriter(self._storage, index=shard.index, num_planned=shard.num_samples)
+            )
         writer = self._unfinished[-1]
-        self._tasks.append(self._pool.submit(write_window, window.outcomes, self._stations, writer, self._counts))
+        self._tasks.append(
+            self._pool.submit(write_window, window.outcomes, self._stations, writer, self._counts)
+        )
         if window.is_last:
             halved = dict(self._stations.halving.limits)
             self._tasks.append(self._pool.submit(writer.finish, halved=halved))
         self._begun = not window.is_last
 
     def published(self, *, most_left: int) -> Iterator[LedgerEntry]:
-        """Wait until at most so many tasks are left; give out the shards that were published by them."""
+        """Wait until at most so many tasks are left; give out the shards that were published by
+        them.
+        """
         while len(self._tasks) > most_left:
             with self._stations.profile.waiting("write"):
                 entry = self._tasks.popleft().result()

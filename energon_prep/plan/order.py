@@ -27,14 +27,17 @@ class Listed(NamedTuple):
 def in_parts(
     entries: Iterable[Entry], *, limit: int | None, shuffle: int | None, split: Ratio | None
 ) -> Iterator[tuple[str, Iterator[Listed]]]:
-    """The parts that are cut into shards of their own, by the name of their split; "" where there is one part alone.
+    """The parts that are cut into shards of their own, by the name of their split; "" where there
+    is one part alone.
 
-    Whatever the order of the listing, the same samples come out in the same order: they are sorted by a hash of the
-    seed and their own place. The first of them are for train, the next for val, the last for test; without
-    ``shuffle`` each part then has the listing's order again.
+    Whatever the order of the listing, the same samples come out in the same order: they are sorted
+    by a hash of the seed and their own place. The first of them are for train, the next for val,
+    the last for test; without ``shuffle`` each part then has the listing's order again.
     """
     listed: Iterator[Listed] = (Listed(place, entry) for place, entry in enumerate(entries))
-    asking = {name: share for name, share in zip(SPLITS, split or (), strict=False) if share} or {"": 1.0}
+    asking = {name: share for name, share in zip(SPLITS, split or (), strict=False) if share} or {
+        "": 1.0
+    }
     if shuffle is None:
         listed = itertools.islice(listed, limit)
         if len(asking) == 1:
@@ -44,7 +47,10 @@ def in_parts(
         spool = _Spool(file, listed, seed=shuffle or 0)
         order = np.argsort(np.frombuffer(spool.hashes, np.uint64), kind="stable")[:limit]
         if len(order) < len(asking):
-            raise PrepError(f"{len(order)} samples are too few for a split of {len(asking)} shares: give --split 1,0,0")
+            raise PrepError(
+                f"{len(order)} samples are too few for a split of {len(asking)} shares: give "
+                "--split 1,0,0"
+            )
         start = 0
         for name, count in zip(asking, apportion(len(order), [*asking.values()]), strict=True):
             places = order[start : start + count]

@@ -1,7 +1,7 @@
 """The only place where work is cut: a source's samples, in order, become shards of equal size.
 
-The plan depends on the source and on the user's options alone, never on who will do the work. It is written whole
-before work begins:
+The plan depends on the source and on the user's options alone, never on who will do the work. It is
+written whole before work begins:
 
     DST/.energon-prep/plan.jsonl    one ShardPlan a line
 """
@@ -45,7 +45,8 @@ class Cut:
     samples_per_shard: int
     limit: int | None = None  #: the first of the listing, or with ``shuffle`` of the shuffled order
     shuffle: int | None = None  #: seed of the whole order; None: the listing's own
-    #: Shares of train, val and test, each of which gets shards of its own. Which samples are whose is drawn.
+    #: Shares of train, val and test, each of which gets shards of its own. Which samples are whose
+    #: is drawn.
     split: Ratio | None = None
 
 
@@ -65,8 +66,9 @@ class PlanSummary:
 def make_plan(source: Source, cut: Cut, account: Account | None = None) -> Iterator[ShardPlan]:
     """Cut the source's listing: the last shard of a part takes what is left, nothing is dropped.
 
-    Streaming where neither order nor shares are asked for. ``account`` is complete when all shards are given out,
-    unless ``cut.limit`` ended the listing early. Raises PrepError if it then lacks something that was found.
+    Streaming where neither order nor shares are asked for. ``account`` is complete when all shards
+    are given out, unless ``cut.limit`` ended the listing early. Raises PrepError if it then lacks
+    something that was found.
     """
     entries = _accounted(source, Account() if account is None else account)
     parts = in_parts(entries, limit=cut.limit, shuffle=cut.shuffle, split=cut.split)
@@ -92,13 +94,17 @@ def _accounted(source: Source, account: Account) -> Iterator[Entry]:
 
 def join_entries(listed: Iterable[Listed]) -> Iterator[Piece]:
     """Entries of one file that follow each other in the listing become one piece."""
-    groups = itertools.groupby(enumerate(listed), key=lambda item: (item[1].entry.path, item[1].place - item[0]))
+    groups = itertools.groupby(
+        enumerate(listed), key=lambda item: (item[1].entry.path, item[1].place - item[0])
+    )
     for (path, _), neighbours in groups:
         starts = [item.entry.start for _, item in neighbours]
         yield Piece(path, starts[0], len(starts))
 
 
-def write_plan(storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[ShardPlan], None]) -> PlanSummary:
+def write_plan(
+    storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[ShardPlan], None]
+) -> PlanSummary:
     """Store the whole plan, or nothing; ``noted`` is called for each shard."""
     summary = PlanSummary(split={})
     publication = storage.create(PLAN)
@@ -114,8 +120,12 @@ def write_plan(storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[S
     return summary
 
 
-def compare_plan(storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[ShardPlan], None]) -> PlanSummary:
-    """Hold the plan of a resumed run against the stored one. Raises PrepError at the first shard that differs."""
+def compare_plan(
+    storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[ShardPlan], None]
+) -> PlanSummary:
+    """Hold the plan of a resumed run against the stored one. Raises PrepError at the first shard
+    that differs.
+    """
     summary = PlanSummary(split={})
     for old, new in itertools.zip_longest(read_plan(storage), shards):
         if old != new:
@@ -138,15 +148,17 @@ def from_line(line: bytes) -> ShardPlan:
         fields["pieces"] = tuple(Piece(*piece) for piece in fields["pieces"])
         plan = ShardPlan(**fields)
         numbers = [number for piece in plan.pieces for number in (piece.start, piece.count)]
-        if not plan.pieces or any(type(number) is not int for number in (plan.index, plan.first_serial, *numbers)):
+        if not plan.pieces or any(
+            type(number) is not int for number in (plan.index, plan.first_serial, *numbers)
+        ):
             raise ValueError("a number is missing")
         if plan.split not in ("", *SPLITS):
             raise ValueError(f"its split is {plan.split!r}")
         return plan
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(
-            f"{PLAN} is damaged ({type(error).__name__}: {error}): run energon-prep verify --mark-bad, "
-            "then the same encode again"
+            f"{PLAN} is damaged ({type(error).__name__}: {error}): run energon-prep verify "
+            "--mark-bad, then the same encode again"
         ) from error
 
 
@@ -174,7 +186,10 @@ def _difference(old: ShardPlan | None, new: ShardPlan | None) -> str:
     if old is None or new is None:
         shard = old or new
         assert shard is not None
-        return f"there are {'fewer' if new is None else 'more'} samples from number {shard.first_serial} on"
+        return (
+            f"there are {'fewer' if new is None else 'more'} samples from number "
+            f"{shard.first_serial} on"
+        )
     for before, now in itertools.zip_longest(old.pieces, new.pieces):
         if before != now:
             where = (now or before).path
@@ -183,5 +198,7 @@ def _difference(old: ShardPlan | None, new: ShardPlan | None) -> str:
 
 
 def _digest(listed: Iterable[Listed]) -> str:
-    lines = "".join(f"{item.entry.path}\0{item.entry.start}\0{item.entry.size}\n" for item in listed)
+    lines = "".join(
+        f"{item.entry.path}\0{item.entry.start}\0{item.entry.size}\n" for item in listed
+    )
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -27,10 +27,10 @@ def recipe_names() -> list[str]:
 def load_recipe(recipe: str | Path | Recipe, changes: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe of that name or YAML file, with ``changes`` made to it.
 
-    A change is a field's dotted path and its new value: ``{"resize.resolution": "720x1280"}``. ``text.max_tokens``
-    changes every text encoder, ``text.clip.max_tokens`` (or ``text.1.max_tokens``) one of them. A user's YAML may say
-    ``extends: NAME`` and give only what differs. Raises PrepError naming the nearest valid field for one it does not
-    know.
+    A change is a field's dotted path and its new value: ``{"resize.resolution": "720x1280"}``.
+    ``text.max_tokens`` changes every text encoder, ``text.clip.max_tokens`` (or
+    ``text.1.max_tokens``) one of them. A user's YAML may say ``extends: NAME`` and give only what
+    differs. Raises PrepError naming the nearest valid field for one it does not know.
     """
     if isinstance(recipe, Recipe):
         name, fields = recipe.name, recipe.model_dump(mode="json")
@@ -41,7 +41,9 @@ def load_recipe(recipe: str | Path | Recipe, changes: Mapping[str, Any] | None =
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        raise PrepError(f"recipe {name}: " + "; ".join(_explain(dict(e)) for e in error.errors())) from error
+        raise PrepError(
+            f"recipe {name}: " + "; ".join(_explain(dict(e)) for e in error.errors())
+        ) from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -50,7 +52,9 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _read(recipe: str | Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields of a recipe, and of what it extends. ``children``: the recipes that extend this one."""
+    """The fields of a recipe, and of what it extends. ``children``: the recipes that extend this
+    one.
+    """
     path = Path(recipe)
     if path.suffix not in (".yaml", ".yml"):
         path = _PRESETS / f"{recipe}.yaml"
@@ -66,18 +70,24 @@ def _read(recipe: str | Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
-            raise PrepError(f"the recipe {path} has more than {_MAX_BYTES} bytes: give a recipe file")
+            raise PrepError(
+                f"the recipe {path} has more than {_MAX_BYTES} bytes: give a recipe file"
+            )
         fields = parse_yaml(text.decode("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise PrepError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(fields, dict):
-        raise PrepError(f"the recipe {path} is not a mapping of fields but a {type(fields).__name__}")
+        raise PrepError(
+            f"the recipe {path} is not a mapping of fields but a {type(fields).__name__}"
+        )
     parent = fields.pop("extends", None)
     if parent is None:
         return fields
     children = (*children, str(recipe))
     if not isinstance(parent, str) or parent in children:
-        raise PrepError(f"the recipe {path} extends {_shown(parent)}: give the name of another recipe")
+        raise PrepError(
+            f"the recipe {path} extends {_shown(parent)}: give the name of another recipe"
+        )
     return _merge(_read(parent, children), {"name": path.stem} | fields)
 
 
@@ -86,12 +96,16 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        merged[key] = (
+            _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        )
     return merged
 
 
 def _change(fields: dict[str, Any], path: str, value: Any) -> None:
-    """Set one dotted path; the text encoders are a list, addressed by name, by number or all together."""
+    """Set one dotted path; the text encoders are a list, addressed by name, by number or all
+    together.
+    """
     head, _, rest = path.partition(".")
     if head == "text" and rest:
         texts = fields["text"] = [dict(text) for text in fields.get("text", [])]
@@ -101,7 +115,9 @@ def _change(fields: dict[str, Any], path: str, value: Any) -> None:
             chosen, field = texts, rest
         if field and not chosen:
             names = ", ".join(str(text.get("name")) for text in texts)
-            raise PrepError(f"--set {path}: the recipe has no text encoder {which!r}; it has {names}")
+            raise PrepError(
+                f"--set {path}: the recipe has no text encoder {which!r}; it has {names}"
+            )
         for text in chosen if field else texts:
             _set(text, field or which, value)
         return
@@ -132,8 +148,12 @@ _PYDANTICS_OWN = re.compile(r"\(|^constrained-|^literal\[")
 
 
 def _explain(error: dict[str, Any]) -> str:
-    """One line for one of pydantic's errors, naming the field, its value and, if unknown, the nearest field."""
-    location = [part for part in error["loc"] if not (isinstance(part, str) and _PYDANTICS_OWN.search(part))]
+    """One line for one of pydantic's errors, naming the field, its value and, if unknown, the
+    nearest field.
+    """
+    location = [
+        part for part in error["loc"] if not (isinstance(part, str) and _PYDANTICS_OWN.search(part))
+    ]
     if error["type"] == "extra_forbidden" and location[-1:] != [error["loc"][-1]]:
         location.append(error["loc"][-1])  # what the user wrote, whatever is in it
     path = ".".join(str(part) for part in location)
@@ -141,13 +161,21 @@ def _explain(error: dict[str, Any]) -> str:
         fields = list(_section(location[:-1]).model_fields)
         near = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.5)
         here = ".".join(str(part) for part in location[:-1])
-        hint = f"did you mean {'.'.join(filter(None, (here, near[0])))}?" if near else f"it has {', '.join(fields)}"
+        hint = (
+            f"did you mean {'.'.join(filter(None, (here, near[0])))}?"
+            if near
+            else f"it has {', '.join(fields)}"
+        )
         return f"{path} is not a field of {here or 'a recipe'}, {hint}"
     if error["type"] == "missing":
         return f"{path} is missing"
     message = error["msg"].removeprefix("Value error, ")
     value = error["input"]
-    return f"{path} = {_shown(value)}: {message}" if not isinstance(value, (dict, list)) else f"{path}: {message}"
+    return (
+        f"{path} = {_shown(value)}: {message}"
+        if not isinstance(value, (dict, list))
+        else f"{path}: {message}"
+    )
 
 
 def _shown(value: object) -> str:

@@ -28,7 +28,9 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_small_int)
 
 
 def parse_yaml(text: str) -> Any:
-    """Raises yaml.YAMLError for what is no YAML, for deep nesting and for aliases ("billion laughs")."""
+    """Raises yaml.YAMLError for what is no YAML, for deep nesting and for aliases ("billion
+    laughs").
+    """
     try:
         _check_events(text)
         return yaml.load(text, Loader=_Loader)
@@ -43,4 +45,6 @@ def _check_events(text: str) -> None:
         if depth > _MOST_DEPTH:
             raise yaml.YAMLError(f"it is nested deeper than {_MOST_DEPTH}")
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(f"an alias (*{event.anchor}), which is not read here: write it out")
+            raise yaml.YAMLError(
+                f"an alias (*{event.anchor}), which is not read here: write it out"
+            )

@@ -1,4 +1,6 @@
-"""``encode`` turns a source into a dataset, or goes on where it was stopped: begin, work, finish."""
+"""``encode`` turns a source into a dataset, or goes on where it was stopped: begin, work,
+finish.
+"""
 
 from __future__ import annotations
 
@@ -56,14 +58,17 @@ def encode(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> EncodeReport:
-    """Encode ``source`` into the dataset ``dest`` with a recipe, or go on where an earlier run was stopped.
+    """Encode ``source`` into the dataset ``dest`` with a recipe, or go on where an earlier run was
+    stopped.
 
-    ``changes`` are recipe fields by dotted path (see ``load_recipe``), ``options`` say how the source is read. With
-    ``shuffle``, a seed, the whole order is drawn before anything is encoded; with ``split``, such as "8,1,1", train,
-    val and test get shards of their own, of samples drawn from all of the source, for ``index`` to name. Every one of
-    ``device``'s devices has a worker process of its own; ``workers`` are decode threads of each. Neither changes the
-    result; ``torch_threads`` is recorded with the dataset because it may. ``phases``: the visual and the text encoders
-    take turns on a device that has no room for both. ``progress`` is called after every sample.
+    ``changes`` are recipe fields by dotted path (see ``load_recipe``), ``options`` say how the
+    source is read. With ``shuffle``, a seed, the whole order is drawn before anything is encoded;
+    with ``split``, such as "8,1,1", train, val and test get shards of their own, of samples drawn
+    from all of the source, for ``index`` to name. Every one of ``device``'s devices has a worker
+    process of its own; ``workers`` are decode threads of each. Neither changes the result;
+    ``torch_threads`` is recorded with the dataset because it may. ``phases``: the visual and the
+    text encoders take turns on a device that has no room for both. ``progress`` is called after
+    every sample.
 
     Raises PrepError when the run cannot go on; what is finished by then is kept.
     """
@@ -93,7 +98,8 @@ def encode(
         )
         with closing(open_executor(job, devices, storage)) as executor:
             if overwrite:
-                executor.load(None)  # first: models that do not load must not cost the dataset that is there
+                # first: models that do not load must not cost the dataset that is there
+                executor.load(None)
                 clear(storage, request.target)
             run = begin(request, job, storage, executor, old, tally)
             work(run, executor)
@@ -111,7 +117,9 @@ def dry_run(
     shuffle: int | None = None,
     split: str | Sequence[float] | None = None,
 ) -> DryRun:
-    """The resolved recipe, the recognised source and its plan, as ``encode`` would have them. Writes nothing."""
+    """The resolved recipe, the recognised source and its plan, as ``encode`` would have them.
+    Writes nothing.
+    """
     request = make_request(
         source,
         recipe=recipe,
@@ -125,7 +133,9 @@ def dry_run(
     account, summary = Account(), PlanSummary(split={})
     for shard in make_plan(request.source, request.cut, account):
         summary.add(shard)
-    return DryRun(recipe=request.recipe, source=request.source.describe(), plan=summary, account=account)
+    return DryRun(
+        recipe=request.recipe, source=request.source.describe(), plan=summary, account=account
+    )
 
 
 @dataclass(kw_only=True)
@@ -154,10 +164,11 @@ def begin(
     old: dict[str, Any] | None,
     tally: Tally,
 ) -> Run:
-    """Plan the source and enter the run into its destination, which is locked; ``old``: its run.json, if it goes on.
+    """Plan the source and enter the run into its destination, which is locked; ``old``: its
+    run.json, if it goes on.
 
-    Raises PrepError for a destination that was begun with something else, before any model is loaded as far as that
-    can be told without.
+    Raises PrepError for a destination that was begun with something else, before any model is
+    loaded as far as that can be told without.
     """
     start.refuse_other_start(storage, old, request.source, request.recipe, request.cut)
     account = Account()
@@ -166,7 +177,9 @@ def begin(
     for entry in done.values():
         tally.add_finished(entry)
     files = caption_file_names(request.target)
-    is_complete = old is not None and len(done) == plan.num_shards and all(map(storage.exists, files))
+    is_complete = (
+        old is not None and len(done) == plan.num_shards and all(map(storage.exists, files))
+    )
     run = old or {}
     if not is_complete:
         ready = executor.load(start.recorded_sizes(old))
@@ -192,15 +205,23 @@ def work(run: Run, executor: Executor) -> None:
         return
     started = time.monotonic()
     rest = (shard for shard in read_plan(run.storage) if shard.index not in run.done)
-    # Closed here: stopped by Ctrl-C, the workers must have come to rest before the destination's lock is let go.
+    # Closed here: stopped by Ctrl-C, the workers must have come to rest before the destination's
+    # lock is let go.
     with closing(executor.run(rest, run.tally)) as entries:
         for entry in entries:
-            log.info("%s: %d written, %d rejected", entry.shard or "no shard", entry.num_written, entry.num_rejected)
+            log.info(
+                "%s: %d written, %d rejected",
+                entry.shard or "no shard",
+                entry.num_written,
+                entry.num_rejected,
+            )
     run.profile, run.seconds = executor.profile, time.monotonic() - started
 
 
 def finish(run: Run, *, dest: str) -> EncodeReport:
-    """Enter the totals and judge the whole. Raises PrepError if samples are missing, or too many were rejected."""
+    """Enter the totals and judge the whole. Raises PrepError if samples are missing, or too many
+    were rejected.
+    """
     tally, plan = run.tally, run.plan
     report = EncodeReport(
         dest=dest,
@@ -218,7 +239,8 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
         profile=run.profile.to_dict(),
         limited_by=run.profile.limit(),
     )
-    if run.run is not run.old or "totals" not in run.run:  # which was killed just before they were entered
+    if run.run is not run.old or "totals" not in run.run:
+        # which was killed just before they were entered
         write_run(run.storage, {**run.run, "totals": report.to_dict()})
     tally.finish()
     if not run.request.options.allow_damaged:
@@ -232,7 +254,9 @@ def _plan(request: Request, storage: LocalStorage, tally: Tally, account: Accoun
     make = compare_plan if storage.exists(PLAN) else write_plan
     summary = make(storage, shards, lambda shard: tally.add_planned(shard.num_samples))
     if not summary.num_shards:
-        raise PrepError(f"{request.source.describe().get('root', 'the source')} has no samples to encode")
+        raise PrepError(
+            f"{request.source.describe().get('root', 'the source')} has no samples to encode"
+        )
     return summary
 
 
@@ -242,6 +266,7 @@ def _judge(account: Account) -> None:
         tar, what = next(iter(account.damaged.items()))
         number = len(account.damaged)
         raise PrepError(
-            f"{number} {'tar ends' if number == 1 else 'tars end'} early or damaged, first {tar}: {what}. What could "
-            "be read is encoded. Fetch again and encode into a new destination, or run this again with --allow-damaged"
+            f"{number} {'tar ends' if number == 1 else 'tars end'} early or damaged, first "
+            f"{tar}: {what}. What could be read is encoded. Fetch again and encode into a new "
+            "destination, or run this again with --allow-damaged"
         )

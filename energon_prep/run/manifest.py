@@ -55,21 +55,28 @@ def read_run(storage: Storage) -> dict[str, Any] | None:
         if schema == SCHEMA:
             BatchSizes.parse(run["batch_sizes"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PrepError(f"{RUN} of the destination is damaged ({error}): start over with --overwrite") from error
+        raise PrepError(
+            f"{RUN} of the destination is damaged ({error}): start over with --overwrite"
+        ) from error
     if schema != SCHEMA:
         raise PrepError(
-            f"the destination was written in schema {schema}, this energon-prep ({energon_prep.__version__}) writes "
-            f"{SCHEMA}: go on with the version that began it ({run.get('versions')})"
+            f"the destination was written in schema {schema}, this energon-prep "
+            f"({energon_prep.__version__}) writes {SCHEMA}: go on with the version that began "
+            f"it ({run.get('versions')})"
         )
     return dict(run)
 
 
 def write_run(storage: Storage, run: Mapping[str, Any]) -> None:
-    publish_bytes(storage, RUN, (json.dumps({"schema": SCHEMA, **run}, indent=2) + "\n").encode("ascii"))
+    publish_bytes(
+        storage, RUN, (json.dumps({"schema": SCHEMA, **run}, indent=2) + "\n").encode("ascii")
+    )
 
 
 def refuse_other(old: Mapping[str, Any], new: Mapping[str, Any], *, where: str) -> None:
-    """Raise PrepError, naming each difference, if ``new`` would not continue ``old`` with the same bytes."""
+    """Raise PrepError, naming each difference, if ``new`` would not continue ``old`` with the same
+    bytes.
+    """
     differences = list(_differences(old, new))
     if differences:
         shown = "\n".join(f"  {line}" for line in differences[:8])
@@ -83,7 +90,9 @@ def refuse_other(old: Mapping[str, Any], new: Mapping[str, Any], *, where: str) 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in [*old, *(key for key in new if key not in old)]:
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            yield from _differences(
+                old.get(key), new.get(key), f"{path}.{key}" if path else str(key)
+            )
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (before, now) in enumerate(zip(old, new, strict=True)):
             yield from _differences(before, now, f"{path}.{i}")

@@ -20,15 +20,18 @@ class EncodeReport:
     num_written: int
     num_rejected: int
     rejects: dict[str, int]  #: "stage: reason" -> samples
-    notes: dict[str, int]  #: what was done to written samples -> how often: captions cut, pictures enlarged, ...
+    #: what was done to written samples -> how often: captions cut, pictures enlarged, ...
+    notes: dict[str, int]
     num_shards: int
     split: dict[str, int]  #: samples planned for train, val and test; empty without a split
     found: dict[str, Any]  #: the source's Account: found, samples, companions, passed_over, ...
     num_resumed: int  #: samples that earlier runs had finished
     seconds: float  #: of encoding, after the models were loaded
     workers: int  #: decode threads per device
-    profile: dict[str, Any]  #: seconds by station, and those in which the models waited; of all devices together
-    limited_by: str  #: the station that the others wait for: read, decode, visual, text or write; "": none
+    #: seconds by station, and those in which the models waited; of all devices together
+    profile: dict[str, Any]
+    #: the station that the others wait for: read, decode, visual, text or write; "": none
+    limited_by: str
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -1,4 +1,6 @@
-"""What a user asked for, looked at as far as that goes without loading models: the same for a run and a dry run."""
+"""What a user asked for, looked at as far as that goes without loading models: the same for a run
+and a dry run.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def make_request(
     shuffle: int | None,
     split: str | Sequence[float] | None,
 ) -> Request:
-    """Raises PrepError for what cannot be meant, naming it and the remedy. See ``encode`` for the arguments."""
+    """Raises PrepError for what cannot be meant, naming it and the remedy. See ``encode`` for the
+    arguments.
+    """
     resolved = load_recipe(recipe, changes)
     given = options or SourceOptions()
     of_source = dataclasses.replace(

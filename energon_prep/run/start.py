@@ -26,22 +26,30 @@ log = logging.getLogger(__name__)
 def refuse_other_start(
     storage: LocalStorage, old: Mapping[str, Any] | None, source: Source, recipe: Recipe, cut: Cut
 ) -> None:
-    """Refuse a destination of others, or one begun with another recipe or source: told before anything is loaded."""
+    """Refuse a destination of others, or one begun with another recipe or source: told before
+    anything is loaded.
+    """
     if old is None:
         refuse_foreign(storage, where=str(storage.root))
         forget_plan(storage)
         return
-    new = {"recipe": recipe.model_dump(mode="json"), "source": source.describe(), "cut": describe_cut(cut)}
+    new = {
+        "recipe": recipe.model_dump(mode="json"),
+        "source": source.describe(),
+        "cut": describe_cut(cut),
+    }
     refuse_other({name: old.get(name) for name in new}, new, where=str(storage.root))
 
 
 def torch_threads(asked: int | None, old: Mapping[str, Any] | None) -> int:
-    """The recorded number when resuming, since it may change the last bits; else what was asked for."""
+    """The recorded number when resuming, since it may change the last bits; else what was asked
+    for.
+    """
     recorded = old["runtime"]["torch_threads"] if old is not None else None
     if recorded is not None and asked is not None and asked != recorded:
         raise PrepError(
-            f"--torch-threads {asked}: this destination is made with {recorded}, and another number may change the "
-            "last bits of its numbers. Leave the option out to go on"
+            f"--torch-threads {asked}: this destination is made with {recorded}, and another "
+            "number may change the last bits of its numbers. Leave the option out to go on"
         )
     return int(recorded or asked or num_cpus())
 
@@ -80,10 +88,17 @@ def describe(job: Job, ready: Ready, target: Target, cut: Cut) -> dict[str, Any]
 
 
 def _refuse_to_replace(storage: LocalStorage, name: str, data: bytes) -> None:
-    """A file of others stays; one that an interrupted start of this run left has the same content."""
-    if not name.startswith(f"{PRIVATE_DIR}/") and storage.exists(name) and storage.read(name) != data:
+    """A file of others stays; one that an interrupted start of this run left has the same
+    content.
+    """
+    if (
+        not name.startswith(f"{PRIVATE_DIR}/")
+        and storage.exists(name)
+        and storage.read(name) != data
+    ):
         raise PrepError(
-            f"{storage.root} holds a {name} that is not of this run: move it away, or give another destination"
+            f"{storage.root} holds a {name} that is not of this run: move it away, or give "
+            "another destination"
         )
 
 
@@ -103,7 +118,11 @@ def begin(
         write_run(storage, run)
         return
     same = ("encoders", "batch_sizes", "target", "runtime")
-    refuse_other({name: old[name] for name in same}, {name: run[name] for name in same}, where=str(storage.root))
+    refuse_other(
+        {name: old[name] for name in same},
+        {name: run[name] for name in same},
+        where=str(storage.root),
+    )
     for name, version in run["versions"].items():
         if old["versions"].get(name) != version:
             log.warning(

@@ -1,8 +1,10 @@
 """The ledger, what is known about every finished shard.
 
-A shard is finished when its ledger entry exists; the entry is written after everything else of the shard.
+A shard is finished when its ledger entry exists; the entry is written after everything else of the
+shard.
 
-    DST/shard_000000.tar, .tar.idx                 the samples, and where each begins; none if all were rejected
+    DST/shard_000000.tar, .tar.idx                 the samples, and where each begins; none if all
+    were rejected
     DST/.energon-prep/ledger/shard_000000.rows     ShardRows: all that an index needs of the tar
     DST/.energon-prep/rejects/shard_000000.jsonl   one Reject a line; absent if there is none
     DST/.energon-prep/ledger/shard_000000.json     one LedgerEntry
@@ -19,7 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from energon_prep.errors import PrepError
-from energon_prep.layout import LEDGER_DIR, entry_name, idx_name, rejects_name, rows_name, shard_stem, tar_name
+from energon_prep.layout import (
+    LEDGER_DIR,
+    entry_name,
+    idx_name,
+    rejects_name,
+    rows_name,
+    shard_stem,
+    tar_name,
+)
 from energon_prep.samples import Reject
 from energon_prep.shards.rows import ShardRows, read_tar
 from energon_prep.shards.tar import END_OF_ARCHIVE
@@ -39,7 +49,8 @@ class LedgerEntry:
     shard: str  #: file name; "" if every sample was rejected and there is no tar
     num_planned: int
     num_written: int
-    num_samples: int  #: in the tar: one for each raw sample written, more where a video gave several clips
+    #: in the tar: one for each raw sample written, more where a video gave several clips
+    num_samples: int
     num_rejected: int
     num_parts: int  #: of all samples
     bytes: int
@@ -47,16 +58,17 @@ class LedgerEntry:
     mtime_ns: int | None  #: of the tar as it was published; None where there is none to know
     rows_bytes: int
     rejects: dict[str, int]  #: "stage: reason" -> count
-    #: Kind of sample -> the batch size it was encoded in, where the device had no memory for larger ones. Such a
-    #: shard's numbers may differ in their last bits from those of a device with more.
+    #: Kind of sample -> the batch size it was encoded in, where the device had no memory for larger
+    #: ones. Such a shard's numbers may differ in their last bits from those of a device with more.
     halved: dict[str, int] = field(default_factory=dict)
-    notes: dict[str, int] = field(default_factory=dict)  #: what was done to written samples -> how often
+    #: what was done to written samples -> how often
+    notes: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.num_planned != self.num_written + self.num_rejected:
             raise PrepError(
-                f"shard {self.index}: {self.num_planned} samples planned, {self.num_written} written and "
-                f"{self.num_rejected} rejected: some are unaccounted for"
+                f"shard {self.index}: {self.num_planned} samples planned, {self.num_written} "
+                f"written and {self.num_rejected} rejected: some are unaccounted for"
             )
 
 
@@ -68,15 +80,23 @@ def count_rejects(rejects: Sequence[Reject]) -> dict[str, int]:
 
 
 def retract(storage: Storage, index: int) -> None:
-    """Remove the entry of an earlier run, so that it cannot vouch for what will now be published."""
+    """Remove the entry of an earlier run, so that it cannot vouch for what will now be
+    published.
+    """
     storage.remove(entry_name(index))
 
 
-def record(storage: Storage, entry: LedgerEntry, rows: ShardRows | None, rejects: Sequence[Reject]) -> LedgerEntry:
-    """Declare a shard finished. Its tar, of which ``rows`` are, must be published already; None: there is none."""
+def record(
+    storage: Storage, entry: LedgerEntry, rows: ShardRows | None, rejects: Sequence[Reject]
+) -> LedgerEntry:
+    """Declare a shard finished. Its tar, of which ``rows`` are, must be published already; None:
+    there is none.
+    """
     if rows is not None:
         rows_bytes = _publish_rows(storage, entry.index, rows)
-        entry = dataclasses.replace(entry, rows_bytes=rows_bytes, mtime_ns=storage.mtime_ns(entry.shard))
+        entry = dataclasses.replace(
+            entry, rows_bytes=rows_bytes, mtime_ns=storage.mtime_ns(entry.shard)
+        )
     else:
         for name in (tar_name(entry.index), idx_name(entry.index), rows_name(entry.index)):
             storage.remove(name)
@@ -90,20 +110,28 @@ def record(storage: Storage, entry: LedgerEntry, rows: ShardRows | None, rejects
 
 
 def write_entry(storage: Storage, entry: LedgerEntry) -> None:
-    publish_bytes(storage, entry_name(entry.index), (json.dumps(dataclasses.asdict(entry)) + "\n").encode())
+    publish_bytes(
+        storage, entry_name(entry.index), (json.dumps(dataclasses.asdict(entry)) + "\n").encode()
+    )
 
 
 def finished(storage: Storage) -> dict[int, LedgerEntry]:
     """The finished shards by index.
 
-    An entry whose tar is missing or has another size does not count: that shard is encoded again. Where only the .idx
-    or the rows are gone they are written again, from the tar's headers.
+    An entry whose tar is missing or has another size does not count: that shard is encoded again.
+    Where only the .idx or the rows are gone they are written again, from the tar's headers.
     """
-    return {entry.index: entry for entry in _entries(storage) if not entry.shard or _is_whole(storage, entry)}
+    return {
+        entry.index: entry
+        for entry in _entries(storage)
+        if not entry.shard or _is_whole(storage, entry)
+    }
 
 
 def read_ledger(dest: Path) -> list[LedgerEntry] | None:
-    """Every entry of a dataset, by index, whatever became of the tars; None if this tool did not write it."""
+    """Every entry of a dataset, by index, whatever became of the tars; None if this tool did not
+    write it.
+    """
     storage = LocalStorage(dest)
     return list(_entries(storage)) if storage.exists(LEDGER_DIR) else None
 
@@ -111,11 +139,16 @@ def read_ledger(dest: Path) -> list[LedgerEntry] | None:
 def has_rows(storage: Storage, entry: LedgerEntry) -> bool:
     """Whether a shard's .idx and rows are there, by their sizes."""
     idx_bytes = 8 * (entry.num_samples + 1)
-    return storage.size(idx_name(entry.index)) == idx_bytes and storage.size(rows_name(entry.index)) == entry.rows_bytes
+    return (
+        storage.size(idx_name(entry.index)) == idx_bytes
+        and storage.size(rows_name(entry.index)) == entry.rows_bytes
+    )
 
 
 def load_rows(storage: Storage, entry: LedgerEntry) -> ShardRows:
-    """What was recorded of a shard's tar. Raises ValueError or OSError if that is damaged or gone."""
+    """What was recorded of a shard's tar. Raises ValueError or OSError if that is damaged or
+    gone.
+    """
     rows = ShardRows.from_bytes(storage.read(rows_name(entry.index)))
     if not _fit(rows, entry):
         raise ValueError("damaged: the rows are not those of the ledger's entry")
@@ -123,7 +156,9 @@ def load_rows(storage: Storage, entry: LedgerEntry) -> ShardRows:
 
 
 def scan_rows(storage: Storage, entry: LedgerEntry) -> ShardRows:
-    """The rows of a shard from the headers of its tar. Raises PrepError if that is not the one that was written."""
+    """The rows of a shard from the headers of its tar. Raises PrepError if that is not the one that
+    was written.
+    """
     try:
         with storage.open(entry.shard) as file:
             rows = read_tar(file)
@@ -131,14 +166,17 @@ def scan_rows(storage: Storage, entry: LedgerEntry) -> ShardRows:
         raise PrepError(f"{entry.shard}: it is damaged ({error}): {_RESTORE}") from error
     if not _fit(rows, entry):
         raise PrepError(
-            f"{entry.shard}: it holds {len(rows.keys)} samples of {rows.num_parts} parts that end at byte {rows.end}, "
-            f"and {entry.num_samples} of {entry.num_parts} in {entry.bytes} bytes were written: {_RESTORE}"
+            f"{entry.shard}: it holds {len(rows.keys)} samples of {rows.num_parts} parts that "
+            f"end at byte {rows.end}, and {entry.num_samples} of {entry.num_parts} in "
+            f"{entry.bytes} bytes were written: {_RESTORE}"
         )
     return rows
 
 
 def mend_rows(storage: Storage, entry: LedgerEntry) -> ShardRows:
-    """Write a shard's rows and .idx again, from the headers of its tar. Raises PrepError, see ``scan_rows``."""
+    """Write a shard's rows and .idx again, from the headers of its tar. Raises PrepError, see
+    ``scan_rows``.
+    """
     rows = scan_rows(storage, entry)
     _publish_rows(storage, entry.index, rows)
     return rows
@@ -180,8 +218,8 @@ def _parse(storage: Storage, name: str) -> LedgerEntry:
         return entry
     except (ValueError, TypeError, RecursionError) as error:
         raise PrepError(
-            f"{LEDGER_DIR}/{name} is not a ledger entry ({error}): remove it and run the same encode again, "
-            "which redoes that shard"
+            f"{LEDGER_DIR}/{name} is not a ledger entry ({error}): remove it and run the same "
+            "encode again, which redoes that shard"
         ) from error
 
 

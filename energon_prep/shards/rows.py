@@ -1,8 +1,8 @@
 """The index rows of one tar, where each sample and part lies; noted as the tar is written.
 
 shard_000000.rows    one line of JSON: how many samples and parts, the layouts
-                     uint64: header offset of each sample, then the end of the last; that is the tar's .idx
-                     uint64: offset, then size, of each part's content
+                     uint64: header offset of each sample, then the end of the last; that is the
+                     tar's .idx uint64: offset, then size, of each part's content
                      uint32: layout of each sample
                      keys, a NUL between two
                      uint32: CRC-32 of all this; numbers are little-endian
@@ -47,7 +47,9 @@ class ShardRows:
         return len(self._part_offsets)
 
     def add(self, key: str, offset: int, parts: Sequence[tuple[str, int, int]]) -> None:
-        """Note the sample whose first header is at ``offset``: name, offset and size of the content of each part."""
+        """Note the sample whose first header is at ``offset``: name, offset and size of the content
+        of each part.
+        """
         self.keys.append(key)
         self._offsets.append(offset)
         names = tuple(name for name, _, _ in parts)
@@ -56,10 +58,19 @@ class ShardRows:
         self._part_sizes.extend(size for _, _, size in parts)
 
     def samples(self, tar: int) -> Iterator[tuple[int, str, int, int, int]]:
-        """``tar``, key, number of the sample in the tar, its offset, its size with headers and padding."""
+        """``tar``, key, number of the sample in the tar, its offset, its size with headers and
+        padding.
+        """
         num_samples = len(self.keys)
         sizes = map(sub, chain(self._offsets[1:], (self.end,)), self._offsets)
-        return zip(repeat(tar, num_samples), self.keys, range(num_samples), self._offsets, sizes, strict=True)
+        return zip(
+            repeat(tar, num_samples),
+            self.keys,
+            range(num_samples),
+            self._offsets,
+            sizes,
+            strict=True,
+        )
 
     def parts(self, tar: int) -> Iterator[tuple[int, int, str, int, int]]:
         """``tar``, number of the sample in the tar, part name, offset and size of the content."""
@@ -68,7 +79,14 @@ class ShardRows:
             repeat(number, len(layouts[layout])) for number, layout in enumerate(self._layout_ids)
         )
         names = chain.from_iterable(map(layouts.__getitem__, self._layout_ids))
-        return zip(repeat(tar, self.num_parts), numbers, names, self._part_offsets, self._part_sizes, strict=True)
+        return zip(
+            repeat(tar, self.num_parts),
+            numbers,
+            names,
+            self._part_offsets,
+            self._part_sizes,
+            strict=True,
+        )
 
     def idx(self) -> bytes:
         """The content of the tar's .idx, as Energon's TarIndexWriter writes it."""
@@ -79,7 +97,9 @@ class ShardRows:
         head = {"samples": len(self.keys), "parts": self.num_parts, "layouts": list(self._layouts)}
         numbers = (self._part_offsets, self._part_sizes, self._layout_ids)
         keys = "\0".join(self.keys).encode()
-        data = b"".join((json.dumps(head).encode("ascii"), b"\n", self.idx(), *map(_pack, numbers), keys))
+        data = b"".join(
+            (json.dumps(head).encode("ascii"), b"\n", self.idx(), *map(_pack, numbers), keys)
+        )
         return data + _crc(data)
 
     @classmethod
@@ -91,9 +111,20 @@ class ShardRows:
         try:
             fields = json.loads(head)
             num_samples, num_parts = int(fields["samples"]), int(fields["parts"])
-            layouts = {tuple(map(str, names)): number for number, names in enumerate(fields["layouts"])}
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError, AttributeError) as error:
-            raise ValueError(f"not the rows of a shard ({type(error).__name__}: {error})") from error
+            layouts = {
+                tuple(map(str, names)): number for number, names in enumerate(fields["layouts"])
+            }
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            RecursionError,
+            OverflowError,
+            AttributeError,
+        ) as error:
+            raise ValueError(
+                f"not the rows of a shard ({type(error).__name__}: {error})"
+            ) from error
         at = 8 * (num_samples + 1 + 2 * num_parts)
         if min(num_samples, num_parts) < 0 or len(body) < at + 4 * num_samples:
             raise ValueError("damaged: shorter than its head says")
@@ -116,7 +147,9 @@ class ShardRows:
 
 
 def read_tar(file: BinaryIO) -> ShardRows:
-    """The rows of a tar of ours, from its headers, whose contents are passed over. Raises DamagedTarError."""
+    """The rows of a tar of ours, from its headers, whose contents are passed over. Raises
+    DamagedTarError.
+    """
     rows = ShardRows()
     key, first, parts = "", 0, list[tuple[str, int, int]]()
     for member in whole_members(file):

@@ -16,7 +16,8 @@ _NAME, _SIZE, _CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 155)  # of 
 
 
 class TarWriter:
-    """Writes samples as adjacent members ``KEY.PART`` (mtime 0, no owner): equal samples give equal bytes.
+    """Writes samples as adjacent members ``KEY.PART`` (mtime 0, no owner): equal samples give equal
+    bytes.
 
     webdataset's own writer puts PAX headers and the current time into every member.
     """
@@ -28,7 +29,9 @@ class TarWriter:
         self.rows = ShardRows()  #: where everything written so far lies
 
     def write(self, key: str, parts: Mapping[str, bytes]) -> None:
-        """Append one sample. Names must be ASCII and fit a USTAR header, a part must stay below 8 GiB."""
+        """Append one sample. Names must be ASCII and fit a USTAR header, a part must stay below 8
+        GiB.
+        """
         assert parts, f"{key} has no parts"
         first = self.num_bytes
         lies: list[tuple[str, int, int]] = []
@@ -59,7 +62,9 @@ class TarWriter:
 
 
 def _header(name: str, size: int) -> bytes:
-    """A member's header, as tarfile writes it, which takes ten times as long. Raises as tarfile does."""
+    """A member's header, as tarfile writes it, which takes ten times as long. Raises as tarfile
+    does.
+    """
     if not name.isascii() or len(name) > 100 or size >= 8**11:
         info = tarfile.TarInfo(name)
         info.size = size

@@ -14,10 +14,12 @@ from energon_prep.storage import Publication, Storage
 
 
 class ShardWriter:
-    """Takes a shard's samples and rejects; ``finish`` publishes the tar, its index rows, then the ledger entry.
+    """Takes a shard's samples and rejects; ``finish`` publishes the tar, its index rows, then the
+    ledger entry.
 
-    Left without ``finish`` (an error, a kill) nothing of the shard carries a final name. A shard whose samples
-    were all rejected has a ledger entry and no tar: Megatron-Energon cannot index an empty one.
+    Left without ``finish`` (an error, a kill) nothing of the shard carries a final name. A shard
+    whose samples were all rejected has a ledger entry and no tar: Megatron-Energon cannot index an
+    empty one.
     """
 
     def __init__(self, storage: Storage, *, index: int, num_planned: int) -> None:
@@ -39,7 +41,9 @@ class ShardWriter:
         *,
         notes: Mapping[str, int] | None = None,
     ) -> None:
-        """Append what one raw sample became: its clips' numbers (None for a single one) and parts."""
+        """Append what one raw sample became: its clips' numbers (None for a single one) and
+        parts.
+        """
         if self._tar is None:
             self._publication = self._storage.create(self._name)
             self._tar = TarWriter(self._publication.file)
@@ -88,5 +92,10 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self.discard()

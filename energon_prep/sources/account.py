@@ -15,20 +15,24 @@ _MAX_KINDS = 100
 
 @dataclass
 class Account:
-    """The files of a folder, the members of tars, the rows of a table: found = samples + companions + passed over.
+    """The files of a folder, the members of tars, the rows of a table: found = samples + companions
+    + passed over.
 
-    A row and the file that it names are one thing found. ``find`` is called where things are met, the others where
-    they are sorted, so that ``check`` shows whatever falls between.
+    A row and the file that it names are one thing found. ``find`` is called where things are met,
+    the others where they are sorted, so that ``check`` shows whatever falls between.
     """
 
     num_found: int = 0
     num_samples: int = 0
     num_companions: int = 0  #: captions, metadata and further parts that belong to a sample; tables
-    #: What is no sample and belongs to none, by kind: ".heic (pip install 'energon-prep[heif]')", ".txt without media"
+    #: What is no sample and belongs to none, by kind: ".heic (pip install 'energon-prep[heif]')",
+    #: ".txt without media"
     passed_over: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)  #: by kind, the first one met
-    damaged: dict[str, str] = field(default_factory=dict)  #: tars that end early -> what is known of it
-    told: list[str] = field(default_factory=list)  #: what else the user should know, a sentence each
+    #: tars that end early -> what is known of it
+    damaged: dict[str, str] = field(default_factory=dict)
+    #: what else the user should know, a sentence each
+    told: list[str] = field(default_factory=list)
 
     def find(self, number: int = 1) -> None:
         self.num_found += number
@@ -57,7 +61,9 @@ class Account:
     def tell_parts(self, numbers: Counter[str]) -> None:
         """Tell which further parts of samples are not kept: by name, how many samples have it."""
         if numbers:
-            parts = ", ".join(f"{number} x {printable(name)}" for name, number in numbers.most_common(5))
+            parts = ", ".join(
+                f"{number} x {printable(name)}" for name, number in numbers.most_common(5)
+            )
             self.tell(f"further parts of samples are left out: {parts} (--carry NAME keeps them)")
 
     def check(self) -> None:
@@ -65,9 +71,9 @@ class Account:
         sorted_ = self.num_samples + self.num_companions + self.passed_over.total()
         if self.num_found != sorted_:
             raise PrepError(
-                f"{self.num_found} things were found in the source, and {self.num_samples} samples, "
-                f"{self.num_companions} companions and {self.passed_over.total()} passed over make "
-                f"{sorted_}. Please report this"
+                f"{self.num_found} things were found in the source, and {self.num_samples} "
+                f"samples, {self.num_companions} companions and {self.passed_over.total()} "
+                f"passed over make {sorted_}. Please report this"
             )
 
     def describe(self) -> dict[str, Any]:

@@ -21,7 +21,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """``count`` consecutive samples of one file, from ``start`` on: neighbouring entries, joined."""
+    """``count`` consecutive samples of one file, from ``start`` on: neighbouring entries,
+    joined.
+    """
 
     path: str
     start: int
@@ -32,16 +34,22 @@ class Source(Protocol):
     """A place raw samples come from."""
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the source in run.json (kind, root, options): JSON-able, equal for equal sources."""
+        """What identifies the source in run.json (kind, root, options): JSON-able, equal for equal
+        sources.
+        """
         ...
 
     def list(self, account: Account) -> Iterator[Entry]:
-        """Every sample in a fixed order, without opening any media. Raises PrepError if there can be none.
+        """Every sample in a fixed order, without opening any media. Raises PrepError if there can
+        be none.
 
-        All that is found on the way is entered into ``account``, which is complete when the listing has ended.
+        All that is found on the way is entered into ``account``, which is complete when the listing
+        has ended.
         """
         ...
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
-        """Exactly ``piece.count`` pending samples. What is wrong with one sample is raised by its ``load``."""
+        """Exactly ``piece.count`` pending samples. What is wrong with one sample is raised by its
+        ``load``.
+        """
         ...

@@ -25,7 +25,8 @@ CAPTION_NAMES = (  #: columns and JSON keys
 _TEXT_NAMES = ("caption", "text", "raw", "prompt", "value")  #: of a caption that is an object
 _WEIGHT_NAMES = ("weight", "score", "probability")
 _MAX_DEPTH = 64
-_SURROGATE = re.compile("[\ud800-\udfff]")  # left where JSON text was cut within an emoji; UTF-8 cannot hold it
+# left where JSON text was cut within an emoji; UTF-8 cannot hold it
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORD_BREAKS = re.compile(r"[\s_-]+")
 CAPTION_ADVICE = "(give --caption-key, --caption or --allow-empty-captions)"
 
@@ -55,10 +56,11 @@ def find_captions(
 ) -> Captions:
     """The captions of media with text files and metadata beside them, chosen as ``options`` say.
 
-    ``read_text`` gives the sample's text file of a suffix ("txt"), or None; ``metadata`` is its JSON or its row. With
-    ``options.caption_keys`` nothing else serves: another text in their place would be a wrong caption. Without, the
-    first text file or entry with a usual name that is not empty gives them all. ``key`` seeds what is drawn.
-    Raises SampleError if there is none, with what ``advice`` gives before the keys tried and those present.
+    ``read_text`` gives the sample's text file of a suffix ("txt"), or None; ``metadata`` is its
+    JSON or its row. With ``options.caption_keys`` nothing else serves: another text in their place
+    would be a wrong caption. Without, the first text file or entry with a usual name that is not
+    empty gives them all. ``key`` seeds what is drawn. Raises SampleError if there is none, with
+    what ``advice`` gives before the keys tried and those present.
     """
     weights = options.caption_weights
     if weights:
@@ -84,14 +86,17 @@ def find_captions(
     raise SampleError(
         "caption",
         f"{'empty' if places else 'no'} caption {CAPTION_ADVICE}",
-        f"{advice()}looked for {' '.join(tried)}; there are {' '.join(metadata) or 'no columns or JSON keys'}",
+        f"{advice()}looked for {' '.join(tried)}; there are "
+        f"{' '.join(metadata) or 'no columns or JSON keys'}",
     )
 
 
 def _usual_places(
     read_text: Callable[[str], bytes | None], metadata: Mapping[str, Any], options: SourceOptions
 ) -> Iterator[list[_Candidate]]:
-    """The captions of each place that is there, as far as the first that has some: later ones may be no captions."""
+    """The captions of each place that is there, as far as the first that has some: later ones may
+    be no captions.
+    """
     files = (_in_file(read_text, suffix, options) for suffix in CAPTION_SUFFIXES)
     entries = (_in_entry(metadata, name) for name in names_in(metadata, CAPTION_NAMES))
     for found in chain(files, entries):
@@ -102,13 +107,17 @@ def _usual_places(
 
 
 def names_in(row: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """The entries of ``row`` that are called one of ``names``, in any case, in the order of ``names``."""
+    """The entries of ``row`` that are called one of ``names``, in any case, in the order of
+    ``names``.
+    """
     by_lower = {name.lower(): name for name in reversed(list(row)) if row[name] is not None}
     return [by_lower[name] for name in names if name in by_lower]
 
 
 def pick(row: Mapping[str, Any], key: str | None, names: tuple[str, ...]) -> str | None:
-    """The entry of ``row`` to take: ``key`` if given, else the first of ``names``, in any case, that is not None."""
+    """The entry of ``row`` to take: ``key`` if given, else the first of ``names``, in any case,
+    that is not None.
+    """
     if key is not None:
         return key if key in row else None
     return next(iter(names_in(row, names)), None)
@@ -124,7 +133,9 @@ def clean_caption(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def _in_file(read_text: Callable[[str], bytes | None], suffix: str, options: SourceOptions) -> list[_Candidate] | None:
+def _in_file(
+    read_text: Callable[[str], bytes | None], suffix: str, options: SourceOptions
+) -> list[_Candidate] | None:
     data = read_text(suffix)
     if data is None:
         return None
@@ -138,7 +149,8 @@ def _in_entry(metadata: Mapping[str, Any], name: str) -> list[_Candidate] | None
 
 
 def _candidates(value: object) -> Iterator[_Candidate]:
-    """The captions that are not empty in a text, bytes, a list of texts, or objects like {"text": ..., "weight": ...}.
+    """The captions that are not empty in a text, bytes, a list of texts, or objects like {"text":
+    ..., "weight": ...}.
 
     Raises SampleError for anything else.
     """
@@ -211,7 +223,8 @@ def parse_json(data: bytes) -> Any:
     text = decode_text(data, stage="read").removeprefix("\ufeff")
     try:
         return jsonable(json.loads(text))
-    except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError, and numbers of too many digits
+    except (ValueError, RecursionError) as error:
+        # ValueError: JSONDecodeError, and numbers of too many digits
         raise SampleError("read", "broken JSON", str(error)) from error
 
 
@@ -219,12 +232,15 @@ def parse_object(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises SampleError."""
     value = parse_json(data)
     if not isinstance(value, dict):
-        raise SampleError("read", "the JSON is not an object", f"it is {type(value).__name__}: {value!r:.80}")
+        raise SampleError(
+            "read", "the JSON is not an object", f"it is {type(value).__name__}: {value!r:.80}"
+        )
     return value
 
 
 def parse_metadata(data: bytes) -> dict[str, Any]:
-    """The JSON beside media. A list of texts is their captions; what else is no object is kept under "json".
+    """The JSON beside media. A list of texts is their captions; what else is no object is kept
+    under "json".
 
     Raises SampleError for broken JSON.
     """
@@ -236,7 +252,9 @@ def parse_metadata(data: bytes) -> dict[str, Any]:
 
 
 def jsonable(value: Any, depth: int = 0) -> Any:
-    """``value`` as strict JSON can write it: bytes are dropped, NaN and infinities become None, dates ISO 8601."""
+    """``value`` as strict JSON can write it: bytes are dropped, NaN and infinities become None,
+    dates ISO 8601.
+    """
     if depth > _MAX_DEPTH:
         raise SampleError("read", f"metadata nested deeper than {_MAX_DEPTH}")
     if value is None or isinstance(value, (bool, int)):
@@ -246,7 +264,9 @@ def jsonable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (float, Decimal)):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        items = ((_well_formed(str(key)), item) for key, item in value.items() if not _is_bytes(item))
+        items = (
+            (_well_formed(str(key)), item) for key, item in value.items() if not _is_bytes(item)
+        )
         return {key: jsonable(item, depth + 1) for key, item in items}
     if isinstance(value, (list, tuple, set)):
         return [jsonable(item, depth + 1) for item in value if not _is_bytes(item)]

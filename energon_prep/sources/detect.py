@@ -20,7 +20,12 @@ from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.tables.line_lists import CAPTION_LISTS, MEDIA_LISTS, find_lists
 from energon_prep.sources.tables.manifest import ManifestSource
 from energon_prep.sources.tables.table_files import TABLE_SUFFIXES, is_table, table_suffix
-from energon_prep.sources.tars.webdataset import WebDatasetSource, expand_braces, is_brace_pattern, is_tar
+from energon_prep.sources.tars.webdataset import (
+    WebDatasetSource,
+    expand_braces,
+    is_brace_pattern,
+    is_tar,
+)
 from energon_prep.sources.walk import suffix_of, walk
 
 LocalSource: TypeAlias = FolderSource | ManifestSource | WebDatasetSource
@@ -38,7 +43,8 @@ def open_source(
     kind: str | None = None,
     options: SourceOptions | None = None,
 ) -> LocalSource | OwnSource:
-    """The source at ``src``, of the ``kind`` given or recognised: a key of SOURCES, or a class of the user's.
+    """The source at ``src``, of the ``kind`` given or recognised: a key of SOURCES, or a class of
+    the user's.
 
     Raises PrepError if there is nothing at ``src``, or nothing that can be recognised for certain.
     """
@@ -46,7 +52,8 @@ def open_source(
         return OwnSource(kind, str(src), _absolute_media_root(options or SourceOptions()))
     if url := URL.match(str(src)):
         raise PrepError(
-            f"{src}: remote sources ({url[1]}) are not read yet; copy it here or mount it, and give the path"
+            f"{src}: remote sources ({url[1]}) are not read yet; copy it here or mount it, "
+            "and give the path"
         )
     if kind is not None and kind not in SOURCES:
         known = ", ".join([*SOURCES, *names_of("source")])
@@ -54,7 +61,10 @@ def open_source(
             f"there is no source of kind {kind!r}: give one of {known}, or one of your own as "
             "package.module:Class (docs/extending.md)"
         )
-    path, options = absolute(Path(src).expanduser()), _absolute_media_root(options or SourceOptions())
+    path, options = (
+        absolute(Path(src).expanduser()),
+        _absolute_media_root(options or SourceOptions()),
+    )
     _check_exists(path)
     kind = kind or _recognise(path, options)
     if kind == "folder" and not path.is_dir():
@@ -65,14 +75,18 @@ def open_source(
 
 
 def make_source(description: Mapping[str, Any]) -> LocalSource | OwnSource:
-    """The source that gave ``description``, which is what its ``describe`` returned, in this or another process."""
+    """The source that gave ``description``, which is what its ``describe`` returned, in this or
+    another process.
+    """
     options = dict(description)
     kind, root = options.pop("kind", None), options.pop("root", None)
     if isinstance(kind, str) and isinstance(root, str) and "plugin" in options:
         del options["plugin"], options["own"]
         return OwnSource(kind, root, SourceOptions.parse(options))
     if kind not in SOURCES or not isinstance(root, str):
-        raise PrepError(f"not the description of a source that this version knows: {dict(description)}")
+        raise PrepError(
+            f"not the description of a source that this version knows: {dict(description)}"
+        )
     return SOURCES[kind](root=Path(root), options=SourceOptions.parse(options))
 
 
@@ -92,15 +106,18 @@ def _recognise(path: Path, options: SourceOptions) -> str:
     if is_table(name):
         return "manifest"
     known = " ".join((".tar", *TABLE_SUFFIXES, *MEDIA_LISTS, *CAPTION_LISTS))
-    raise PrepError(f"{path} is no source that is recognised by its name: give a folder, or a file named {known}")
+    raise PrepError(
+        f"{path} is no source that is recognised by its name: give a folder, or a file named "
+        f"{known}"
+    )
 
 
 def _recognise_folder(folder: Path, options: SourceOptions) -> str:
     found = _kinds_of_files(folder, options)
     if {"tar", "media"} <= found:
         raise PrepError(
-            f"{folder} holds tars and loose images or videos: say which are meant with --source webdataset or "
-            "--source folder"
+            f"{folder} holds tars and loose images or videos: say which are meant with "
+            "--source webdataset or --source folder"
         )
     if "tar" in found:
         return "webdataset"
@@ -112,10 +129,15 @@ def _recognise_folder(folder: Path, options: SourceOptions) -> str:
 
 
 def _kinds_of_files(folder: Path, options: SourceOptions) -> set[str]:
-    """What lies in the folder and below: "tar", "media", "table". Stops looking where tars and media are mixed."""
+    """What lies in the folder and below: "tar", "media", "table". Stops looking where tars and
+    media are mixed.
+    """
     found: set[str] = set()
     for path in walk(
-        folder, lambda name: _kind_of_file(name) is not None, follow_links=options.follow_links, warn=False
+        folder,
+        lambda name: _kind_of_file(name) is not None,
+        follow_links=options.follow_links,
+        warn=False,
     ):
         if is_chosen(path, include=options.include, exclude=options.exclude):
             found.add(str(_kind_of_file(path)))
@@ -133,10 +155,14 @@ def _kind_of_file(name: str) -> str | None:
 
 
 def _manifest_in(folder: Path, options: SourceOptions) -> Path:
-    """The manifest that a folder stands for: the metadata file on top of it, or itself if it holds tables."""
+    """The manifest that a folder stands for: the metadata file on top of it, or itself if it holds
+    tables.
+    """
     on_top = [path for path in find_metadata(folder, options).paths if "/" not in path]
     if not on_top and not find_lists(folder) and "table" not in _kinds_of_files(folder, options):
-        raise PrepError(f"no table in {folder}: looked for {' '.join(TABLE_SUFFIXES)}; give the file itself")
+        raise PrepError(
+            f"no table in {folder}: looked for {' '.join(TABLE_SUFFIXES)}; give the file itself"
+        )
     return folder / on_top[0] if on_top else folder
 
 
@@ -146,8 +172,13 @@ def _check_exists(path: Path) -> None:
         missing = [tar for tar in tars if not Path(tar).is_file()]
         if missing:
             raise PrepError(
-                f"{len(missing)} of the {len(tars)} files of {path} do not exist, the first is {missing[0]}"
+                f"{len(missing)} of the {len(tars)} files of {path} do not exist, the first "
+                f"is {missing[0]}"
             )
     elif not path.exists():
-        hint = "; a * is not expanded here, give the folder or a brace pattern {000..099}" if "*" in str(path) else ""
+        hint = (
+            "; a * is not expanded here, give the folder or a brace pattern {000..099}"
+            if "*" in str(path)
+            else ""
+        )
         raise PrepError(f"the source {path} does not exist{hint}")

@@ -25,7 +25,9 @@ class LinkRule:
 
     @staticmethod
     def of(*roots: Path, follow: bool) -> LinkRule:
-        """For a source below ``roots``; from a snapshot of the Hugging Face hub also into its blobs."""
+        """For a source below ``roots``; from a snapshot of the Hugging Face hub also into its
+        blobs.
+        """
         real_roots = [Path(os.path.realpath(root)) for root in roots]
         blobs = [folder for root in real_roots if (folder := _hub_blobs(root))]
         return LinkRule(tuple(map(str, (*real_roots, *blobs))), follow)
@@ -34,12 +36,15 @@ class LinkRule:
         """Where ``file`` leads, if it is a link that must not be followed."""
         if self.follow or not os.path.islink(file):  # noqa: PTH114  Path.is_symlink raises for a name that is too long
             return None
-        real = os.path.realpath(file)  # of a link to itself the link, where Path.resolve would raise
+        # of a link to itself the link, where Path.resolve would raise
+        real = os.path.realpath(file)
         return None if any(_is_within(real, folder) for folder in self.folders) else real
 
 
 def _hub_blobs(root: Path) -> Path | None:
-    """Where the files are that the links of a snapshot lead to: REPOSITORY/blobs for REPOSITORY/snapshots/REVISION."""
+    """Where the files are that the links of a snapshot lead to: REPOSITORY/blobs for
+    REPOSITORY/snapshots/REVISION.
+    """
     for folder in (root, *root.parents):
         if folder.parent.name == "snapshots":
             blobs = folder.parent.parent / "blobs"

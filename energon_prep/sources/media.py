@@ -27,8 +27,16 @@ URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")  #: at the start of what is no
 MAX_TEXT_BYTES = 16 * 2**20  #: of one caption file, one JSON file, one row of a manifest
 
 #: Every sample would fail: the machine is short of something, or a mount was lost.
-_MACHINE_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
-#: What may be over in a moment on a network's file system, and the seconds to wait before each further try.
+_MACHINE_FAULTS = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.EHOSTDOWN,
+}
+#: What may be over in a moment on a network's file system, and the seconds to wait before each
+#: further try.
 _PASSING_FAULTS = {errno.EIO, errno.ETIMEDOUT, errno.EAGAIN}
 _PAUSES = (0.05, 0.2, 1.0)
 
@@ -58,36 +66,48 @@ def check_media_size(size: int, max_bytes: int) -> None:
     if size == 0:
         raise SampleError("read", "empty file")
     if size > max_bytes:
-        raise SampleError("read", "larger than limits.max_bytes", f"{size} bytes, the limit is {max_bytes}")
+        raise SampleError(
+            "read", "larger than limits.max_bytes", f"{size} bytes, the limit is {max_bytes}"
+        )
 
 
 def check_text_size(size: int, *, stage: str) -> None:
     """Raise SampleError if ``size`` bytes are too many for a caption or metadata."""
     if size > MAX_TEXT_BYTES:
-        raise SampleError(stage, "text file too large", f"{size} bytes, the limit is {MAX_TEXT_BYTES}")
+        raise SampleError(
+            stage, "text file too large", f"{size} bytes, the limit is {MAX_TEXT_BYTES}"
+        )
 
 
 def sniffed_suffix(media: bytes) -> str:
-    """The suffix that media without a name would have, from their first bytes; "" if they are none we know."""
+    """The suffix that media without a name would have, from their first bytes; "" if they are none
+    we know.
+    """
     return suffix_for(kind_of(media[:HEAD_BYTES]))
 
 
 @contextmanager
 def faults_of(path: Path, *, stage: str) -> Iterator[None]:
-    """Turn what the system says about reading ``path`` into the sample's fault, or PrepError where it is not that."""
+    """Turn what the system says about reading ``path`` into the sample's fault, or PrepError where
+    it is not that.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in _MACHINE_FAULTS:
             raise PrepError(
-                f"cannot read {printable(str(path))}: {error.strerror}: that is no fault of the sample. "
-                "Mend it and run the same command again; what is finished is kept"
+                f"cannot read {printable(str(path))}: {error.strerror}: that is no fault of "
+                "the sample. Mend it and run the same command again; what is finished is kept"
             ) from error
-        raise SampleError(stage, f"cannot be read: {error.strerror}", printable(str(path))) from error
+        raise SampleError(
+            stage, f"cannot be read: {error.strerror}", printable(str(path))
+        ) from error
 
 
 def try_again(read: Callable[[], T]) -> T:
-    """What ``read`` returns, after some tries where its failure may pass. Raises OSError of the last one."""
+    """What ``read`` returns, after some tries where its failure may pass. Raises OSError of the
+    last one.
+    """
     for pause in _PAUSES:
         try:
             return read()

@@ -17,34 +17,44 @@ MAX_BYTES = 256 * 2**20  #: of one media file that is read into memory, unless t
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """Choices of the user that decide what is read; all but ``allow_damaged`` are part of a run's identity.
+    """Choices of the user that decide what is read; all but ``allow_damaged`` are part of a run's
+    identity.
 
     Raises PrepError for a value that can mean nothing.
     """
 
-    #: Columns, JSON keys or suffixes of caption files, each perhaps with a weight ("long:0.7"), in order of preference.
+    #: Columns, JSON keys or suffixes of caption files, each perhaps with a weight ("long:0.7"), in
+    #: order of preference.
     caption_keys: tuple[str, ...] = ()
     media_key: str | None = None  #: column, member suffix ("input.jpg") or file suffix of the media
     captions: CaptionChoice = "first"  #: what becomes of several captions; "all": a sample for each
     caption_lines: bool = False  #: every line of a text file is a caption of its own
     caption_encoding: str = "utf-8"  #: of text files and tables
     caption_text: str | None = None  #: for samples that have no caption
-    caption_from_name: bool = False  #: the file's name for samples that have none: "red_car-01.jpg" -> "red car 01"
-    captions_dir: str | None = None  #: a folder with the media's tree of caption files, relative to the source
+    #: the file's name for samples that have none: "red_car-01.jpg" -> "red car 01"
+    caption_from_name: bool = False
+    #: a folder with the media's tree of caption files, relative to the source
+    captions_dir: str | None = None
     allow_empty_captions: bool = False
-    media_root: str | None = None  #: what the relative paths of a manifest start from; None: its own folder
-    carry_parts: tuple[str, ...] = ()  #: further parts of samples that are kept, by name: "mask.png"
-    include: tuple[str, ...] = ()  #: patterns of paths, relative to the source; only these are taken
+    #: what the relative paths of a manifest start from; None: its own folder
+    media_root: str | None = None
+    #: further parts of samples that are kept, by name: "mask.png"
+    carry_parts: tuple[str, ...] = ()
+    #: patterns of paths, relative to the source; only these are taken
+    include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     follow_links: bool = False  #: also out of the source
-    folder_repeats: bool = False  #: folders named "10_cats" are taken ten times, as kohya's trainers do
+    #: folders named "10_cats" are taken ten times, as kohya's trainers do
+    folder_repeats: bool = False
     allow_damaged: bool = False  #: tars that end early are told and not an error
     seed: int = 0  #: of captions that are drawn
     max_bytes: int = MAX_BYTES  #: of one media file that is read into memory
 
     def __post_init__(self) -> None:
         if self.captions not in get_args(CaptionChoice):
-            raise PrepError(f"--captions {self.captions!r}: give one of {', '.join(get_args(CaptionChoice))}")
+            raise PrepError(
+                f"--captions {self.captions!r}: give one of {', '.join(get_args(CaptionChoice))}"
+            )
         try:
             codecs.lookup(self.caption_encoding)
         except LookupError as error:
@@ -70,7 +80,10 @@ class SourceOptions:
 
     def describe(self) -> dict[str, Any]:
         """JSON-able; ``parse`` reads it back, but for what decides of the exit code alone."""
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
         del values["allow_damaged"]
         return values
 
@@ -80,13 +93,16 @@ class SourceOptions:
         if description.keys() != SourceOptions().describe().keys():
             raise PrepError(f"not the options of a source that this version knows: {description}")
         values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in description.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in description.items()
         }
         return SourceOptions(**values)
 
 
 def _weighted(key: str) -> tuple[str, float]:
-    """``"long:0.7"`` -> ``("long", 0.7)``; a key without a number behind its last colon weighs 1."""
+    """``"long:0.7"`` -> ``("long", 0.7)``; a key without a number behind its last colon weighs
+    1.
+    """
     name, colon, weight = key.rpartition(":")
     try:
         number = float(weight) if colon and name else None

@@ -24,7 +24,12 @@ class OwnSource:
     def __init__(self, kind: str, root: str, options: SourceOptions) -> None:
         path = Path(root).expanduser()
         self._root = str(absolute(path)) if path.exists() else root  # for other working folders
-        plugin = make("source", kind, members=("list", "read"), arguments={"root": self._root, "options": options})
+        plugin = make(
+            "source",
+            kind,
+            members=("list", "read"),
+            arguments={"root": self._root, "options": options},
+        )
         self._kind = kind
         self._options = options
         self._own, self._about = plugin.made, plugin.about
@@ -44,7 +49,9 @@ class OwnSource:
         before = account.num_samples
         for number, entry in enumerate(self._own.list(account), before + 1):
             if not isinstance(entry, Entry):
-                raise PrepError(f"source {self._kind}: list gives a {type(entry).__name__}, no Entry")
+                raise PrepError(
+                    f"source {self._kind}: list gives a {type(entry).__name__}, no Entry"
+                )
             if account.num_samples < number:
                 account.find()
                 account.add_sample()
@@ -58,5 +65,6 @@ class OwnSource:
             yield pending
         if number != piece.count:
             raise PrepError(
-                f"source {self._kind}: read gives {number} samples of {piece}, where list gave {piece.count}"
+                f"source {self._kind}: read gives {number} samples of {piece}, where list "
+                f"gave {piece.count}"
             )

@@ -1,4 +1,6 @@
-"""A set of paths that takes 8 bytes for each: ten million paths must not become ten million objects."""
+"""A set of paths that takes 8 bytes for each: ten million paths must not become ten million
+objects.
+"""
 
 from __future__ import annotations
 

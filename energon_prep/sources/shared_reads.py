@@ -16,7 +16,8 @@ from typing import BinaryIO, Protocol, TypeVar
 
 T = TypeVar("T")
 
-BLOCK_BYTES = 2**15  #: as FFmpeg reads; more would be read for nothing where elements are looked for
+#: as FFmpeg reads; more would be read for nothing where elements are looked for
+BLOCK_BYTES = 2**15
 CACHE_BYTES = 2**25  #: of all files, a process
 
 
@@ -64,7 +65,9 @@ _cache = _BlockCache(CACHE_BYTES // BLOCK_BYTES)
 
 
 class _SharedFile(io.RawIOBase):
-    """A file of the size it had when it was opened; a later change of it is another file to the cache."""
+    """A file of the size it had when it was opened; a later change of it is another file to the
+    cache.
+    """
 
     def __init__(self, path: Path, guard: Guard, start: int, size: int | None) -> None:
         self._guard = guard

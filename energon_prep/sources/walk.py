@@ -36,7 +36,9 @@ class Found(NamedTuple):
 
 
 def printable(text: str) -> str:
-    """``text`` with what UTF-8 cannot hold, such as a byte of a foreign file name, written as ``\\udce9``."""
+    """``text`` with what UTF-8 cannot hold, such as a byte of a foreign file name, written as
+    ``\\udce9``.
+    """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -52,15 +54,20 @@ def exists(file: Path) -> bool:
 
 
 def composed(name: str) -> str:
-    """``name`` as one text, however its accents were stored: macOS has them apart from their letters (NFD)."""
+    """``name`` as one text, however its accents were stored: macOS has them apart from their
+    letters (NFD).
+    """
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def walk(root: Path, wanted: Callable[[str], bool], *, follow_links: bool = False, warn: bool = True) -> Iterator[str]:
-    """Paths below ``root`` of the files whose name is ``wanted``: relative, "/" separated, in the order of ``find``.
+def walk(
+    root: Path, wanted: Callable[[str], bool], *, follow_links: bool = False, warn: bool = True
+) -> Iterator[str]:
+    """Paths below ``root`` of the files whose name is ``wanted``: relative, "/" separated, in the
+    order of ``find``.
 
-    What is no file to read is passed over, links with a warning if ``warn``. Raises PrepError for a folder that cannot
-    be read.
+    What is no file to read is passed over, links with a warning if ``warn``. Raises PrepError for a
+    folder that cannot be read.
     """
     rules = _Rules(LinkRule.of(root, follow=follow_links), wanted, hidden=False)
     for path, kind in _find(root, rules):
@@ -71,11 +78,13 @@ def walk(root: Path, wanted: Callable[[str], bool], *, follow_links: bool = Fals
 
 
 def find(root: Path, *, follow_links: bool = False) -> Iterator[Found]:
-    """Every file below ``root``, and what is there besides, sorted by the code points of the composed paths.
+    """Every file below ``root``, and what is there besides, sorted by the code points of the
+    composed paths.
 
-    Hidden files, and files in hidden folders, are told apart. Not looked into: links to folders, unless
-    ``follow_links``, and folders that this tool wrote, each of which is one thing found. Files are neither opened nor
-    stat-ed. Raises PrepError for a folder that cannot be read, because its samples would be missing silently.
+    Hidden files, and files in hidden folders, are told apart. Not looked into: links to folders,
+    unless ``follow_links``, and folders that this tool wrote, each of which is one thing found.
+    Files are neither opened nor stat-ed. Raises PrepError for a folder that cannot be read, because
+    its samples would be missing silently.
     """
     return _find(root, _Rules(LinkRule.of(root, follow=follow_links)))
 
@@ -121,7 +130,9 @@ def _find(root: Path, rules: _Rules) -> Iterator[Found]:
 
 
 def _names(folder: Path, rules: _Rules, *, is_hidden: bool) -> Iterator[str]:
-    """Names of files; of folders with a "/" behind, which puts them where their contents sort; else "NAME/KIND"."""
+    """Names of files; of folders with a "/" behind, which puts them where their contents sort; else
+    "NAME/KIND".
+    """
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -142,7 +153,9 @@ def _names(folder: Path, rules: _Rules, *, is_hidden: bool) -> Iterator[str]:
         if is_hidden:
             yield f"/{HIDDEN}"  # it is found, and no more can be said
             return
-        raise PrepError(f"cannot list the folder {folder}: {error.strerror}; make it readable or move it") from error
+        raise PrepError(
+            f"cannot list the folder {folder}: {error.strerror}; make it readable or move it"
+        ) from error
 
 
 def _link(link: Path, rules: _Rules) -> Iterator[str]:
@@ -154,7 +167,9 @@ def _link(link: Path, rules: _Rules) -> Iterator[str]:
 
 
 def _sorted(names: Iterable[str]) -> Iterator[str]:
-    """Sort ``names`` at about their own size: a folder of ten million files must not become ten million objects."""
+    """Sort ``names`` at about their own size: a folder of ten million files must not become ten
+    million objects.
+    """
     names = iter(names)
     runs: list[str] = []
     while run := sorted(itertools.islice(names, _RUN), key=_order):
@@ -165,7 +180,9 @@ def _sorted(names: Iterable[str]) -> Iterator[str]:
 
 
 def _order(name: str) -> str:
-    """The composed name, and behind it the name, so that the order of two that compose alike is fixed too."""
+    """The composed name, and behind it the name, so that the order of two that compose alike is
+    fixed too.
+    """
     return name if name.isascii() else f"{composed(name)}\0{name}"
 
 

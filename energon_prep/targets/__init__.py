@@ -29,7 +29,9 @@ TARGETS: dict[str, Callable[[], Contract]] = {
 
 
 def get_target(name: str) -> Target:
-    """The target of that name, ours or a class of the user's. Raises PrepError naming those there are."""
+    """The target of that name, ours or a class of the user's. Raises PrepError naming those there
+    are.
+    """
     if name in TARGETS:
         return as_target(name, TARGETS[name]())
     if not is_plugin("target", name):
@@ -43,11 +45,13 @@ def get_target(name: str) -> Target:
 
 
 def require_fit(target: Target, *, text_names: Sequence[str], num_sizes: int) -> None:
-    """Raise PrepError if a recipe with these text encoders and so many resolutions cannot end in the target."""
+    """Raise PrepError if a recipe with these text encoders and so many resolutions cannot end in
+    the target.
+    """
     if target.text_names is not None and sorted(text_names) != sorted(target.text_names):
         raise PrepError(
-            f"target {target.name} stores the embeddings of text encoders named {', '.join(target.text_names)}; "
-            f"the recipe has {', '.join(text_names)}"
+            f"target {target.name} stores the embeddings of text encoders named "
+            f"{', '.join(target.text_names)}; the recipe has {', '.join(text_names)}"
         )
     if num_sizes > 1 and not target.several_sizes:
         raise PrepError(

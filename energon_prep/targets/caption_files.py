@@ -1,4 +1,6 @@
-"""What a dataset has of the empty caption, beside its shards: its embedding, and what a trainer reads of it."""
+"""What a dataset has of the empty caption, beside its shards: its embedding, and what a trainer
+reads of it.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ MAX_LATENT = 1e3  #: the trainers skip samples with a larger magnitude, without 
 def require_parts(parts: Mapping[str, Any], names: Iterable[str]) -> None:
     missing = [name for name in names if name not in parts]
     if missing:
-        raise ContractError(f"part {missing[0]!r} is missing (there are: {', '.join(sorted(parts)) or 'none'})")
+        raise ContractError(
+            f"part {missing[0]!r} is missing (there are: {', '.join(sorted(parts)) or 'none'})"
+        )
 
 
 def require_keys(part: str, info: Any, keys: Iterable[str]) -> None:
@@ -33,32 +35,51 @@ def require_pooled(texts: Mapping[str, TextEmbedding], name: str) -> torch.Tenso
     """The pooled embedding [D] of one text encoder."""
     pooled = texts[name].pooled
     if pooled is None:
-        raise ContractError(f"text encoder {name!r} gives no pooled embedding: the target needs a CLIP there")
+        raise ContractError(
+            f"text encoder {name!r} gives no pooled embedding: the target needs a CLIP there"
+        )
     return pooled
 
 
-def require_latent(part: str, latent: Any, *, ndim: int, patch: int, channels: int | None = None) -> None:
-    """A finite float tensor [C, ..., H, W] of ``ndim`` dimensions, H and W multiples of ``patch``."""
+def require_latent(
+    part: str, latent: Any, *, ndim: int, patch: int, channels: int | None = None
+) -> None:
+    """A finite float tensor [C, ..., H, W] of ``ndim`` dimensions, H and W multiples of
+    ``patch``.
+    """
     if not isinstance(latent, torch.Tensor):
         raise ContractError(f"{part} is a {type(latent).__name__}, not a torch.Tensor")
     if latent.ndim != ndim:
-        raise ContractError(f"{part} has shape {list(latent.shape)}, {latent.ndim} dimensions instead of {ndim}")
+        raise ContractError(
+            f"{part} has shape {list(latent.shape)}, {latent.ndim} dimensions instead of {ndim}"
+        )
     if channels is not None and latent.shape[0] != channels:
-        raise ContractError(f"{part} has shape {list(latent.shape)}, {latent.shape[0]} channels instead of {channels}")
+        raise ContractError(
+            f"{part} has shape {list(latent.shape)}, {latent.shape[0]} channels instead of "
+            f"{channels}"
+        )
     if latent.shape[-1] % patch or latent.shape[-2] % patch:
-        raise ContractError(f"{part} has shape {list(latent.shape)}: height and width must be multiples of {patch}")
+        raise ContractError(
+            f"{part} has shape {list(latent.shape)}: height and width must be multiples of {patch}"
+        )
     if not latent.is_floating_point():
         raise ContractError(f"{part} is {latent.dtype}, not a float dtype")
     stored = latent.untyped_storage().nbytes()
     if stored != latent.numel() * latent.element_size():
-        raise ContractError(f"{part} is a view: {stored} bytes are stored for {latent.numel()} numbers")
+        raise ContractError(
+            f"{part} is a view: {stored} bytes are stored for {latent.numel()} numbers"
+        )
     least, greatest = _extremes(part, latent)
     if max(-least, greatest) > MAX_LATENT:
         raise ContractError(f"{part} exceeds {MAX_LATENT:g} in magnitude")
 
 
-def require_text(part: str, text: Any, *, max_tokens: int, width: int | None = None, tensor: bool = False) -> None:
-    """Finite embeddings [S, D] with 1 <= S <= ``max_tokens``, not all zero; an array will do unless ``tensor``."""
+def require_text(
+    part: str, text: Any, *, max_tokens: int, width: int | None = None, tensor: bool = False
+) -> None:
+    """Finite embeddings [S, D] with 1 <= S <= ``max_tokens``, not all zero; an array will do unless
+    ``tensor``.
+    """
     if tensor and not isinstance(text, torch.Tensor):
         raise ContractError(f"{part} is a {type(text).__name__}, not a torch.Tensor")
     if not isinstance(text, (torch.Tensor, np.ndarray)):
@@ -70,7 +91,9 @@ def require_text(part: str, text: Any, *, max_tokens: int, width: int | None = N
         raise ContractError(f"{part} has shape {shape}: width {shape[1]} instead of {width}")
     if not 1 <= shape[0] <= max_tokens:
         raise ContractError(f"{part} has {shape[0]} tokens, not 1 to {max_tokens}")
-    values = torch.from_numpy(text) if isinstance(text, np.ndarray) and text.dtype.kind == "f" else text
+    values = (
+        torch.from_numpy(text) if isinstance(text, np.ndarray) and text.dtype.kind == "f" else text
+    )
     _require_values(part, values)
 
 
@@ -85,16 +108,21 @@ def require_vector(part: str, vector: Any, *, width: int | None) -> None:
 
 def _require_values(part: str, values: Any) -> None:
     if not isinstance(values, torch.Tensor) or not values.is_floating_point():
-        raise ContractError(f"{part} is {getattr(values, 'dtype', type(values))}, not a float dtype")
+        raise ContractError(
+            f"{part} is {getattr(values, 'dtype', type(values))}, not a float dtype"
+        )
     if _extremes(part, values) == (0, 0):
         raise ContractError(f"{part} is all zero")
 
 
 def _extremes(part: str, values: torch.Tensor) -> tuple[float, float]:
-    """Least and greatest value, which are finite. One pass: ``isfinite`` takes 40 times as long in bfloat16."""
+    """Least and greatest value, which are finite. One pass: ``isfinite`` takes 40 times as long in
+    bfloat16.
+    """
     if not values.numel():
         raise ContractError(f"{part} is empty")
-    least, greatest = (float(value) for value in torch.aminmax(values))  # NaN anywhere makes both NaN
+    # NaN anywhere makes both NaN
+    least, greatest = (float(value) for value in torch.aminmax(values))
     if not math.isfinite(least) or not math.isfinite(greatest):
         raise ContractError(f"{part} has NaN or Inf")
     return least, greatest

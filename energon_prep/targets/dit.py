@@ -15,13 +15,19 @@ MAX_TOKENS = 512  #: DFM cuts longer embeddings, but not their mask
 
 
 class DiT:
-    """``json`` metadata, ``pth`` latent [C, T, H, W], ``pickle`` torch.Tensor [S, D] with S <= 512."""
+    """``json`` metadata, ``pth`` latent [C, T, H, W], ``pickle`` torch.Tensor [S, D] with S <=
+    512.
+    """
 
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
     text_names: tuple[str, ...] | None = ("t5",)
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
-        return {"json": sample_metadata(sample), "pickle": self.build_text(sample.texts), "pth": sample.latent}
+        return {
+            "json": sample_metadata(sample),
+            "pickle": self.build_text(sample.texts),
+            "pth": sample.latent,
+        }
 
     def build_text(self, texts: Mapping[str, TextEmbedding]) -> torch.Tensor:
         return texts["t5"].tokens

@@ -26,8 +26,8 @@ MAX_TOKENS = 512
 
 
 class Flux:
-    """``pth`` latent [16, H, W], H and W even; ``pickle`` a dict with ``prompt_embeds`` [S, 4096], S <= 512, and
-    ``pooled_prompt_embeds`` [768]; ``json`` metadata."""
+    """``pth`` latent [16, H, W], H and W even; ``pickle`` a dict with ``prompt_embeds`` [S, 4096],
+    S <= 512, and ``pooled_prompt_embeds`` [768]; ``json`` metadata."""
 
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
     text_names: tuple[str, ...] | None = ("t5", "clip")
@@ -40,14 +40,23 @@ class Flux:
         }
 
     def build_text(self, texts: Mapping[str, TextEmbedding]) -> dict[str, torch.Tensor]:
-        return {"prompt_embeds": texts["t5"].tokens, "pooled_prompt_embeds": require_pooled(texts, "clip")}
+        return {
+            "prompt_embeds": texts["t5"].tokens,
+            "pooled_prompt_embeds": require_pooled(texts, "clip"),
+        }
 
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names)
         require_keys("json", parts["json"], ())
         text = parts["pickle"]
         require_keys("pickle", text, ("prompt_embeds", "pooled_prompt_embeds"))
-        require_text("prompt_embeds", text["prompt_embeds"], max_tokens=MAX_TOKENS, width=TEXT_WIDTH, tensor=True)
+        require_text(
+            "prompt_embeds",
+            text["prompt_embeds"],
+            max_tokens=MAX_TOKENS,
+            width=TEXT_WIDTH,
+            tensor=True,
+        )
         require_vector("pooled_prompt_embeds", text["pooled_prompt_embeds"], width=POOLED_WIDTH)
         require_latent("pth", parts["pth"], ndim=3, patch=2, channels=CHANNELS)
 

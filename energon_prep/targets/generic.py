@@ -7,16 +7,23 @@ from typing import Any
 
 from energon_prep.samples import EncodedSample
 from energon_prep.targets.base import ContractError, embeddings
-from energon_prep.targets.checks import require_keys, require_latent, require_parts, require_text, require_vector
+from energon_prep.targets.checks import (
+    require_keys,
+    require_latent,
+    require_parts,
+    require_text,
+    require_vector,
+)
 from energon_prep.targets.metadata import sample_metadata
 
 
 class Generic:
     """Latents and every text encoder's embeddings, in the recipe's dtypes.
 
-    ``pth`` is the latent [C, T, H, W] (of posterior "moments" [2 C, T, H, W]: means, log-variances); of several
-    resolutions each has its own part, ``512.pth``, ``256.pth``. ``pickle`` is a dict: text encoder ->
-    {"hidden": [S, D], "pooled": [D']}, what it does not give left out. ``json`` metadata.
+    ``pth`` is the latent [C, T, H, W] (of posterior "moments" [2 C, T, H, W]: means,
+    log-variances); of several resolutions each has its own part, ``512.pth``, ``256.pth``.
+    ``pickle`` is a dict: text encoder -> {"hidden": [S, D], "pooled": [D']}, what it does not give
+    left out. ``json`` metadata.
     """
 
     part_names: tuple[str, ...] = ("json", "pickle")
@@ -24,7 +31,9 @@ class Generic:
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         several = len(sample.latents) > 1
-        latents = {f"{name}.pth" if several else "pth": latent for name, latent in sample.latents.items()}
+        latents = {
+            f"{name}.pth" if several else "pth": latent for name, latent in sample.latents.items()
+        }
         return {"json": sample_metadata(sample), "pickle": embeddings(sample.texts), **latents}
 
     def check(self, parts: Mapping[str, Any]) -> None:
@@ -33,13 +42,20 @@ class Generic:
         require_keys("pickle", parts["pickle"], ())
         for name, kinds in parts["pickle"].items():
             if not isinstance(kinds, dict) or not kinds or not kinds.keys() <= {"hidden", "pooled"}:
-                raise ContractError(f"pickle: {name!r} is not a dict of hidden and pooled embeddings")
+                raise ContractError(
+                    f"pickle: {name!r} is not a dict of hidden and pooled embeddings"
+                )
             if "hidden" in kinds:
-                require_text(f"pickle {name} hidden", kinds["hidden"], max_tokens=2**16, tensor=True)
+                require_text(
+                    f"pickle {name} hidden", kinds["hidden"], max_tokens=2**16, tensor=True
+                )
             if "pooled" in kinds:
                 require_vector(f"pickle {name} pooled", kinds["pooled"], width=None)
         latents = [part for part in parts if part == "pth" or part.endswith(".pth")]
         if not latents:
-            raise ContractError(f"there is no latent: no part pth or RESOLUTION.pth among {', '.join(sorted(parts))}")
+            raise ContractError(
+                "there is no latent: no part pth or RESOLUTION.pth among "
+                f"{', '.join(sorted(parts))}"
+            )
         for part in latents:
             require_latent(part, parts[part], ndim=4, patch=1)

@@ -8,11 +8,12 @@ from energon_prep.samples import EncodedSample
 
 
 def sample_metadata(sample: EncodedSample) -> dict[str, Any]:
-    """What is known of a sample: sizes in pixels (of what was encoded, and of the original after orientation).
+    """What is known of a sample: sizes in pixels (of what was encoded, and of the original after
+    orientation).
 
-    ``crop`` is [top, left, bottom, right] in original pixels; ``text_tokens`` counts real tokens by text encoder;
-    ``latent_shape`` is [C, T, H, W], of stored moments that of a draw, by which cookers tell them from latents; the
-    source's own metadata is under ``meta``.
+    ``crop`` is [top, left, bottom, right] in original pixels; ``text_tokens`` counts real tokens by
+    text encoder; ``latent_shape`` is [C, T, H, W], of stored moments that of a draw, by which
+    cookers tell them from latents; the source's own metadata is under ``meta``.
     """
     info = sample.info
     channels, *size = sample.latent.shape

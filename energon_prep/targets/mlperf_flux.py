@@ -27,27 +27,30 @@ NUM_TIMESTEPS = 8  #: of its validation: t = 0/8, 1/8, ..., 7/8
 
 
 class MLPerfFlux:
-    """bfloat16 tensors as npy files of uint16: ``mean.bytes`` and ``logvar.bytes`` [16, H, W] (the VAE's own, not
-    normalised: the training draws and normalises), ``t5.bytes`` [S, 4096], ``clip.bytes`` [768].
+    """bfloat16 tensors as npy files of uint16: ``mean.bytes`` and ``logvar.bytes`` [16, H, W] (the
+    VAE's own, not normalised: the training draws and normalises), ``t5.bytes`` [S, 4096],
+    ``clip.bytes`` [768].
 
-    ``json`` has ``key``, and ``timestep`` from 0 to 7, which the validation reads of every sample and the training of
-    none: the source's own, else the eight in turn, as MLPerf's reference gives them to its validation set. The model is
-    built with ``empty_encodings``, for caption dropout.
+    ``json`` has ``key``, and ``timestep`` from 0 to 7, which the validation reads of every sample
+    and the training of none: the source's own, else the eight in turn, as MLPerf's reference gives
+    them to its validation set. The model is built with ``empty_encodings``, for caption dropout.
     """
 
     part_names: tuple[str, ...] = ("json", "clip.bytes", "logvar.bytes", "mean.bytes", "t5.bytes")
     text_names: tuple[str, ...] | None = ("t5", "clip")
     caption_files: Mapping[str, Callable[[Any], bytes]] = {
-        "empty_encodings/t5_empty.npy": lambda text: _caption_file(text, "t5"),  # float32 [1, S, 4096]
-        "empty_encodings/clip_empty.npy": lambda text: _caption_file(text, "clip"),  # float32 [1, 768]
+        # float32 [1, S, 4096]
+        "empty_encodings/t5_empty.npy": lambda text: _caption_file(text, "t5"),
+        # float32 [1, 768]
+        "empty_encodings/clip_empty.npy": lambda text: _caption_file(text, "clip"),
     }
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         moments = image_latent(sample.latent)
         if len(moments) != 2 * CHANNELS:
             raise ContractError(
-                f"the latent has {len(moments)} channels, mean and log-variance have {2 * CHANNELS}: "
-                "set visual.posterior=moments"
+                f"the latent has {len(moments)} channels, mean and log-variance have "
+                f"{2 * CHANNELS}: set visual.posterior=moments"
             )
         text = self.build_text(sample.texts)
         return {
@@ -68,7 +71,9 @@ class MLPerfFlux:
         require_parts(parts, self.part_names)
         require_keys("json", parts["json"], ("key", "timestep"))
         _require_timestep(parts["json"]["timestep"])
-        require_vector("clip.bytes", loads_bf16("clip.bytes", parts["clip.bytes"]), width=POOLED_WIDTH)
+        require_vector(
+            "clip.bytes", loads_bf16("clip.bytes", parts["clip.bytes"]), width=POOLED_WIDTH
+        )
         t5 = loads_bf16("t5.bytes", parts["t5.bytes"])
         require_text("t5.bytes", t5, max_tokens=MAX_TOKENS, width=TEXT_WIDTH)
         shapes = set()
@@ -89,7 +94,9 @@ def _caption_file(text: Any, name: str) -> bytes:
 
 
 def _timestep(sample: EncodedSample) -> int:
-    """The source's own, a number or digits as tables have them; without one, by the sample's place in the dataset."""
+    """The source's own, a number or digits as tables have them; without one, by the sample's place
+    in the dataset.
+    """
     given = sample.info.metadata.get("timestep")
     if given is None:
         return sample.info.serial % NUM_TIMESTEPS
@@ -102,7 +109,9 @@ def _timestep(sample: EncodedSample) -> int:
 
 def _require_timestep(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < NUM_TIMESTEPS:
-        raise ContractError(f"timestep is {value!r}, not a whole number from 0 to {NUM_TIMESTEPS - 1}")
+        raise ContractError(
+            f"timestep is {value!r}, not a whole number from 0 to {NUM_TIMESTEPS - 1}"
+        )
     return value
 
 
@@ -123,5 +132,7 @@ def loads_bf16(part: str, data: Any) -> torch.Tensor:
     except (ValueError, EOFError, OSError, TypeError) as error:
         raise ContractError(f"{part} is no npy file ({error})") from error
     if not isinstance(bits, np.ndarray) or bits.dtype != np.uint16:
-        raise ContractError(f"{part} is {getattr(bits, 'dtype', 'an archive')}, not uint16 (the bits of bfloat16)")
+        raise ContractError(
+            f"{part} is {getattr(bits, 'dtype', 'an archive')}, not uint16 (the bits of bfloat16)"
+        )
     return torch.from_numpy(bits.copy()).view(torch.bfloat16)

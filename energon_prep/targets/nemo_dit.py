@@ -14,16 +14,19 @@ from energon_prep.targets.metadata import sample_metadata
 
 MAX_TOKENS = 512
 
-#: An unscored sample is no better than the worst one: NeMo's default threshold, 0.0, takes it, a stricter one does not.
+#: An unscored sample is no better than the worst one: NeMo's default threshold, 0.0, takes it, a
+#: stricter one does not.
 UNSCORED = 0.0
 _SCORE_KEYS = ("aesthetic_score", "aesthetic", "AESTHETIC_SCORE", "aesthetics_score")
 
 
 class NeMoDiT:
-    """Part names with a leading dot (members are ``KEY..pth``), text as np.ndarray, and a score in the JSON.
+    """Part names with a leading dot (members are ``KEY..pth``), text as np.ndarray, and a score in
+    the JSON.
 
-    ``.pth`` is the latent [C, T, H, W]; ``.pickle`` is float16 [S, D] for an image and a list whose first item is
-    that for a video, as the Cosmos scripts write them; ``.json`` has ``aesthetic_score`` and what NeMo reads of sizes.
+    ``.pth`` is the latent [C, T, H, W]; ``.pickle`` is float16 [S, D] for an image and a list whose
+    first item is that for a video, as the Cosmos scripts write them; ``.json`` has
+    ``aesthetic_score`` and what NeMo reads of sizes.
     """
 
     part_names: tuple[str, ...] = (".json", ".pickle", ".pth")
@@ -35,9 +38,15 @@ class NeMoDiT:
         info |= {"image_height": info["height"], "image_width": info["width"]}
         embeddings = self.build_text(sample.texts)
         is_image = info["media"] == "image"
-        return {".json": info, ".pickle": embeddings if is_image else [embeddings], ".pth": sample.latent}
+        return {
+            ".json": info,
+            ".pickle": embeddings if is_image else [embeddings],
+            ".pth": sample.latent,
+        }
 
-    def build_text(self, texts: Mapping[str, TextEmbedding]) -> np.ndarray[Any, np.dtype[np.float16]]:
+    def build_text(
+        self, texts: Mapping[str, TextEmbedding]
+    ) -> np.ndarray[Any, np.dtype[np.float16]]:
         return texts["t5"].tokens.float().numpy().astype(np.float16)
 
     def check(self, parts: Mapping[str, Any]) -> None:
@@ -45,11 +54,17 @@ class NeMoDiT:
         latent, text = parts[".pth"], parts[".pickle"]
         require_latent(".pth", latent, ndim=4, patch=2)
         is_image = latent.shape[1] == 1  # NeMo's own rule
-        sizes = ("image_height", "image_width") if is_image else ("height", "width", "framerate", "num_frames")
+        sizes = (
+            ("image_height", "image_width")
+            if is_image
+            else ("height", "width", "framerate", "num_frames")
+        )
         require_keys(".json", parts[".json"], ("aesthetic_score", *sizes))
         if not is_image:
             if not isinstance(text, (list, tuple)) or not text:
-                raise ContractError(f".pickle of a video is a {type(text).__name__}, not a list of arrays")
+                raise ContractError(
+                    f".pickle of a video is a {type(text).__name__}, not a list of arrays"
+                )
             text = text[0]
         if not isinstance(text, np.ndarray):
             raise ContractError(f".pickle holds a {type(text).__name__}, not an np.ndarray")

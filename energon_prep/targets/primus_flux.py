@@ -23,12 +23,14 @@ from energon_prep.targets.serialize import dumps_npy_of_one
 
 
 class PrimusFlux:
-    """One ``.pth`` part for each tensor, and the caption; with posterior "moments" ``mean.pth`` and ``logvar.pth`` too,
-    which the trainer draws from and normalises itself: the recipe then has ``normalize: none``.
+    """One ``.pth`` part for each tensor, and the caption; with posterior "moments" ``mean.pth`` and
+    ``logvar.pth`` too, which the trainer draws from and normalises itself: the recipe then has
+    ``normalize: none``.
 
-    ``latents.pth`` [16, H, W], ``prompt_embeds.pth`` [S, 4096], ``pooled_prompt_embeds.pth`` [768], ``caption.txt``.
-    For its caption dropout the trainer looks for ``empty_encodings`` in the dataset. The JSON has no top-level
-    ``timestep``: a batch that has one is validated on, not trained on, and gets no dropout.
+    ``latents.pth`` [16, H, W], ``prompt_embeds.pth`` [S, 4096], ``pooled_prompt_embeds.pth`` [768],
+    ``caption.txt``. For its caption dropout the trainer looks for ``empty_encodings`` in the
+    dataset. The JSON has no top-level ``timestep``: a batch that has one is validated on, not
+    trained on, and gets no dropout.
     """
 
     part_names: tuple[str, ...] = (
@@ -40,13 +42,19 @@ class PrimusFlux:
     )
     text_names: tuple[str, ...] | None = ("t5", "clip")
     caption_files: Mapping[str, Callable[[Any], bytes]] = {
-        "empty_encodings/t5_empty.npy": lambda text: _caption_file(text, "prompt_embeds"),  # float32 [1, S, 4096]
-        "empty_encodings/clip_empty.npy": lambda text: _caption_file(text, "pooled_prompt_embeds"),  # float32 [1, 768]
+        # float32 [1, S, 4096]
+        "empty_encodings/t5_empty.npy": lambda text: _caption_file(text, "prompt_embeds"),
+        # float32 [1, 768]
+        "empty_encodings/clip_empty.npy": lambda text: _caption_file(text, "pooled_prompt_embeds"),
     }
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
         latent = image_latent(sample.latent)
-        mean, logvar = (latent[:CHANNELS], latent[CHANNELS:]) if len(latent) == 2 * CHANNELS else (latent, None)
+        mean, logvar = (
+            (latent[:CHANNELS], latent[CHANNELS:])
+            if len(latent) == 2 * CHANNELS
+            else (latent, None)
+        )
         parts = {
             "json": sample_metadata(sample),
             "caption.txt": sample.info.caption.encode(),
@@ -58,7 +66,10 @@ class PrimusFlux:
         return parts
 
     def build_text(self, texts: Mapping[str, TextEmbedding]) -> dict[str, torch.Tensor]:
-        return {"prompt_embeds": texts["t5"].tokens, "pooled_prompt_embeds": require_pooled(texts, "clip")}
+        return {
+            "prompt_embeds": texts["t5"].tokens,
+            "pooled_prompt_embeds": require_pooled(texts, "clip"),
+        }
 
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names[1:])
@@ -67,9 +78,15 @@ class PrimusFlux:
         except UnicodeDecodeError as error:
             raise ContractError(f"caption.txt is not UTF-8 ({error})") from error
         require_text(
-            "prompt_embeds.pth", parts["prompt_embeds.pth"], max_tokens=MAX_TOKENS, width=TEXT_WIDTH, tensor=True
+            "prompt_embeds.pth",
+            parts["prompt_embeds.pth"],
+            max_tokens=MAX_TOKENS,
+            width=TEXT_WIDTH,
+            tensor=True,
         )
-        require_vector("pooled_prompt_embeds.pth", parts["pooled_prompt_embeds.pth"], width=POOLED_WIDTH)
+        require_vector(
+            "pooled_prompt_embeds.pth", parts["pooled_prompt_embeds.pth"], width=POOLED_WIDTH
+        )
         if ("mean.pth" in parts) != ("logvar.pth" in parts):
             raise ContractError("of mean.pth and logvar.pth there is one without the other")
         for part in ("latents.pth", "mean.pth", "logvar.pth"):

@@ -15,12 +15,16 @@ from energon_prep.targets.torch_file import TorchFiles
 
 
 def serialize(parts: Mapping[str, Any]) -> dict[str, bytes]:
-    """Bytes of each part, by the part's suffix: ``pth``, ``pickle``, ``json``. Bytes stay as they are."""
+    """Bytes of each part, by the part's suffix: ``pth``, ``pickle``, ``json``. Bytes stay as they
+    are.
+    """
     return {name: _dump(name, value) for name, value in parts.items()}
 
 
 def dumps_pth(tensor: torch.Tensor) -> bytes:
-    """What ``torch.load`` reads. A view is cloned first: torch.save of ``batch[i]`` would write the whole batch."""
+    """What ``torch.load`` reads. A view is cloned first: torch.save of ``batch[i]`` would write the
+    whole batch.
+    """
     tensor = tensor.detach().cpu().contiguous()
     if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
         tensor = tensor.clone()
@@ -28,7 +32,9 @@ def dumps_pth(tensor: torch.Tensor) -> bytes:
 
 
 def dumps_pickle(value: Any) -> bytes:
-    """What ``pickle.loads`` reads. ``pickle.dumps`` of a tensor differs from call to call, this does not."""
+    """What ``pickle.loads`` reads. ``pickle.dumps`` of a tensor differs from call to call, this
+    does not.
+    """
     pieces = _Pieces()
     _StablePickler(pieces, protocol=4).dump(value)
     return b"".join(pieces.written)
@@ -40,9 +46,13 @@ def dumps_json(value: Any) -> bytes:
 
 
 def dumps_npy_of_one(tensor: torch.Tensor) -> bytes:
-    """What ``numpy.load`` reads of a batch of one: [1, ...] in float32, which holds bfloat16 exactly."""
+    """What ``numpy.load`` reads of a batch of one: [1, ...] in float32, which holds bfloat16
+    exactly.
+    """
     buffer = io.BytesIO()
-    np.save(buffer, tensor.detach().to("cpu", torch.float32).unsqueeze(0).numpy(), allow_pickle=False)
+    np.save(
+        buffer, tensor.detach().to("cpu", torch.float32).unsqueeze(0).numpy(), allow_pickle=False
+    )
     return buffer.getvalue()
 
 
@@ -57,7 +67,9 @@ def _dump(name: str, value: Any) -> bytes:
 
 
 class _Pieces:
-    """A file of what is written to it: a pickler hands large bytes over as they are, to be copied once at the end."""
+    """A file of what is written to it: a pickler hands large bytes over as they are, to be copied
+    once at the end.
+    """
 
     def __init__(self) -> None:
         self.written: list[bytes] = []

@@ -1,9 +1,10 @@
 """What torch.save writes of a tensor, without the work that is the same for all of a shape.
 
-Of two files of tensors of one dtype and shape nothing differs but the numbers, their CRC-32 and the file's id, which is
-made of the CRCs of all records. So the first that torch.save writes is a form to be filled in for the others: for small
-tensors six times as fast, and large ones are copied once. The second is written both ways: a torch that writes
-files in another way than is known here goes on writing them itself.
+Of two files of tensors of one dtype and shape nothing differs but the numbers, their CRC-32 and the
+file's id, which is made of the CRCs of all records. So the first that torch.save writes is a form
+to be filled in for the others: for small tensors six times as fast, and large ones are copied once.
+The second is written both ways: a torch that writes files in another way than is known here goes on
+writing them itself.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ import torch
 
 _NUMBERS = "data/0"
 _ID = ".data/serialization_id"
-_LEAST, _MOST = 64, 2**31  #: bytes of numbers; a few could be mistaken for something else, too many need ZIP64
+#: bytes of numbers; a few could be mistaken for something else, too many need ZIP64
+_LEAST, _MOST = 64, 2**31
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _MASK = 2**64 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """A file of torch.save to be filled in: ``head``, the numbers, ``tail``; places are offsets in the tail."""
+    """A file of torch.save to be filled in: ``head``, the numbers, ``tail``; places are offsets in
+    the tail.
+    """
 
     head: bytes
     tail: bytes
@@ -40,7 +44,9 @@ class _Form:
     crcs_after: tuple[int, ...]
 
     def fill(self, numbers: memoryview, crc: int) -> bytes:
-        id_ = self.names_hash + b"%020d" % functools.reduce(_combine, (crc, *self.crcs_after), self.crc_before)
+        id_ = self.names_hash + b"%020d" % functools.reduce(
+            _combine, (crc, *self.crcs_after), self.crc_before
+        )
         tail = bytearray(self.tail)
         tail[self.id_at : self.id_at + len(id_)] = id_
         for value, places in ((crc, self.crc_at), (zlib.crc32(id_), self.id_crc_at)):
@@ -50,18 +56,28 @@ class _Form:
 
 
 class TorchFiles:
-    """Writes tensors as torch.save does. Keeps the forms of the first ``most`` shapes, of 2 KB each."""
+    """Writes tensors as torch.save does. Keeps the forms of the first ``most`` shapes, of 2 KB
+    each.
+    """
 
     def __init__(self, most: int = 4096) -> None:
         self._most = most
         self._forms: dict[Hashable, _Form] = {}
-        self._proven: dict[Hashable, bool] = {}  #: whether the form of a shape gave what torch.save did
+        #: whether the form of a shape gave what torch.save did
+        self._proven: dict[Hashable, bool] = {}
 
     def dump(self, tensor: torch.Tensor) -> bytes:
-        """The bytes that torch.save writes of a contiguous CPU tensor that has its storage for itself."""
-        if type(tensor) is not torch.Tensor or tensor.dtype not in _DTYPES or not _LEAST <= tensor.nbytes < _MOST:
+        """The bytes that torch.save writes of a contiguous CPU tensor that has its storage for
+        itself.
+        """
+        if (
+            type(tensor) is not torch.Tensor
+            or tensor.dtype not in _DTYPES
+            or not _LEAST <= tensor.nbytes < _MOST
+        ):
             return _saved(tensor)
-        shape = (tensor.dtype, tensor.shape, tensor.stride())  # of one row the stride can be anything, and is written
+        # of one row the stride can be anything, and is written
+        shape = (tensor.dtype, tensor.shape, tensor.stride())
         form, proven = self._forms.get(shape), self._proven.get(shape)
         if proven is False:
             return _saved(tensor)
@@ -82,7 +98,9 @@ class TorchFiles:
 
 
 def _parse(saved: bytes, numbers: memoryview) -> _Form:
-    """Find the places in a file of torch.save. Raises ValueError or KeyError, among others, if it is not as known."""
+    """Find the places in a file of torch.save. Raises ValueError or KeyError, among others, if it
+    is not as known.
+    """
     with zipfile.ZipFile(io.BytesIO(saved)) as archive:
         records = {info.filename.partition("/")[2]: info for info in archive.infolist()}
         id_ = archive.read(records[_ID])
@@ -112,7 +130,9 @@ def _places(tail: bytes, crc: int) -> tuple[int, ...]:
 
 
 def _combine(seed: int, value: int) -> int:
-    """``at::hash_combine`` of PyTorch, by which ``PyTorchStreamWriter::writeSerializationId`` joins the CRCs."""
+    """``at::hash_combine`` of PyTorch, by which ``PyTorchStreamWriter::writeSerializationId`` joins
+    the CRCs.
+    """
     return (seed ^ (value + 0x9E3779B9 + (seed << 6) + (seed >> 2))) & _MASK
 
 

@@ -17,13 +17,19 @@ MAX_TOKENS = 512  #: the trainer pads with zeros to this, as the model's pipelin
 
 
 class Wan:
-    """``pth`` latent [16, F, H, W], H and W even; ``pickle`` torch.Tensor [S, 4096], unpadded; ``json`` metadata."""
+    """``pth`` latent [16, F, H, W], H and W even; ``pickle`` torch.Tensor [S, 4096], unpadded;
+    ``json`` metadata.
+    """
 
     part_names: tuple[str, ...] = ("json", "pickle", "pth")
     text_names: tuple[str, ...] | None = ("umt5",)
 
     def build(self, sample: EncodedSample) -> dict[str, Any]:
-        return {"json": sample_metadata(sample), "pickle": self.build_text(sample.texts), "pth": sample.latent}
+        return {
+            "json": sample_metadata(sample),
+            "pickle": self.build_text(sample.texts),
+            "pth": sample.latent,
+        }
 
     def build_text(self, texts: Mapping[str, TextEmbedding]) -> torch.Tensor:
         return texts["umt5"].tokens
@@ -31,5 +37,7 @@ class Wan:
     def check(self, parts: Mapping[str, Any]) -> None:
         require_parts(parts, self.part_names)
         require_keys("json", parts["json"], ())
-        require_text("pickle", parts["pickle"], max_tokens=MAX_TOKENS, width=TEXT_WIDTH, tensor=True)
+        require_text(
+            "pickle", parts["pickle"], max_tokens=MAX_TOKENS, width=TEXT_WIDTH, tensor=True
+        )
         require_latent("pth", parts["pth"], ndim=4, patch=2, channels=CHANNELS)

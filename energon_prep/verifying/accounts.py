@@ -26,14 +26,20 @@ def totals(entries: Sequence[LedgerEntry]) -> dict[str, int]:
     }
 
 
-def account_problems(root: Path, entries: Sequence[LedgerEntry]) -> Iterator[tuple[str, Broken | None]]:
-    """Where plan, ledger and rejects do not agree; with what must be made again to mend it, if anything."""
+def account_problems(
+    root: Path, entries: Sequence[LedgerEntry]
+) -> Iterator[tuple[str, Broken | None]]:
+    """Where plan, ledger and rejects do not agree; with what must be made again to mend it, if
+    anything.
+    """
     yield from _plan_problems(root, {entry.index: entry for entry in entries})
     for entry in entries:
         yield from _reject_problems(root, entry)
 
 
-def _plan_problems(root: Path, entries: Mapping[int, LedgerEntry]) -> Iterator[tuple[str, Broken | None]]:
+def _plan_problems(
+    root: Path, entries: Mapping[int, LedgerEntry]
+) -> Iterator[tuple[str, Broken | None]]:
     storage = LocalStorage(root)
     if not storage.exists(PLAN):
         yield f"{PLAN}: it is missing: whether every planned shard is there cannot be told", None
@@ -44,10 +50,18 @@ def _plan_problems(root: Path, entries: Mapping[int, LedgerEntry]) -> Iterator[t
             planned.add(shard.index)
             entry = entries.get(shard.index)
             if entry is None:
-                yield f"{shard_stem(shard.index)}: planned and not finished: run the same encode again", None
+                yield (
+                    f"{shard_stem(shard.index)}: planned and not finished: run the same "
+                    "encode again",
+                    None,
+                )
             elif entry.num_planned != shard.num_samples:
                 stem = shard_stem(shard.index)
-                yield f"{stem}: {shard.num_samples} samples are planned, in the ledger {entry.num_planned}", shard.index
+                yield (
+                    f"{stem}: {shard.num_samples} samples are planned, in the ledger "
+                    f"{entry.num_planned}",
+                    shard.index,
+                )
     except (OSError, PrepError) as error:
         yield f"{PLAN}: it cannot be read ({type(error).__name__}: {error})", PLAN
         return
@@ -56,7 +70,9 @@ def _plan_problems(root: Path, entries: Mapping[int, LedgerEntry]) -> Iterator[t
 
 
 def _reject_problems(root: Path, entry: LedgerEntry) -> Iterator[tuple[str, Broken]]:
-    """The shard's rejects, one JSON object a line, must be as many and have the reasons that the ledger counts."""
+    """The shard's rejects, one JSON object a line, must be as many and have the reasons that the
+    ledger counts.
+    """
     name = rejects_name(entry.index)
     counted: Counter[str] = Counter()
     try:
@@ -70,6 +86,9 @@ def _reject_problems(root: Path, entry: LedgerEntry) -> Iterator[tuple[str, Brok
         yield f"{name}: it cannot be read ({type(error).__name__}: {error})", entry.index
         return
     if counted.total() != entry.num_rejected:
-        yield f"{name}: it has {counted.total()} rejects, in the ledger {entry.num_rejected}", entry.index
+        yield (
+            f"{name}: it has {counted.total()} rejects, in the ledger {entry.num_rejected}",
+            entry.index,
+        )
     elif dict(counted) != entry.rejects:
         yield f"{name}: its reasons are not those the ledger counts", entry.index

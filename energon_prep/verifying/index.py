@@ -40,9 +40,13 @@ class IndexCheck:
 
 
 def check_index(
-    root: Path, tars: Sequence[str], known_counts: Mapping[str, int] | None, subflavors: Mapping[str, Any]
+    root: Path,
+    tars: Sequence[str],
+    known_counts: Mapping[str, int] | None,
+    subflavors: Mapping[str, Any],
 ) -> IndexCheck:
-    """Hold the index's lists against the tars that are there, and against the ledger's counts where there are any.
+    """Hold the index's lists against the tars that are there, and against the ledger's counts where
+    there are any.
 
     ``subflavors``: those of the dataset's target, which dataset.yaml must have.
     """
@@ -55,17 +59,25 @@ def check_index(
     counts = read_shard_counts(meta)
     if counts is None:
         counts = {}
-        problems += [] if INFO_JSON in missing else [f"{META_DIR}/{INFO_JSON}: it cannot be read: {_REMEDY}"]
+        problems += (
+            []
+            if INFO_JSON in missing
+            else [f"{META_DIR}/{INFO_JSON}: it cannot be read: {_REMEDY}"]
+        )
     else:
         problems += _list_problems(INFO_JSON, counts, tars)
     for tar, samples in (known_counts or {}).items():
         if tar in counts and counts[tar] != samples:
-            problems.append(f"{META_DIR}/{INFO_JSON}: {tar} has {counts[tar]} samples, in the ledger {samples}")
+            problems.append(
+                f"{META_DIR}/{INFO_JSON}: {tar} has {counts[tar]} samples, in the ledger {samples}"
+            )
     if DATASET_YAML not in missing:
         problems += _subflavor_problems(meta / DATASET_YAML, subflavors)
     if SPLIT_YAML not in missing:
         problems += _split_problems(meta / SPLIT_YAML, tars)
-    sqlite_problems = list(_sqlite_problems(meta / SQLITE, counts)) if (meta / SQLITE).exists() else []
+    sqlite_problems = (
+        list(_sqlite_problems(meta / SQLITE, counts)) if (meta / SQLITE).exists() else []
+    )
     has_sqlite = (meta / SQLITE).exists() and not sqlite_problems
     return IndexCheck(shards=counts, has_sqlite=has_sqlite, problems=(*problems, *sqlite_problems))
 
@@ -90,20 +102,32 @@ def _subflavor_problems(path: Path, needed: Mapping[str, Any]) -> Iterator[str]:
         return
     for name, value in needed.items():
         if found.get(name) != value:
-            what = f"is {found[name]!r}, not {value!r}" if name in found else f"is missing, which is {value!r}"
+            what = (
+                f"is {found[name]!r}, not {value!r}"
+                if name in found
+                else f"is missing, which is {value!r}"
+            )
             yield (
-                f"{META_DIR}/{DATASET_YAML}: subflavor {name} {what}: by it trainers choose how samples are read; put "
-                f"it back, or {_REMEDY} --force"
+                f"{META_DIR}/{DATASET_YAML}: subflavor {name} {what}: by it trainers choose "
+                f"how samples are read; put it back, or {_REMEDY} --force"
             )
 
 
 def _split_problems(path: Path, tars: Sequence[str]) -> Iterator[str]:
     try:
         config = from_yaml(path.read_text())
-        names = [tar for part in config["split_parts"].values() for item in part for tar in _expand(item, len(tars))]
+        names = [
+            tar
+            for part in config["split_parts"].values()
+            for item in part
+            for tar in _expand(item, len(tars))
+        ]
         excluded = config.get("exclude")
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        yield f"{META_DIR}/{SPLIT_YAML}: it cannot be read ({type(error).__name__}: {error}): {_REMEDY}"
+        yield (
+            f"{META_DIR}/{SPLIT_YAML}: it cannot be read ({type(error).__name__}: {error}): "
+            f"{_REMEDY}"
+        )
         return
     listed = Counter(names)
     yield from _list_problems(SPLIT_YAML, listed, tars)
@@ -115,7 +139,9 @@ def _split_problems(path: Path, tars: Sequence[str]) -> Iterator[str]:
 
 
 def _expand(pattern: str, num_tars: int) -> Iterator[str]:
-    """The names that a pattern stands for. Raises ValueError where they are many times more than there are tars."""
+    """The names that a pattern stands for. Raises ValueError where they are many times more than
+    there are tars.
+    """
     ranges = [abs(int(last) - int(first)) for first, last in _RANGE.findall(pattern)]
     if pattern.count("{") > _MOST_BRACES or sum(ranges) > 100 * num_tars + 10_000:
         raise ValueError(f"{pattern[:80]!r} stands for too many names")
@@ -133,5 +159,6 @@ def _sqlite_problems(path: Path, counts: Mapping[str, int]) -> Iterator[str]:
         return
     if sum(stored.values()) != sum(counts.values()):
         yield (
-            f"{META_DIR}/{SQLITE}: it has {sum(stored.values())} samples, {INFO_JSON} {sum(counts.values())}: {_REMEDY}"
+            f"{META_DIR}/{SQLITE}: it has {sum(stored.values())} samples, {INFO_JSON} "
+            f"{sum(counts.values())}: {_REMEDY}"
         )

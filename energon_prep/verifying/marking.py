@@ -62,11 +62,15 @@ class Damage:
 
 def lost_tars(storage: LocalStorage, entries: Iterable[LedgerEntry]) -> set[int]:
     """Shards whose tar is missing or has another size than it was written with."""
-    return {entry.index for entry in entries if entry.shard and storage.size(entry.shard) != entry.bytes}
+    return {
+        entry.index for entry in entries if entry.shard and storage.size(entry.shard) != entry.bytes
+    }
 
 
 def unreadable_entries(root: Path) -> Iterator[tuple[int, str]]:
-    """Shards whose ledger entry is none, and what is wrong with it: nothing vouches for their tars."""
+    """Shards whose ledger entry is none, and what is wrong with it: nothing vouches for their
+    tars.
+    """
     storage = LocalStorage(root)
     for name in storage.names(LEDGER_DIR):
         stem = name.removesuffix(".json")

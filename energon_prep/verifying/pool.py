@@ -19,14 +19,17 @@ def check_shards(
 ) -> Iterator[ShardCheck]:
     """``check`` tars, ``workers`` at a time; in their order. Raises PrepError if a process dies.
 
-    More than one worker are spawned processes: a program that asks for them needs the ``__main__`` guard.
+    More than one worker are spawned processes: a program that asks for them needs the ``__main__``
+    guard.
     """
     if workers == 1 or len(tasks) < 2:
         yield from map(check, tasks)
         return
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork
     waiting: deque[Future[ShardCheck]] = deque()
-    with ProcessPoolExecutor(min(workers, len(tasks)), context, torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(tasks)), context, torch.set_num_threads, (1,)
+    ) as pool:
         try:
             for task in tasks:
                 waiting.append(pool.submit(check, task))

@@ -13,7 +13,9 @@ from energon_prep.storage import LocalStorage
 
 
 def record_problems(root: Path, entry: LedgerEntry) -> Iterator[str]:
-    """What is wrong with the .idx and the rows of a shard of ours, which ``encode`` wrote with its tar."""
+    """What is wrong with the .idx and the rows of a shard of ours, which ``encode`` wrote with its
+    tar.
+    """
     storage = LocalStorage(root)
     name = rows_name(entry.index)
     try:
@@ -30,7 +32,9 @@ def record_problems(root: Path, entry: LedgerEntry) -> Iterator[str]:
 
 
 def idx_problems(root: Path, tar: str, num_samples: int) -> Iterator[str]:
-    """Whether the .idx of somebody's tar, of which the index says how many samples it has, fits it."""
+    """Whether the .idx of somebody's tar, of which the index says how many samples it has, fits
+    it.
+    """
     name = idx_path(Path(tar)).as_posix()
     try:
         offsets = read_idx(idx_path(root / tar))
@@ -39,7 +43,10 @@ def idx_problems(root: Path, tar: str, num_samples: int) -> Iterator[str]:
         yield f"{name}: it cannot be read ({_words(error)}): run energon-prep index"
         return
     if not fits:
-        yield f"{name}: it does not end where the tar does, after {num_samples} samples: run energon-prep index"
+        yield (
+            f"{name}: it does not end where the tar does, after {num_samples} samples: run "
+            "energon-prep index"
+        )
 
 
 def _words(error: OSError | ValueError) -> str:

@@ -28,7 +28,10 @@ from energon_prep.verifying.problems import Problems
 from energon_prep.verifying.shard import ShardTask, check_shard, glance
 
 _MOST = 100  #: problems kept of a dataset
-_FOREIGN = "energon-prep did not write this dataset: there is no ledger to hold sizes, hashes and totals against"
+_FOREIGN = (
+    "energon-prep did not write this dataset: there is no ledger to hold sizes, hashes and "
+    "totals against"
+)
 
 #: Called with (tars checked, tars in all) after each tar.
 Progress = Callable[[int, int], None]
@@ -45,7 +48,8 @@ class VerifyReport:
     problems: tuple[str, ...]  #: the first 100, then how many more there are
     num_problems: int
     notes: tuple[str, ...]  #: what was not checked, and why
-    accounted: dict[str, int]  #: samples planned, written and rejected; empty for a dataset of others
+    #: samples planned, written and rejected; empty for a dataset of others
+    accounted: dict[str, int]
     deep: bool  #: whether the tars were opened
     marked: tuple[str, ...] = ()  #: what was set aside, for the next encode to make again
     repairable: bool = False  #: whether marking it and encoding again would mend some of it
@@ -64,16 +68,19 @@ def verify(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> VerifyReport:
-    """Hold everything in ``dest`` against the ledger, the index and, if ``deep``, the trainer's contract.
+    """Hold everything in ``dest`` against the ledger, the index and, if ``deep``, the trainer's
+    contract.
 
-    Not ``deep``: sizes, counts, ledger, rejects and index, and no tar of ours is opened. ``deep``: every byte is read
-    and hashed, every part decoded safely and checked, every key looked up. ``mark_bad``: what is damaged, and can be
-    made again, is set aside, so that the same ``encode`` makes just that again.
+    Not ``deep``: sizes, counts, ledger, rejects and index, and no tar of ours is opened. ``deep``:
+    every byte is read and hashed, every part decoded safely and checked, every key looked up.
+    ``mark_bad``: what is damaged, and can be made again, is set aside, so that the same ``encode``
+    makes just that again.
 
-    ``target``: the contract, by default that of run.json, a name or ``package.module:Class``; needed for a dataset
-    that energon-prep did not write, which has no ledger to be held against. A dataset that is not indexed yet is no
-    failure: a note says so. ``workers``: processes that read tars. What is wrong is in the report; PrepError is raised
-    only where there is no dataset, for an unknown ``target``, if a worker dies, and if ``mark_bad`` cannot be done.
+    ``target``: the contract, by default that of run.json, a name or ``package.module:Class``;
+    needed for a dataset that energon-prep did not write, which has no ledger to be held against. A
+    dataset that is not indexed yet is no failure: a note says so. ``workers``: processes that read
+    tars. What is wrong is in the report; PrepError is raised only where there is no dataset, for an
+    unknown ``target``, if a worker dies, and if ``mark_bad`` cannot be done.
     """
     root = Path(dest).absolute()
     if not root.is_dir():
@@ -86,7 +93,9 @@ def verify(
     if not mark_bad:
         return run.report(target)
     if not (root / LEDGER_DIR).is_dir():
-        raise PrepError(f"--mark-bad: energon-prep did not write {dest}, and cannot make its tars again")
+        raise PrepError(
+            f"--mark-bad: energon-prep did not write {dest}, and cannot make its tars again"
+        )
     storage = LocalStorage(root)
     with storage.locked():
         for index, problem in unreadable_entries(root):
@@ -119,7 +128,9 @@ class _Verification:
         else:
             _require_foreign(self._root, listing, target, deep=self._deep)
             self._notes.append(_FOREIGN)
-        tasks = _tasks(self._root, listing, entries, self._check_index(listing, entries, recorded), target)
+        tasks = _tasks(
+            self._root, listing, entries, self._check_index(listing, entries, recorded), target
+        )
         samples, parts = self._check_tars(tasks)
         rest = self.problems.count - len(self.problems.kept)
         return VerifyReport(
@@ -139,12 +150,16 @@ class _Verification:
         try:
             return read_ledger(self._root)
         except PrepError as error:
-            self.problems.add(f"the ledger cannot be read, and sizes, hashes and totals were not checked: {error}")
+            self.problems.add(
+                f"the ledger cannot be read, and sizes, hashes and totals were not checked: {error}"
+            )
             self.damage.found = True
             return None
 
     def _read_target(self, asked: str | None) -> RunTarget | None:
-        """The target of run.json, which may be a stranger's: only what the user ``asked`` for is taken unseen."""
+        """The target of run.json, which may be a stranger's: only what the user ``asked`` for is
+        taken unseen.
+        """
         try:
             recorded = read_target(self._root)
             if recorded.name != asked:
@@ -155,7 +170,9 @@ class _Verification:
             return None
         return recorded
 
-    def _check_books(self, listing: Listing, entries: Sequence[LedgerEntry] | None, recorded: RunTarget | None) -> None:
+    def _check_books(
+        self, listing: Listing, entries: Sequence[LedgerEntry] | None, recorded: RunTarget | None
+    ) -> None:
         """What the records of a dataset of ours show without opening a tar."""
         if entries is not None:
             self.problems.extend(ledger_problems(self._root, entries, listing))
@@ -163,7 +180,9 @@ class _Verification:
                 self.damage.add(index)
             for problem, broken in account_problems(self._root, entries):
                 self._add(problem, broken)
-        for problem, broken in caption_problems(self._root, None if recorded is None else get_target(recorded.name)):
+        for problem, broken in caption_problems(
+            self._root, None if recorded is None else get_target(recorded.name)
+        ):
             self._add(problem, broken)
 
     def _add(self, problem: str, broken: Broken | None) -> None:
@@ -177,14 +196,18 @@ class _Verification:
         known_counts = None if entries is None else ledger_counts(entries)
         needed = {} if recorded is None else recorded.subflavors
         index = check_index(
-            self._root, listing.tars if known_counts is None else tuple(known_counts), known_counts, needed
+            self._root,
+            listing.tars if known_counts is None else tuple(known_counts),
+            known_counts,
+            needed,
         )
         self.problems.extend(index.problems)
         if index.shards is None:
             self._notes.append("the dataset is not indexed yet: run energon-prep index")
         elif not (self._root / META_DIR / SQLITE).exists():
             self._notes.append(
-                f"there is no {SQLITE}: training in sequence does not need it, joins and random access do"
+                f"there is no {SQLITE}: training in sequence does not need it, joins and "
+                "random access do"
             )
         return index
 
@@ -193,7 +216,9 @@ class _Verification:
         samples = parts = 0
         check_one = check_shard if self._deep else glance
         with closing(KeyRegister()) as register:
-            for number, check in enumerate(check_shards(tasks, check_one, workers=self._workers), 1):
+            for number, check in enumerate(
+                check_shards(tasks, check_one, workers=self._workers), 1
+            ):
                 samples += check.samples
                 parts += check.parts
                 self.damage.add_check(check)
@@ -208,11 +233,18 @@ def _require_foreign(root: Path, listing: Listing, target: str | None, *, deep: 
     if not listing.tars:
         raise PrepError(f"{root} has no .tar files: give a dataset's folder, or run encode first")
     if target is None and deep:
-        raise PrepError(f"{root} was not written by energon-prep: name the trainer's contract to check with --target")
+        raise PrepError(
+            f"{root} was not written by energon-prep: name the trainer's contract to check "
+            "with --target"
+        )
 
 
 def _tasks(
-    root: Path, listing: Listing, entries: Sequence[LedgerEntry] | None, index: IndexCheck, target: str | None
+    root: Path,
+    listing: Listing,
+    entries: Sequence[LedgerEntry] | None,
+    index: IndexCheck,
+    target: str | None,
 ) -> list[ShardTask]:
     """The tars that are there; of a dataset of ours those in the ledger (strays were told)."""
     known = None if entries is None else {entry.shard: entry for entry in entries}

@@ -20,7 +20,11 @@ from energon_prep.verifying.records import idx_problems, record_problems
 from energon_prep.verifying.tar_index import TarIndex
 
 _MOST = 20  #: problems kept of one tar
-_LOADERS: dict[str, Callable[[bytes], Any]] = {"pth": load_pth, "pickle": load_pickle, "json": load_json}
+_LOADERS: dict[str, Callable[[bytes], Any]] = {
+    "pth": load_pth,
+    "pickle": load_pickle,
+    "json": load_json,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,9 @@ class ShardCheck:
 
 
 def glance(task: ShardTask) -> ShardCheck:
-    """Check what lies beside a tar, which stays closed: samples and parts are as many as the records say."""
+    """Check what lies beside a tar, which stays closed: samples and parts are as many as the
+    records say.
+    """
     entry, problems = task.entry, list[str]()
     if entry is not None:
         problems += record_problems(task.root, entry)
@@ -72,7 +78,9 @@ def glance(task: ShardTask) -> ShardCheck:
 
 
 def check_shard(task: ShardTask) -> ShardCheck:
-    """Check one tar. What is wrong with it is told and never raised; memory grows with its keys only."""
+    """Check one tar. What is wrong with it is told and never raised; memory grows with its keys
+    only.
+    """
     problems = Problems(_MOST)
     walk = _Walk(task, problems)
     damaged = True
@@ -95,7 +103,10 @@ def check_shard(task: ShardTask) -> ShardCheck:
         keys=tuple(walk.keys),
         samples=len(walk.keys),
         parts=walk.num_parts,
-        problems=(*(f"{task.tar}: {problem}" for problem in problems.kept), *(beside.problems if beside else ())),
+        problems=(
+            *(f"{task.tar}: {problem}" for problem in problems.kept),
+            *(beside.problems if beside else ()),
+        ),
         num_problems=problems.count + (beside.num_problems if beside else 0),
         tar_damaged=damaged,
         records_damaged=beside is not None and beside.records_damaged,
@@ -103,7 +114,9 @@ def check_shard(task: ShardTask) -> ShardCheck:
 
 
 def _content_problem(task: ShardTask) -> str | None:
-    """Whether the tar's bytes are those that were written. Raises OSError if they cannot be read."""
+    """Whether the tar's bytes are those that were written. Raises OSError if they cannot be
+    read.
+    """
     if task.entry is None or (task.root / task.tar).stat().st_size != task.entry.bytes:
         return None  # another size is told with the ledger's
     digest = hashlib.sha256()
@@ -112,7 +125,10 @@ def _content_problem(task: ShardTask) -> str | None:
             digest.update(chunk)
     if digest.hexdigest() == task.entry.sha256:
         return None
-    return f"its sha256 is {digest.hexdigest()}, not the ledger's {task.entry.sha256}: its bytes were changed"
+    return (
+        f"its sha256 is {digest.hexdigest()}, not the ledger's {task.entry.sha256}: its bytes "
+        "were changed"
+    )
 
 
 class _Walk:
@@ -130,7 +146,9 @@ class _Walk:
         with self._index() as index:
             for key, members in groupby(self._named(file), key=lambda named: named[1]):
                 if key in self.keys:
-                    self._problems.add(f"{key}: the key occurs twice, or its parts are not adjacent")
+                    self._problems.add(
+                        f"{key}: the key occurs twice, or its parts are not adjacent"
+                    )
                 self.keys[key] = None
                 self._check(key, self._decoded(file, members, key, index))
             if index is not None:
@@ -142,7 +160,9 @@ class _Walk:
         task = self._task
         if task.tar_file_id is None:
             return nullcontext()
-        return TarIndex(task.root, task.tar, tar_file_id=task.tar_file_id, has_sqlite=task.has_sqlite)
+        return TarIndex(
+            task.root, task.tar, tar_file_id=task.tar_file_id, has_sqlite=task.has_sqlite
+        )
 
     def _named(self, file: BinaryIO) -> Iterator[tuple[Member, str, str]]:
         for member in whole_members(file):
@@ -151,7 +171,9 @@ class _Walk:
             if named is not None:
                 yield member, *named
             elif self._task.entry is not None:
-                self._problems.add(f"{member.name}: this is no part of a sample: Energon passes over it")
+                self._problems.add(
+                    f"{member.name}: this is no part of a sample: Energon passes over it"
+                )
 
     def _decoded(
         self,

@@ -48,13 +48,19 @@ class TarIndex:
         """The next sample's header is at ``offset``."""
         if self._count < len(self._offsets) and self._offsets[self._count] != offset:
             self._differ(
-                self._idx, f"sample {self._count} begins at {self._offsets[self._count]}, in the tar at {offset}"
+                self._idx,
+                f"sample {self._count} begins at {self._offsets[self._count]}, in the tar at "
+                f"{offset}",
             )
         if self._sample_rows is not None:
             self._require_end(offset)
             row = self._next(self._sample_rows) or (None, None, None, None)
             if row[:3] != (key, self._count, offset):
-                self._differ(SQLITE, f"sample {self._count} is {row[0]!r} at {row[2]}, in the tar {key!r} at {offset}")
+                self._differ(
+                    SQLITE,
+                    f"sample {self._count} is {row[0]!r} at {row[2]}, in the tar {key!r} at "
+                    f"{offset}",
+                )
             self._end = row[3]
         self._count += 1
 
@@ -63,12 +69,18 @@ class TarIndex:
         if self._part_rows is not None:
             row = self._next(self._part_rows)
             if row != (self._count - 1, name, offset, size):
-                self._differ(SQLITE, f"sample {self._count - 1} has in the tar {size} bytes of {name!r} at {offset}")
+                self._differ(
+                    SQLITE,
+                    f"sample {self._count - 1} has in the tar {size} bytes of {name!r} at {offset}",
+                )
 
     def finish(self, end: int) -> tuple[str, ...]:
         """The members end at ``end``: what differs in all."""
         if list(self._offsets[self._count :]) != [end]:
-            self._differ(self._idx, f"it does not end where the tar does, after {self._count} samples at {end}")
+            self._differ(
+                self._idx,
+                f"it does not end where the tar does, after {self._count} samples at {end}",
+            )
         if self._sample_rows is not None and self._part_rows is not None:
             self._require_end(end)
             if self._next(self._sample_rows) or self._next(self._part_rows):
@@ -78,7 +90,12 @@ class TarIndex:
     def __enter__(self) -> TarIndex:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._open.close()
 
     def _open_sqlite(self, path: Path, tar_file_id: int) -> None:
@@ -98,7 +115,9 @@ class TarIndex:
 
     def _require_end(self, offset: int) -> None:
         if self._count and self._end != offset:
-            self._differ(SQLITE, f"sample {self._count - 1} ends at {self._end}, in the tar at {offset}")
+            self._differ(
+                SQLITE, f"sample {self._count - 1} ends at {self._end}, in the tar at {offset}"
+            )
 
     def _differ(self, file: str, problem: str) -> None:
         self._problems.setdefault(file, f"{file}: {problem}: run energon-prep index")

@@ -1,4 +1,6 @@
-"""The training side of the target: a cooker and a task encoder of Energon, which need nothing of energon_prep."""
+"""The training side of the target: a cooker and a task encoder of Energon, which need nothing of
+energon_prep.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ from torch import nn
 
 
 class PatchModel(nn.Module):
-    """Stands for a VAE of another library: images [B, 3, H, W] in [-1, 1] -> [B, C, H / 4, W / 4]."""
+    """Stands for a VAE of another library: images [B, 3, H, W] in [-1, 1] -> [B, C, H / 4, W /
+    4].
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -11,13 +11,17 @@ import torch
 class HashedWords:
     """A caption's embedding is [words, width], of the empty one [1, width]."""
 
-    def __init__(self, *, device: torch.device, dtype: torch.dtype, max_tokens: int, width: int = 32) -> None:
+    def __init__(
+        self, *, device: torch.device, dtype: torch.dtype, max_tokens: int, width: int = 32
+    ) -> None:
         self.max_tokens = max_tokens
         self.width = width
 
     def encode(self, captions: Sequence[str]) -> list[torch.Tensor]:
         return [
-            torch.stack([self.vector(word) for word in (caption.split() or [""])[: self.max_tokens]])
+            torch.stack(
+                [self.vector(word) for word in (caption.split() or [""])[: self.max_tokens]]
+            )
             for caption in captions
         ]
 

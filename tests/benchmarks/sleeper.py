@@ -1,4 +1,6 @@
-"""A child to be asked for rounds: appends its name to a file in each; it fails if it is called "broken"."""
+"""A child to be asked for rounds: appends its name to a file in each; it fails if it is called
+"broken".
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ class Model:
         self.calls.append(tuple(pixels.shape))
         return pixels + 1
 
-    def __call__(self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, use_cache: bool) -> Any:
+    def __call__(
+        self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, use_cache: bool
+    ) -> Any:
         self.calls.append(tuple(input_ids.shape))
         return input_ids
 

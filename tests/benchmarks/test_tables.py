@@ -14,7 +14,9 @@ def test_a_report_becomes_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def row(table: str, case: str, way: str, *seconds: float) -> dict[str, object]:
-        return table_row(table, case, way, 100, [{"seconds": second, "peak_mib": 300} for second in seconds])
+        return table_row(
+            table, case, way, 100, [{"seconds": second, "peak_mib": 300} for second in seconds]
+        )
 
     rows = [
         row("ways", "flux1", "sequential", 80, 100, 125),

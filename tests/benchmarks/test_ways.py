@@ -42,13 +42,22 @@ def test_every_way_encodes_images(images: Path) -> None:
     assert "text.t5.padding" not in full.changes
     assert round_of("sequential", case)["seconds"] > 0
     assert round_of("encode", case)["seconds"] > 0
-    assert [name.split(",")[0] for name in round_of("ceiling", case)["parts"]] == ["visual", "t5", "clip"]
+    assert [name.split(",")[0] for name in round_of("ceiling", case)["parts"]] == [
+        "visual",
+        "t5",
+        "clip",
+    ]
 
 
 def test_clips_are_what_the_case_says(tmp_path: Path) -> None:
     make_clips(tmp_path / "clips", num=1)
     case = clip_case(tmp_path / "clips")
-    small = Case(**{**vars(case), "changes": {**case.changes, "resize.resolution": 32, "frames.num_frames": 5}})
+    small = Case(
+        **{
+            **vars(case),
+            "changes": {**case.changes, "resize.resolution": 32, "frames.num_frames": 5},
+        }
+    )
     ceiling = round_of("ceiling", small)
     assert list(ceiling["parts"]) == ["visual, batches", "umt5, batches"]
     assert ceiling["seconds"] == sum(ceiling["parts"].values())
@@ -65,7 +74,9 @@ def test_dummies_encode_and_every_station_is_timed(tmp_path: Path) -> None:
 
 def test_a_rejected_sample_ends_the_benchmark(tmp_path: Path) -> None:
     make_squares(tmp_path / "squares", num=4, size=128, words=1)
-    write_tar(tmp_path / "squares" / "broken.tar", [("0.jpg", b"\xff\xd8\xff cut"), ("0.txt", b"cut")])
+    write_tar(
+        tmp_path / "squares" / "broken.tar", [("0.jpg", b"\xff\xd8\xff cut"), ("0.txt", b"cut")]
+    )
     with pytest.raises(SystemExit, match="1 samples were rejected"):
         WAYS["encode"](dummy_case("dummy", tmp_path / "squares"))
 

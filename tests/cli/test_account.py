@@ -12,7 +12,16 @@ from tests.sources.reading import write
 
 
 def test_a_dry_run_tells_what_was_found_and_what_is_passed_over(tmp_path: Path) -> None:
-    for name in ("1.jpg", "1.txt", "2.mp4", "a.svg", "b.svg", "notes.md", ".DS_Store", "captions/c.txt"):
+    for name in (
+        "1.jpg",
+        "1.txt",
+        "2.mp4",
+        "a.svg",
+        "b.svg",
+        "notes.md",
+        ".DS_Store",
+        "captions/c.txt",
+    ):
         write(tmp_path / name)
     (tmp_path / "out.jpg").symlink_to("/nowhere")
     runner = CliRunner()
@@ -27,6 +36,8 @@ def test_a_dry_run_tells_what_was_found_and_what_is_passed_over(tmp_path: Path) 
         "note: the texts in captions have no media beside them",
     ):
         assert line in told.stdout
-    found = json.loads(runner.invoke(main, ["encode", str(tmp_path), "out", "--dry-run", "--json"]).stdout)["found"]
+    found = json.loads(
+        runner.invoke(main, ["encode", str(tmp_path), "out", "--dry-run", "--json"]).stdout
+    )["found"]
     assert (found["found"], found["samples"], found["companions"]) == (9, 2, 1)
     assert sum(found["passed_over"].values()) == 6

@@ -16,10 +16,23 @@ from energon_prep.plan.shards import Cut, make_plan
 from energon_prep.sources.detect import open_source
 from tests.runs import SMALL, command, prep
 
-HEAVY = ("torch", "transformers", "diffusers", "megatron", "av", "PIL", "numpy", "pydantic", "rich", "yaml")
+HEAVY = (
+    "torch",
+    "transformers",
+    "diffusers",
+    "megatron",
+    "av",
+    "PIL",
+    "numpy",
+    "pydantic",
+    "rich",
+    "yaml",
+)
 
 
-@pytest.mark.parametrize("args", [["--help"], ["encode", "--help"], ["index", "--help"], ["verify", "--help"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["encode", "--help"], ["index", "--help"], ["verify", "--help"]]
+)
 def test_help_answers_at_once_and_loads_nothing_heavy(args: list[str]) -> None:
     code = (
         "import sys; from energon_prep.cli import main\n"
@@ -30,7 +43,8 @@ def test_help_answers_at_once_and_loads_nothing_heavy(args: list[str]) -> None:
     assert "Usage:" in done.stdout
     assert "LOADED []" in done.stdout
     seconds: list[float] = []
-    while not seconds or (min(seconds) >= 0.3 and len(seconds) < 20):  # the other tests' processes are in the way
+    while not seconds or (min(seconds) >= 0.3 and len(seconds) < 20):
+        # the other tests' processes are in the way
         started = time.perf_counter()
         subprocess.run(command(*args), capture_output=True, check=True)
         seconds.append(time.perf_counter() - started)
@@ -39,13 +53,19 @@ def test_help_answers_at_once_and_loads_nothing_heavy(args: list[str]) -> None:
 
 def test_importing_the_library_loads_nothing_heavy() -> None:
     code = f"import sys, energon_prep; print([m for m in {HEAVY!r} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 def test_the_verbs_are_functions_whatever_was_imported_before() -> None:
     code = (
         "import energon_prep.indexing, energon_prep.verifying, energon_prep\n"
-        "print([callable(getattr(energon_prep, name)) for name in ('encode', 'index', 'verify', 'load_recipe')])"
+        "print([callable(getattr(energon_prep, name)) for name in ('encode', 'index', "
+        "'verify', 'load_recipe')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[True, True, True, True]\n"
@@ -71,7 +91,9 @@ def test_recipes_prints_what_recipe_files_are_made_of() -> None:
 def test_dry_run_writes_nothing(raw: Path, tmp_path: Path) -> None:
     shown = prep("encode", raw, tmp_path / "dst", "--dry-run", "--samples-per-shard", 16).stdout
     assert "plan     40 samples in 3 shards" in shown
-    plan = json.loads(prep("encode", raw, tmp_path / "dst", "--dry-run", "--json", "--limit", 5).stdout)
+    plan = json.loads(
+        prep("encode", raw, tmp_path / "dst", "--dry-run", "--json", "--limit", 5).stdout
+    )
     assert plan["plan"] == {"num_shards": 1, "num_samples": 5, "split": {}}
     assert not (tmp_path / "dst").exists()
 
@@ -107,13 +129,25 @@ def test_of_many_folders_every_split_has_some_of_nearly_all(tmp_path: Path) -> N
 
 def test_several_resolutions_and_originals(raw: Path, tmp_path: Path) -> None:
     sizes = ("--resolution", 64, "--resolution", 32)
-    args = ("--recipe", "microdit", "--weights", "tiny", *sizes, "--carry", "image,caption", "--limit", 2)
+    args = (
+        "--recipe",
+        "microdit",
+        "--weights",
+        "tiny",
+        *sizes,
+        "--carry",
+        "image,caption",
+        "--limit",
+        2,
+    )
     prep("encode", raw, tmp_path, *args)
     with tarfile.open(tmp_path / "shard_000000.tar") as tar:
         parts = {name.partition(".")[2] for name in tar.getnames()}
     assert {"json", "pickle", "64.pth", "32.pth", "txt"} < parts
     assert parts & {"jpg", "png", "webp"}
-    told = prep("encode", raw, tmp_path / "b", "--recipe", "dit", "--weights", "tiny", *sizes, code=1).stderr
+    told = prep(
+        "encode", raw, tmp_path / "b", "--recipe", "dit", "--weights", "tiny", *sizes, code=1
+    ).stderr
     assert "target dit stores latents of one resolution, the recipe has 2" in told
 
 
@@ -124,7 +158,19 @@ def test_an_index_of_nothing_and_a_verify_of_nothing_are_errors(tmp_path: Path) 
 
 
 def test_verify_tells_what_is_wrong_and_exits_with_1(raw: Path, tmp_path: Path) -> None:
-    prep("encode", raw, tmp_path, "--weights", "tiny", "--resolution", 64, "--limit", 4, "--split", "1,0,0")
+    prep(
+        "encode",
+        raw,
+        tmp_path,
+        "--weights",
+        "tiny",
+        "--resolution",
+        64,
+        "--limit",
+        4,
+        "--split",
+        "1,0,0",
+    )
     assert "all right: 1 shard, 4 samples, 12 parts checked" in prep("verify", tmp_path).stdout
     tar = tmp_path / "shard_000000.tar"
     data = bytearray(tar.read_bytes())

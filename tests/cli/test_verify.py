@@ -31,7 +31,10 @@ def test_the_way_to_a_repair_is_told(tmp_path: Path) -> None:
     assert "to repair: run verify --mark-bad, then the same encode again" in result.output
     result = _verify(root, "--mark-bad")
     assert result.exit_code == 1
-    assert "set aside in .energon-prep/bad: shard_000001\nto repair: run the same encode again\n" in result.output
+    assert (
+        "set aside in .energon-prep/bad: shard_000001\nto repair: run the same encode again\n"
+        in result.output
+    )
     report = json.loads(_verify(root, "--quick", "--json").stdout)
     assert report["num_problems"] == 1
     assert "shard_000001: planned and not finished" in report["problems"][0]

@@ -66,7 +66,10 @@ def main(environments: Path) -> int:
         write_datasets(datasets)
         expected = load(sys.executable, datasets)
         assert all(len(expected[name]) == 4 for name in ENCODERS), "there are samples missing"
-        reports = [expected, *(load(path, datasets) for path in sorted(environments.glob("*/bin/python")))]
+        reports = [
+            expected,
+            *(load(path, datasets) for path in sorted(environments.glob("*/bin/python"))),
+        ]
     wrong = [differences(report, expected) for report in reports]
     for report, names in zip(reports, wrong, strict=True):
         sys.stdout.write(f"Energon {report['energon']}: {', '.join(names) or 'the same batches'}\n")

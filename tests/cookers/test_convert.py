@@ -15,7 +15,9 @@ def test_normalized_moments_draw_normalized_latents(shift: float, scale: float) 
     drawn = mean + (logvar / 2).exp() * noise
     scaled_mean, scaled_logvar = normalize(mean, logvar, shift=shift, scale=scale)
     assert scaled_logvar is not None
-    torch.testing.assert_close(scaled_mean + (scaled_logvar / 2).exp() * noise, (drawn - shift) * scale)
+    torch.testing.assert_close(
+        scaled_mean + (scaled_logvar / 2).exp() * noise, (drawn - shift) * scale
+    )
 
 
 def test_what_is_normalized_already_is_not_touched() -> None:
@@ -34,7 +36,9 @@ def test_trimming_keeps_every_real_row(rows: list[float]) -> None:
     assert len(kept) == 1 or bool(kept[-1].any())
 
 
-@pytest.mark.parametrize(("shape", "ndims"), [((16, 4, 4), (4,)), ((1, 16, 1, 4, 4), (3, 4)), ((2, 16, 1, 4, 4), (5,))])
+@pytest.mark.parametrize(
+    ("shape", "ndims"), [((16, 4, 4), (4,)), ((1, 16, 1, 4, 4), (3, 4)), ((2, 16, 1, 4, 4), (5,))]
+)
 def test_shapes_that_are_not_asked_for(shape: tuple[int, ...], ndims: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"a latent of shape \[.*\], not \["):
         as_latent(torch.ones(shape), ndims)

@@ -25,10 +25,16 @@ from tests.datasets import Poison, torch_bytes
 LATENT = torch.randn(16, 1, 4, 6).bfloat16()
 TEXT = torch.randn(5, 8).bfloat16()
 POOLED = torch.randn(8).bfloat16()
-BASE = {"__key__": "000000007", "__restore_key__": ("Webdataset", 7), "__subflavors__": {"target": "dit"}}
+BASE = {
+    "__key__": "000000007",
+    "__restore_key__": ("Webdataset", 7),
+    "__subflavors__": {"target": "dit"},
+}
 
 
-def crude(latent: Any = LATENT, text: Any = TEXT, metadata: Any = None, *, dot: str = "") -> dict[str, Any]:
+def crude(
+    latent: Any = LATENT, text: Any = TEXT, metadata: Any = None, *, dot: str = ""
+) -> dict[str, Any]:
     """A crude sample of raw bytes."""
     parts = {
         "pth": torch_bytes(latent),
@@ -52,7 +58,9 @@ def test_raw_parts_become_a_typed_sample(dot: str) -> None:
 
 
 def test_decoded_parts_are_taken_as_they_are() -> None:
-    sample = cook_latents({**BASE, "pth": LATENT, "pickle": [TEXT.float().numpy()], "json": {"key": "7"}})
+    sample = cook_latents(
+        {**BASE, "pth": LATENT, "pickle": [TEXT.float().numpy()], "json": {"key": "7"}}
+    )
     assert torch.equal(sample.latent, LATENT)
     assert torch.equal(sample.text, TEXT.float())
 
@@ -62,7 +70,9 @@ def test_the_cooker_is_stateless_and_takes_every_sample() -> None:
     assert latent_cooker.is_match({"target": "nemo-dit"})
 
 
-@pytest.mark.parametrize("latent", [LATENT, LATENT[None], LATENT[:, 0]], ids=["CTHW", "1CTHW", "CHW"])
+@pytest.mark.parametrize(
+    "latent", [LATENT, LATENT[None], LATENT[:, 0]], ids=["CTHW", "1CTHW", "CHW"]
+)
 def test_latent_shapes(latent: torch.Tensor) -> None:
     assert torch.equal(cook_latents(crude(latent)).latent, LATENT)
 
@@ -83,7 +93,17 @@ ARRAY = TEXT.float().numpy().astype(np.float16)
         ARRAY.astype(">f4"),
         {"prompt_embeds": ARRAY},
     ],
-    ids=["tensor", "1SD", "list", "list of 1SD", "array", "array 1SD", "list of array", "big-endian", "dict"],
+    ids=[
+        "tensor",
+        "1SD",
+        "list",
+        "list of 1SD",
+        "array",
+        "array 1SD",
+        "list of array",
+        "big-endian",
+        "dict",
+    ],
 )
 def test_text_forms(text: Any) -> None:
     sample = cook_latents(crude(text=text))
@@ -109,14 +129,23 @@ def test_pooled_embeddings(pooled: Any) -> None:
         (crude(text=torch.zeros(2, 5, 8)), r"part 'pickle': .* shape \[2, 5, 8\]"),
         (crude(text=torch.zeros(0, 8)), r"part 'pickle': .* shape \[0, 8\]"),
         (crude(text=np.zeros(8)), r"part 'pickle': .* shape \[8\]"),
-        (crude(text=np.zeros((5, 8), dtype=np.int64)), r"part 'pickle': text that is an array of int64"),
+        (
+            crude(text=np.zeros((5, 8), dtype=np.int64)),
+            r"part 'pickle': text that is an array of int64",
+        ),
         (crude(text=[]), r"part 'pickle': text that is a list"),
         (crude(text="a caption"), r"part 'pickle': text that is a str"),
-        (crude(text={"t5": TEXT}), r"part 'pickle': .*keys \['t5'\], without prompt_embeds or t5_embeds"),
+        (
+            crude(text={"t5": TEXT}),
+            r"part 'pickle': .*keys \['t5'\], without prompt_embeds or t5_embeds",
+        ),
         (crude(metadata=[1]), r"part 'json': JSON of a list"),
         (crude(dot=".") | {".pth": b"x"}, r"part '\.pth': not a file that torch\.save wrote"),
         ({**BASE, "jpg": b"x"}, r"no part 'json' or '\.json' \(there are: jpg\)"),
-        ({**crude(), "pickle": {"t5": {"states": TEXT}}}, r"part 'pickle': the text encoder 't5' stores \['states'\]"),
+        (
+            {**crude(), "pickle": {"t5": {"states": TEXT}}},
+            r"part 'pickle': the text encoder 't5' stores \['states'\]",
+        ),
         (
             {**BASE, "json": b"{}", "mean.bytes": b"x"},
             r"no part 'pickle'.*; mlperf_cookers read these: .*preencoded_num",
@@ -152,7 +181,11 @@ def test_latents_that_were_stored_without_shift_and_scale() -> None:
     torch.testing.assert_close(sample.latent, ((LATENT.float() - 0.1159) * 0.3611).bfloat16())
 
 
-GENERIC = {"t5": {"hidden": TEXT}, "clip": {"hidden": TEXT[:2] + 1, "pooled": POOLED}, "big": {"pooled": POOLED + 1}}
+GENERIC = {
+    "t5": {"hidden": TEXT},
+    "clip": {"hidden": TEXT[:2] + 1, "pooled": POOLED},
+    "big": {"pooled": POOLED + 1},
+}
 
 
 @pytest.mark.parametrize(
@@ -176,8 +209,16 @@ def test_several_text_encoders(layout: Layout, text: torch.Tensor, pooled: torch
 @pytest.mark.parametrize(
     ("layout", "text", "message"),
     [
-        (Layout(hidden_from="umt5"), GENERIC, r"no text encoder 'umt5' with hidden embeddings \(there are: t5, clip\)"),
-        (Layout(pooled_from="t5"), GENERIC, r"no text encoder 't5' with pooled embeddings \(there are: clip, big\)"),
+        (
+            Layout(hidden_from="umt5"),
+            GENERIC,
+            r"no text encoder 'umt5' with hidden embeddings \(there are: t5, clip\)",
+        ),
+        (
+            Layout(pooled_from="t5"),
+            GENERIC,
+            r"no text encoder 't5' with pooled embeddings \(there are: clip, big\)",
+        ),
         (Layout(), {"clip": {"pooled": POOLED}}, "the text encoders clip have no hidden states"),
         (Layout(), {"t5": {"hidden": TEXT[None]}}, r"shape \[1, 5, 8\], not \[S, D\]"),
         (Layout(batched_text=False), TEXT[None], r"shape \[1, 5, 8\], not \[S, D\]"),
@@ -197,8 +238,11 @@ def test_one_of_several_resolutions() -> None:
     parts = {name: value for name, value in crude().items() if name != "pth"}
     several = {**parts, "512.pth": torch_bytes(LATENT), "256.pth": torch_bytes(LATENT[..., :2])}
     assert make_cooker(Layout(resolution="256")).cook(several).latent.shape == (16, 1, 4, 2)
-    assert cook_latents({**parts, "512.pth": torch_bytes(LATENT)}).latent.shape == LATENT.shape  # there is no choice
-    with pytest.raises(ValueError, match=r"several resolutions \(512\.pth, 256\.pth\); .*resolution='512'"):
+    # there is no choice
+    assert cook_latents({**parts, "512.pth": torch_bytes(LATENT)}).latent.shape == LATENT.shape
+    with pytest.raises(
+        ValueError, match=r"several resolutions \(512\.pth, 256\.pth\); .*resolution='512'"
+    ):
         cook_latents(several)
     with pytest.raises(ValueError, match=r"no part '1024\.pth'"):
         make_cooker(Layout(resolution="1024")).cook(several)
@@ -236,7 +280,9 @@ def test_moments_of_an_odd_number_of_channels() -> None:
 
 def test_poisoned_parts_are_refused_by_name_and_do_not_run(tmp_path: Path) -> None:
     poison = Poison(tmp_path / "ran")
-    with pytest.raises(UnsafePickleError, match=r"sample 000000007, part 'pickle': .*posix\.system"):
+    with pytest.raises(
+        UnsafePickleError, match=r"sample 000000007, part 'pickle': .*posix\.system"
+    ):
         cook_latents(crude(text=poison))
     with pytest.raises(UnsafePickleError, match=r"sample 000000007, part 'pth': .*posix\.system"):
         cook_latents(crude(latent=poison))

@@ -33,7 +33,12 @@ PRIMUS = {
     "pooled_prompt_embeds.pth": torch_bytes(POOLED),
     "caption.txt": "a cat, caf\u00e9".encode(),
 }
-PRIMUS_MOMENTS = {**PRIMUS, "mean.pth": torch_bytes(MEAN), "logvar.pth": torch_bytes(LOGVAR), "json": INFO}
+PRIMUS_MOMENTS = {
+    **PRIMUS,
+    "mean.pth": torch_bytes(MEAN),
+    "logvar.pth": torch_bytes(LOGVAR),
+    "json": INFO,
+}
 
 
 def npy(tensor: torch.Tensor) -> bytes:
@@ -66,7 +71,9 @@ def test_primus_latents_are_ready_as_they_are() -> None:
     assert sample.metadata == {"caption": "a cat, caf\u00e9"}
 
 
-@pytest.mark.parametrize(("make", "parts"), [(primus_cookers, PRIMUS_MOMENTS), (mlperf_cookers, MLPERF)])
+@pytest.mark.parametrize(
+    ("make", "parts"), [(primus_cookers, PRIMUS_MOMENTS), (mlperf_cookers, MLPERF)]
+)
 def test_stored_moments_are_normalized(make: Any, parts: dict[str, bytes]) -> None:
     """Both trainers do 0.3611 * (draw - 0.1159) in the step."""
     sample = cook(make(), parts)
@@ -85,7 +92,11 @@ def test_stored_moments_are_normalized(make: Any, parts: dict[str, bytes]) -> No
 @pytest.mark.parametrize(
     ("make", "parts", "message"),
     [
-        (primus_cookers, {}, r"sample 7: no part 'latents\.pth' or '\.latents\.pth' \(there are: none\)"),
+        (
+            primus_cookers,
+            {},
+            r"sample 7: no part 'latents\.pth' or '\.latents\.pth' \(there are: none\)",
+        ),
         (primus_cookers, {"mean.pth": torch_bytes(MEAN)}, r"sample 7: no part 'logvar\.pth'"),
         (mlperf_cookers, {"t5.bytes": npy(TEXT)}, r"sample 7: no part 'mean\.bytes'"),
         (
@@ -98,7 +109,11 @@ def test_stored_moments_are_normalized(make: Any, parts: dict[str, bytes]) -> No
             {**MLPERF, "t5.bytes": npy(TEXT)[:-2]},
             r"part 't5\.bytes': not a file .* buffer is too small",
         ),
-        (mlperf_cookers, {**MLPERF, "clip.bytes": b"\x00" * 12}, r"part 'clip\.bytes': not a file that np\.save wrote"),
+        (
+            mlperf_cookers,
+            {**MLPERF, "clip.bytes": b"\x00" * 12},
+            r"part 'clip\.bytes': not a file that np\.save wrote",
+        ),
     ],
 )
 def test_faults_name_key_and_part(make: Any, parts: dict[str, bytes], message: str) -> None:
@@ -128,12 +143,15 @@ def test_arrays_that_are_not_the_bits_of_bfloat16() -> None:
     ],
     ids=["primus", "primus moments", "mlperf", "mlperf of primus"],
 )
-def test_our_task_encoders_read_both(tmp_path: Path, parts: dict[str, bytes], subflavors: dict[str, str]) -> None:
+def test_our_task_encoders_read_both(
+    tmp_path: Path, parts: dict[str, bytes], subflavors: dict[str, str]
+) -> None:
     dataset_dir = write_samples(tmp_path / "dataset", [parts] * 2, subflavors=subflavors)
     flux = FluxTaskEncoder(text_width=8, pooled_width=6)
     (batch,), _ = take(open_loader(dataset_dir, flux, batch_size=2), 1)
     assert batch["latents"].shape == (2, 16, 4, 6)
-    assert torch.equal(batch["latents"][0], batch["latents"][1]) == (parts is PRIMUS)  # moments are drawn from
+    # moments are drawn from
+    assert torch.equal(batch["latents"][0], batch["latents"][1]) == (parts is PRIMUS)
     (latent_batch,), _ = take(open_loader(dataset_dir, LatentTaskEncoder(), batch_size=2), 1)
     assert torch.equal(latent_batch.pooled, torch.stack([POOLED, POOLED]))
 

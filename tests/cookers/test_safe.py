@@ -72,7 +72,20 @@ ARRAYS = (
 
 PLAIN = (
     None,
-    [1, 2.5, "text", b"bytes", b"", True, (1, (2,)), {3}, frozenset({4}), 5j, bytearray(b"x"), bytearray(b"")],
+    [
+        1,
+        2.5,
+        "text",
+        b"bytes",
+        b"",
+        True,
+        (1, (2,)),
+        {3},
+        frozenset({4}),
+        5j,
+        bytearray(b"x"),
+        bytearray(b""),
+    ],
     {"a": {"b": [{}]}, 1: None},
     collections.OrderedDict(b=1, a=2),
     2**100,
@@ -98,7 +111,9 @@ def test_arrays_come_back(array: Any, protocol: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("scalar", [np.float16(1.5), np.int64(-3), np.bool_(True), np.dtype(">f4"), torch.bfloat16])
+@pytest.mark.parametrize(
+    "scalar", [np.float16(1.5), np.int64(-3), np.bool_(True), np.dtype(">f4"), torch.bfloat16]
+)
 def test_scalars_and_dtypes_come_back(scalar: Any, protocol: int) -> None:
     loaded = load_pickle(pickle.dumps(scalar, protocol))
     assert loaded == scalar
@@ -106,7 +121,9 @@ def test_scalars_and_dtypes_come_back(scalar: Any, protocol: int) -> None:
 
 
 @pytest.mark.parametrize("dump", [pickle.dumps, stable_pickle])
-@pytest.mark.parametrize("tensor", TENSORS, ids=lambda tensor: f"{tensor.dtype}{list(tensor.shape)}")
+@pytest.mark.parametrize(
+    "tensor", TENSORS, ids=lambda tensor: f"{tensor.dtype}{list(tensor.shape)}"
+)
 def test_tensors_come_back(tensor: torch.Tensor, dump: Any) -> None:
     loaded = load_pickle(dump({"prompt_embeds": tensor}))["prompt_embeds"]
     assert loaded.dtype == tensor.dtype
@@ -133,7 +150,9 @@ def test_data_within_itself_comes_back() -> None:
     np.testing.assert_array_equal(loaded[0], np.arange(3))
 
 
-@pytest.mark.parametrize("tensor", TENSORS, ids=lambda tensor: f"{tensor.dtype}{list(tensor.shape)}")
+@pytest.mark.parametrize(
+    "tensor", TENSORS, ids=lambda tensor: f"{tensor.dtype}{list(tensor.shape)}"
+)
 def test_pth_comes_back(tensor: torch.Tensor) -> None:
     assert torch.equal(load_pth(torch_bytes(tensor)), tensor)
 
@@ -195,8 +214,12 @@ def tensor_pickle(size: int, stride: int) -> bytes:
 
 
 HUGE = {
-    "array of a huge shape": pickle.dumps(np.zeros(1), protocol=4).replace(b"K\x01\x85", b"J\xff\xff\xff\x7f\x85", 2),
-    "array of a negative shape": pickle.dumps(np.zeros(1), protocol=5).replace(b"K\x01\x85", b"J\xfe\xff\xff\xff\x85"),
+    "array of a huge shape": pickle.dumps(np.zeros(1), protocol=4).replace(
+        b"K\x01\x85", b"J\xff\xff\xff\x7f\x85", 2
+    ),
+    "array of a negative shape": pickle.dumps(np.zeros(1), protocol=5).replace(
+        b"K\x01\x85", b"J\xfe\xff\xff\xff\x85"
+    ),
     "bytearray of a size": b"cbuiltins\nbytearray\n(J\xff\xff\xff\x7ftR.",
     "bytes of a size": b"cbuiltins\nbytes\n(J\xff\xff\xff\x7ftR.",
     "bytearray that is not there": b"\x80\x05\x96\xff\xff\xff\xff\xff\x0f\x00\x00.",
@@ -217,7 +240,10 @@ def test_a_pickle_cannot_ask_for_memory(data: bytes) -> None:
 def rezipped(data: bytes, compression: int, old: bytes = b"", new: bytes = b"") -> bytes:
     """The same records, compressed so, with ``old`` replaced by ``new`` in the pickle."""
     target = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w", compression) as archive:
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as source,
+        zipfile.ZipFile(target, "w", compression) as archive,
+    ):
         for name in source.namelist():
             content = source.read(name)
             if name.endswith("data.pkl"):
@@ -233,7 +259,9 @@ def test_a_pth_cannot_ask_for_memory() -> None:
     with pytest.raises(DecodeError):
         load_pth(rezipped(data, zipfile.ZIP_STORED, b"K\x03\x85", b"J\x00\x00\x01\x00\x85"))
     with pytest.raises(DecodeError):
-        load_pth(torch_bytes(torch.zeros(3), legacy=True).replace(b"K\x03\x85", b"J\x00\x00\x01\x00\x85"))
+        load_pth(
+            torch_bytes(torch.zeros(3), legacy=True).replace(b"K\x03\x85", b"J\x00\x00\x01\x00\x85")
+        )
     with pytest.raises(DecodeError, match="4 are stored"):
         load_pth(torch_bytes(torch.zeros(1).expand(2**40)))
     with pytest.raises(DecodeError, match="unpack to"):
@@ -268,12 +296,25 @@ def test_json() -> None:
 
 PICKLES = tuple(
     dump(value)
-    for value in (TENSORS[0], ARRAYS[0], ARRAYS[1], {"a": [ARRAYS[2], TENSORS[1]], "b": {1, 2}, "c": "text"})
+    for value in (
+        TENSORS[0],
+        ARRAYS[0],
+        ARRAYS[1],
+        {"a": [ARRAYS[2], TENSORS[1]], "b": {1, 2}, "c": "text"},
+    )
     for dump in (pickle.dumps, stable_pickle, lambda value: pickle.dumps(value, protocol=2))
 )
-PTHS = (torch_bytes(TENSORS[0]), torch_bytes({"a": TENSORS[1]}), torch_bytes(TENSORS[0], legacy=True))
+PTHS = (
+    torch_bytes(TENSORS[0]),
+    torch_bytes({"a": TENSORS[1]}),
+    torch_bytes(TENSORS[0], legacy=True),
+)
 EDITS = st.lists(
-    st.tuples(st.sampled_from(("set", "cut", "insert", "copy")), st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1)),
+    st.tuples(
+        st.sampled_from(("set", "cut", "insert", "copy")),
+        st.integers(0, 2**16 - 1),
+        st.integers(0, 2**16 - 1),
+    ),
     min_size=1,
     max_size=6,
 )
@@ -295,14 +336,18 @@ def mutate(data: bytes, edits: list[tuple[str, int, int]]) -> bytes:
 
 @settings(max_examples=1500, deadline=None)
 @given(st.sampled_from(PICKLES), EDITS)
-def test_mutated_pickles_give_a_value_or_a_decode_error(data: bytes, edits: list[tuple[str, int, int]]) -> None:
+def test_mutated_pickles_give_a_value_or_a_decode_error(
+    data: bytes, edits: list[tuple[str, int, int]]
+) -> None:
     with contextlib.suppress(DecodeError):
         load_pickle(mutate(data, edits))
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.sampled_from(PTHS), EDITS)
-def test_mutated_pths_give_a_value_or_a_decode_error(data: bytes, edits: list[tuple[str, int, int]]) -> None:
+def test_mutated_pths_give_a_value_or_a_decode_error(
+    data: bytes, edits: list[tuple[str, int, int]]
+) -> None:
     with contextlib.suppress(DecodeError):
         load_pth(mutate(data, edits))
 
@@ -323,7 +368,12 @@ def npy(array: np.ndarray[Any, Any]) -> bytes:
 
 @pytest.mark.parametrize(
     "array",
-    [np.arange(6, dtype=np.uint16).reshape(2, 3), np.asfortranarray(np.ones((2, 3), ">f4")), np.float32(3), np.ones(0)],
+    [
+        np.arange(6, dtype=np.uint16).reshape(2, 3),
+        np.asfortranarray(np.ones((2, 3), ">f4")),
+        np.float32(3),
+        np.ones(0),
+    ],
 )
 def test_npy_files_are_read(array: Any) -> None:
     loaded = load_npy(npy(array))
@@ -339,7 +389,10 @@ def test_npy_files_are_read(array: Any) -> None:
         (npy(np.ones(4))[:-1], "takes 32 bytes, but 31 are stored|not a file that np.save wrote"),
         (npy(np.ones(4)) + b"x", "takes 32 bytes, but 33 are stored"),
         (npy(np.ones(4)).replace(b"(4,)", b"(1<<40,)"), "not a file that np.save wrote"),
-        (npy(np.ones(4)).replace(b"(4,), }      ", b"(99999999999,)}"), "not a file that np.save wrote"),
+        (
+            npy(np.ones(4)).replace(b"(4,), }      ", b"(99999999999,)}"),
+            "not a file that np.save wrote",
+        ),
     ],
 )
 def test_damaged_npy_files_are_decode_errors(data: bytes, message: str) -> None:
@@ -377,7 +430,10 @@ def test_a_torch_file_whose_tuples_multiply_ends_at_once() -> None:
         archive.writestr("archive/data.pkl", bomb)
         archive.writestr("archive/version", "3\n")
     legacy = torch_bytes(torch.zeros(1), legacy=True)
-    first = b"".join(pickle.dumps(number, 2) for number in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    first = b"".join(
+        pickle.dumps(number, 2)
+        for number in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    )
     for data in (buffer.getvalue(), first + bomb + legacy):
         with pytest.raises(DecodeError, match="tuples within tuples"):
             load_pth(data)

@@ -18,7 +18,9 @@ def matching(cookers: list[Any], subflavors: dict[str, Any]) -> Any:
 
 def cook(target: str, subflavors: dict[str, Any], parts: dict[str, Any]) -> LatentSample:
     base = {"__key__": "7", "__restore_key__": (7,), "__subflavors__": subflavors}
-    cooked: LatentSample = matching(trainer_cookers(target), subflavors).cook({**base, **serialized(parts)})
+    cooked: LatentSample = matching(trainer_cookers(target), subflavors).cook(
+        {**base, **serialized(parts)}
+    )
     return cooked
 
 
@@ -51,7 +53,9 @@ def test_energon_5_and_6_ask_with_a_sample() -> None:
 
 def test_flux_reads_primus_and_mlperf_too() -> None:
     for name in ("primus-flux", "mlperf-flux"):
-        assert matching(trainer_cookers("flux"), {"target": name}).has_subflavors == {"target": name}
+        assert matching(trainer_cookers("flux"), {"target": name}).has_subflavors == {
+            "target": name
+        }
         assert matching(all_cookers(), {"target": name}).has_subflavors == {"target": name}
         with pytest.raises(ValueError, match="reads wan, generic;"):
             matching(trainer_cookers("wan"), {"target": name})
@@ -69,7 +73,9 @@ def test_flux_reads_primus_and_mlperf_too() -> None:
         ("flux", "pth", True, False),
     ],
 )
-def test_a_target_is_held_to_its_contract(target: str, part: str, batched: bool, taken: bool) -> None:
+def test_a_target_is_held_to_its_contract(
+    target: str, part: str, batched: bool, taken: bool
+) -> None:
     parts = stored(target, 1, IMAGE)
     parts[part] = parts[part][None]
     if taken:
@@ -77,12 +83,16 @@ def test_a_target_is_held_to_its_contract(target: str, part: str, batched: bool,
         return
     with pytest.raises(ValueError, match=rf"sample 7, part '{part}': .*shape \[1, "):
         cook(target, {"target": target}, parts)
-    if target != "flux":  # [1, 16, 4, 4] is no latent with a batch dimension, but a clip of one channel
-        assert cook(target, {}, parts).latent.shape == IMAGE  # a foreign dataset is read as it was meant
+    if target != "flux":
+        # [1, 16, 4, 4] is no latent with a batch dimension, but a clip of one channel
+        # a foreign dataset is read as it was meant
+        assert cook(target, {}, parts).latent.shape == IMAGE
 
 
 def test_padding_outputs_that_flux_needs_are_kept() -> None:
     parts = stored("flux", 1, IMAGE)
-    parts["pickle"]["prompt_embeds"] = torch.cat([parts["pickle"]["prompt_embeds"], torch.zeros(2, 8).bfloat16()])
+    parts["pickle"]["prompt_embeds"] = torch.cat(
+        [parts["pickle"]["prompt_embeds"], torch.zeros(2, 8).bfloat16()]
+    )
     assert len(cook("flux", {"target": "flux"}, parts).text) == 5
     assert len(cook("flux", {}, parts).text) == 3

@@ -27,7 +27,9 @@ def tree(folder: Path) -> dict[str, bytes | str]:
     """Everything in a folder, links and times included."""
     return {
         path.relative_to(folder).as_posix(): (
-            f"{path.lstat().st_mtime_ns}" if path.is_symlink() or path.is_dir() else path.read_bytes()
+            f"{path.lstat().st_mtime_ns}"
+            if path.is_symlink() or path.is_dir()
+            else path.read_bytes()
         )
         for path in folder.rglob("*")
     }
@@ -57,7 +59,9 @@ def test_a_sound_dataset_stays_as_it_is(src: Path, tmp_path: Path) -> None:
 
 
 def test_keys_lose_their_dots_and_become_unique(src: Path, tmp_path: Path) -> None:
-    write_tar(src / "a.tar", ["v1.5_a.pth", "v1.5_a.json", "v1.5_b.pth", "v1.5_b.json", "v1_5_a.pth"])
+    write_tar(
+        src / "a.tar", ["v1.5_a.pth", "v1.5_a.json", "v1.5_b.pth", "v1.5_b.json", "v1_5_a.pth"]
+    )
     write_tar(src / "b.tar", [*names("s"), *names("s"), "\u00fc.json", "../../x.json"])
     report = repair(src, tmp_path / "new")
     assert members(tmp_path / "new/a.tar") == [
@@ -65,7 +69,9 @@ def test_keys_lose_their_dots_and_become_unique(src: Path, tmp_path: Path) -> No
         "v1_5_a_2.pth",
     ]
     assert members(tmp_path / "new/b.tar") == [*names("s"), *names("s_2"), "_.json", "x.json"]
-    renamed = [json.loads(line) for line in (tmp_path / "new" / FIXED_KEYS).read_text().splitlines()]
+    renamed = [
+        json.loads(line) for line in (tmp_path / "new" / FIXED_KEYS).read_text().splitlines()
+    ]
     assert {(line["tar"], line["key"]): line["was"]["key"] for line in renamed} == {
         ("a.tar", "v1_5_a"): "v1.5_a",
         ("a.tar", "v1_5_b"): "v1.5_b",
@@ -79,7 +85,12 @@ def test_keys_lose_their_dots_and_become_unique(src: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "parts",
-    [("latents.pth", "caption.txt"), (".json", ".pth"), ("512.pth", "1024.pth", "json"), ("mean.bytes", "json")],
+    [
+        ("latents.pth", "caption.txt"),
+        (".json", ".pth"),
+        ("512.pth", "1024.pth", "json"),
+        ("mean.bytes", "json"),
+    ],
 )
 def test_part_names_with_dots_stay(src: Path, tmp_path: Path, parts: tuple[str, ...]) -> None:
     every = [f"{key}.{part}" for key in ("k1", "k2", "k3") for part in parts]
@@ -89,15 +100,24 @@ def test_part_names_with_dots_stay(src: Path, tmp_path: Path, parts: tuple[str, 
 
 
 def test_dotted_keys_with_dotted_parts(src: Path, tmp_path: Path) -> None:
-    write_tar(src / "a.tar", [f"v1.{n}.{part}" for n in range(3) for part in ("latents.pth", "caption.txt")])
+    write_tar(
+        src / "a.tar",
+        [f"v1.{n}.{part}" for n in range(3) for part in ("latents.pth", "caption.txt")],
+    )
     write_tar(src / "b.tar", [f"w1.{n}.{part}" for n in range(3) for part in (".pth", ".json")])
     repair(src, tmp_path / "new")
-    assert members(tmp_path / "new/a.tar")[:3] == ["v1_0.latents.pth", "v1_0.caption.txt", "v1_1.latents.pth"]
+    assert members(tmp_path / "new/a.tar")[:3] == [
+        "v1_0.latents.pth",
+        "v1_0.caption.txt",
+        "v1_1.latents.pth",
+    ]
     assert members(tmp_path / "new/b.tar")[:3] == ["w1_0..pth", "w1_0..json", "w1_1..pth"]
 
 
 def test_parts_become_adjacent(src: Path, tmp_path: Path) -> None:
-    write_tar(src / "a.tar", [f"{key}.{part}" for part in ("json", "pth") for key in ("1", "2", "3")])
+    write_tar(
+        src / "a.tar", [f"{key}.{part}" for part in ("json", "pth") for key in ("1", "2", "3")]
+    )
     report = repair(src, tmp_path / "new")
     assert members(tmp_path / "new/a.tar") == names("1", "2", "3")
     assert report.regrouped == 3
@@ -107,7 +127,9 @@ def test_compressed_and_joined_tars_are_unpacked(src: Path, tmp_path: Path) -> N
     whole = [write_tar(tmp_path / f"{n}.tar", names(f"{n}")).read_bytes() for n in range(4)]
     src.mkdir()
     (src / "a.tgz").write_bytes(gzip.compress(whole[0]))
-    (src / "a.tar.gz").write_bytes(gzip.compress(whole[1][:1536]) + gzip.compress(whole[1][1536:]) + bytes(100))
+    (src / "a.tar.gz").write_bytes(
+        gzip.compress(whole[1][:1536]) + gzip.compress(whole[1][1536:]) + bytes(100)
+    )
     (src / "c.tar").write_bytes(whole[2] + whole[3])
     report = repair(src, tmp_path / "new")
     assert not report.lost
@@ -126,7 +148,9 @@ def test_what_a_cut_took_is_told_wherever_it_is(src: Path, tmp_path: Path) -> No
         kept = cut // (2 * 1536)
         new = tmp_path / f"new{cut}"
         if not kept and cut != 1536:
-            with pytest.raises(PrepError, match=r"nothing in .* could be read:\n  a.tar: (the member 1|byte 512)"):
+            with pytest.raises(
+                PrepError, match=r"nothing in .* could be read:\n  a.tar: (the member 1|byte 512)"
+            ):
                 repair(src, new)
             continue
         report = repair(src, new)
@@ -157,7 +181,12 @@ def test_nothing_is_followed_or_written_elsewhere(src: Path, tmp_path: Path) -> 
     outside = tmp_path / "outside"
     outside.mkdir()
     links: list[tuple[tarfile.TarInfo, bytes]] = []
-    kinds = {"sym": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE, "dev": tarfile.CHRTYPE, "fifo": tarfile.FIFOTYPE}
+    kinds = {
+        "sym": tarfile.SYMTYPE,
+        "hard": tarfile.LNKTYPE,
+        "dev": tarfile.CHRTYPE,
+        "fifo": tarfile.FIFOTYPE,
+    }
     for name, kind in kinds.items():
         member = tarfile.TarInfo(f"{name}.json")
         member.type, member.linkname = kind, "/etc/passwd"
@@ -187,7 +216,10 @@ def test_a_folder_that_is_in_the_way_is_refused(src: Path, tmp_path: Path, place
 
 def test_keys_fall_back_to_numbers(tmp_path: Path) -> None:
     with UniqueKeys() as keys:
-        taken = [keys.take(key, ["json"]) for key in ("..", "x" * 300, "__a__/b", "/", "a", "a", "a_2", "a")]
+        taken = [
+            keys.take(key, ["json"])
+            for key in ("..", "x" * 300, "__a__/b", "/", "a", "a", "a_2", "a")
+        ]
     assert taken == [
         "samples/fixed",
         "samples/fixed_2",
@@ -214,7 +246,11 @@ def test_what_is_fixed_is_indexed_and_loads(src: Path, tmp_path: Path) -> None:
     (src / "f.tar").write_bytes(b"no tar")
     with pytest.raises(PrepError, match=r"d.tar(.|\n)*f.tar"):
         index(src, workers=1)
-    assert not [path for path in src.rglob("*") if path.is_file() and path.parent == src and path.suffix == ".idx"]
+    assert not [
+        path
+        for path in src.rglob("*")
+        if path.is_file() and path.parent == src and path.suffix == ".idx"
+    ]
     new = tmp_path / "new"
     report = repair(src, new)
     assert (report.tars, report.samples, len(report.unreadable)) == (5, 8, 1)
@@ -244,4 +280,13 @@ def test_what_is_fixed_is_indexed_and_loads(src: Path, tmp_path: Path) -> None:
         worker_config=WorkerConfig(rank=0, world_size=1, num_workers=0),
         repeat=False,
     )
-    assert sorted(key for (key,) in get_loader(dataset)) == ["1", "1_2", "7", "7_2", "8", "v1_a", "v1_b", "v1_c"]
+    assert sorted(key for (key,) in get_loader(dataset)) == [
+        "1",
+        "1_2",
+        "7",
+        "7_2",
+        "8",
+        "v1_a",
+        "v1_b",
+        "v1_c",
+    ]

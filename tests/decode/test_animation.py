@@ -35,7 +35,9 @@ def test_all_frames_with_their_times(suffix):
 def test_modes(suffix):
     data = FILES[suffix]
     assert numbers(data, "head", 6, step=4) == [[0, 1, 2, 3, 4]]
-    assert numbers(data, fps=20) == [[0, 1, 2, 2, 2, 2, 3, 3, 4, 5, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8]]
+    assert numbers(data, fps=20) == [
+        [0, 1, 2, 2, 2, 2, 3, 3, 4, 5, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8]
+    ]
     assert numbers(data, "uniform", 3) == [[0, 4, 8]]
     assert numbers(data, "uniform", 3, fps=20) == [[0, 7, 8]]
     assert numbers(data, "clip", metadata={"clip": [0.1, 0.4]}) == [[2, 3, 4]]
@@ -77,7 +79,9 @@ def test_cut_files_are_damaged(suffix):
 
 def test_limits():
     data = FILES["GIF"]
-    assert rejected(data, limits=Limits(max_pixels=100)).reason == "more pixels than limits.max_pixels"
+    assert (
+        rejected(data, limits=Limits(max_pixels=100)).reason == "more pixels than limits.max_pixels"
+    )
     assert rejected(data, limits=Limits(max_seconds=0.3)).reason == "longer than limits.max_seconds"
 
 
@@ -101,7 +105,9 @@ def test_the_timeline_is_that_of_the_shots():
 
 def test_the_picture_for_those_who_know_no_apng_is_no_frame():
     images = [Image.fromarray(numbered(number, 48, 96)) for number in range(4)]
-    data = written(images[0], "PNG", save_all=True, append_images=images[1:], duration=40, default_image=True)
+    data = written(
+        images[0], "PNG", save_all=True, append_images=images[1:], duration=40, default_image=True
+    )
     assert numbers(data) == [[1, 2, 3]]
     assert numbers_of(decoded(data).pixels) == [0]
 

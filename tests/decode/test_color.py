@@ -36,12 +36,16 @@ def flat(mode: str, color: float | tuple[int, ...]) -> Image.Image:
 
 def test_one_bit():
     image = Image.fromarray(np.eye(16, dtype=bool))
-    np.testing.assert_array_equal(decoded(written(image, "PNG")).pixels[0, :, :, 1], np.eye(16) * 255)
+    np.testing.assert_array_equal(
+        decoded(written(image, "PNG")).pixels[0, :, :, 1], np.eye(16) * 255
+    )
 
 
 def test_palette():
     image = smooth(16, 16).quantize(32)
-    np.testing.assert_array_equal(decoded(written(image, "PNG")).pixels[0], np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(
+        decoded(written(image, "PNG")).pixels[0], np.asarray(image.convert("RGB"))
+    )
 
 
 @pytest.mark.parametrize("transparency", [0, b"\0\xff"])
@@ -71,7 +75,9 @@ def test_alpha_is_laid_over_white(image, expected, suffix):
 def test_colors_under_full_transparency_do_not_bleed():
     pixels = np.zeros((64, 64, 4), np.uint8)  # transparent black ...
     pixels[:, :31] = (255, 0, 0, 255)  # ... beside red
-    frames = decoded(written(Image.fromarray(pixels), "PNG"), mode="stretch", resolution=16, filter="bilinear")
+    frames = decoded(
+        written(Image.fromarray(pixels), "PNG"), mode="stretch", resolution=16, filter="bilinear"
+    )
     assert frames.pixels[..., 0].min() == 255
 
 
@@ -81,7 +87,10 @@ def test_16_bit_gray_is_scaled(value):
     samples = np.full((16, 16), value, np.uint16)
     assert first_pixel(png(samples[..., None], GRAY)) == expected
     assert first_pixel(written(Image.fromarray(samples), "TIFF")) == expected
-    assert first_pixel(written(Image.fromarray(samples), "TIFF", compression="tiff_deflate")) == expected
+    assert (
+        first_pixel(written(Image.fromarray(samples), "TIFF", compression="tiff_deflate"))
+        == expected
+    )
     assert first_pixel(written(Image.fromarray(samples.astype(">u2")), "TIFF")) == expected
 
 
@@ -99,7 +108,10 @@ def test_16_bit_transparent_color():
     assert pixels[0, 0, 0] == 255
     assert pixels[1, 1, 0] == 18
     color = np.full((16, 16, 3), 0x8000, np.uint16)
-    assert first_pixel(png(color, RGB, before=chunk(b"tRNS", struct.pack(">3H", *[0x8000] * 3)))) == WHITE
+    assert (
+        first_pixel(png(color, RGB, before=chunk(b"tRNS", struct.pack(">3H", *[0x8000] * 3))))
+        == WHITE
+    )
 
 
 def test_12_bit_and_white_is_zero_tiff():
@@ -121,7 +133,9 @@ def test_pixels_of_unknown_range_are_refused(mode):
 def test_other_color_spaces(mode):
     reference = smooth(16, 16)
     if mode == "LAB":
-        lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+        lab = ImageCms.buildTransform(
+            ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+        )
         image = lab.apply(reference)
     else:
         image = reference.convert(mode)
@@ -165,13 +179,17 @@ def test_profile_of_jpeg_and_webp():
 def test_srgb_profile_changes_nothing():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     photo = smooth(64, 48)
-    np.testing.assert_array_equal(decoded(written(photo, "PNG", icc_profile=profile)).pixels[0], np.asarray(photo))
+    np.testing.assert_array_equal(
+        decoded(written(photo, "PNG", icc_profile=profile)).pixels[0], np.asarray(photo)
+    )
 
 
 def test_gray_profile():
     linear = first_pixel(written(flat("L", 55), "PNG", icc_profile=linear_gray_profile()))
     assert linear == pytest.approx((128, 128, 128), abs=1)  # sRGB of 0.2157
-    with_alpha = first_pixel(written(flat("LA", (55, 255)), "PNG", icc_profile=linear_gray_profile()))
+    with_alpha = first_pixel(
+        written(flat("LA", (55, 255)), "PNG", icc_profile=linear_gray_profile())
+    )
     assert with_alpha == linear
 
 
@@ -182,11 +200,14 @@ def test_gray_image_with_rgb_profile():
 def test_cmyk_profile():
     ink = flat("CMYK", (0, 255, 255, 0))
     for suffix in ("JPEG", "TIFF"):
-        assert first_pixel(written(ink, suffix, icc_profile=midgray_cmyk_profile())) == pytest.approx((119,) * 3, abs=2)
+        assert first_pixel(
+            written(ink, suffix, icc_profile=midgray_cmyk_profile())
+        ) == pytest.approx((119,) * 3, abs=2)
 
 
 @pytest.mark.parametrize(
-    "profile", [b"no profile", swapped_profile()[:300], linear_gray_profile(), midgray_cmyk_profile()]
+    "profile",
+    [b"no profile", swapped_profile()[:300], linear_gray_profile(), midgray_cmyk_profile()],
 )
 def test_broken_or_foreign_profile_is_ignored(profile):
     assert first_pixel(written(flat("RGB", (255, 0, 0)), "PNG", icc_profile=profile)) == (255, 0, 0)

@@ -28,7 +28,8 @@ def test_whole_files_have_no_fault(name):
 def test_every_cut_is_found(name):
     data = FILES[name]
     missed = [end for end in range(64, len(data)) if find_fault(data[:end], kind_of(data)) is None]
-    # What ends between two elements, or less than an element's header behind one, is as whole as it looks.
+    # What ends between two elements, or less than an element's header behind one, is as whole as it
+    # looks.
     boundaries = {
         "mp4": 5 * 8,
         "avif": 5 * 8,
@@ -41,7 +42,9 @@ def test_every_cut_is_found(name):
     assert len(missed) <= boundaries.get(kind_of(data), 0)
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name.startswith(("webm", "mkv", "avi"))])
+@pytest.mark.parametrize(
+    "name", [name for name in FORMATS if name.startswith(("webm", "mkv", "avi"))]
+)
 def test_holes_are_found_as_far_as_one_looks(name):
     data = bytearray(FILES[name])
     place = len(data) * 2 // 3

@@ -16,8 +16,12 @@ SIDES = st.integers(1, 6000)
 
 
 def cut_of(original, mode="crop", resolution=(512, 512), *, orientation=1, reduced=1, multiple=16):
-    """The plan, the cut and the exact box in decoded pixels, of a JPEG decoded at 1 / ``reduced``."""
-    geometry = plan_geometry(original, mode=mode, resolution=resolution, multiple=multiple, max_aspect=2.0)
+    """The plan, the cut and the exact box in decoded pixels, of a JPEG decoded at 1 /
+    ``reduced``.
+    """
+    geometry = plan_geometry(
+        original, mode=mode, resolution=resolution, multiple=multiple, max_aspect=2.0
+    )
     stored = across(original, orientation)
     decoded = (math.ceil(stored[0] / reduced), math.ceil(stored[1] / reduced))
     scale = (1 / reduced, 1 / reduced)
@@ -48,14 +52,19 @@ def test_no_edge_moves_by_more_than_half_a_pixel_of_the_result(
     assert cut.size == across(geometry.final, orientation)
     left, top, right, bottom = cut.box
     assert 0 <= left < right <= decoded[1] and 0 <= top < bottom <= decoded[0]
-    half_x, half_y = (exact[2] - exact[0]) / cut.size[1] / 2, (exact[3] - exact[1]) / cut.size[0] / 2
+    half_x, half_y = (
+        (exact[2] - exact[0]) / cut.size[1] / 2,
+        (exact[3] - exact[1]) / cut.size[0] / 2,
+    )
     moved = np.abs(np.subtract(cut.box, exact))
     assert np.all(moved <= np.array([half_x, half_y, half_x, half_y]) + 1e-9)
     top, left, bottom, right = cut.crop
     assert 0 <= top < bottom <= original[0] and 0 <= left < right <= original[1]
     if is_whole(cut.box):  # what is reported is what is taken
         stored = across(original, orientation)
-        assert stored_box(cut.crop, stored, orientation) == tuple(edge * reduced for edge in cut.box)
+        assert stored_box(cut.crop, stored, orientation) == tuple(
+            edge * reduced for edge in cut.box
+        )
     else:
         assert cut.crop == geometry.crop
         assert min(half_x, half_y) < (0.5 if reduced == 1 else 1)  # enlarged, or nearly
@@ -73,7 +82,8 @@ def test_reduced_pictures_are_cut_between_their_own_pixels():
     assert (cut.box, cut.crop) == ((63, 0, 313, 250), (0, 252, 1000, 1252))
     _, cut, exact, _ = cut_of((1911, 1911), resolution=(512, 512), reduced=2)
     assert exact == [0, 0, 955.5, 955.5]
-    assert (cut.box, cut.crop) == ((0, 0, 955, 955), (0, 0, 1910, 1910))  # the 956th stands for half as much
+    # the 956th stands for half as much
+    assert (cut.box, cut.crop) == ((0, 0, 955, 955), (0, 0, 1910, 1910))
 
 
 @pytest.mark.parametrize("original", [(30, 41), (300, 401)])
@@ -83,6 +93,10 @@ def test_what_is_enlarged_stays_where_it_is(original):
     assert cut.box[0] % 1 == 0.5
 
 
-@given(box=st.tuples(*4 * [st.integers(0, 1000)]), stored=st.tuples(SIDES, SIDES), orientation=st.integers(1, 8))
+@given(
+    box=st.tuples(*4 * [st.integers(0, 1000)]),
+    stored=st.tuples(SIDES, SIDES),
+    orientation=st.integers(1, 8),
+)
 def test_there_and_back(box, stored, orientation):
     assert upright_box(stored_box(box, stored, orientation), stored, orientation) == box

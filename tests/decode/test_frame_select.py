@@ -18,16 +18,23 @@ from energon_prep.decode.frame_select import (
 )
 
 NONE = Fraction(0)
-rates = st.sampled_from([Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(60), Fraction(10), Fraction(7, 3)])
+rates = st.sampled_from(
+    [Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(60), Fraction(10), Fraction(7, 3)]
+)
 
 
 def shots_of(gaps: list[Fraction]) -> list[Shot[int]]:
     """One shot a gap, each as long as that."""
     times = itertools.accumulate(gaps, initial=NONE)
-    return [Shot(time=time, duration=gap, picture=i) for i, (time, gap) in enumerate(zip(times, gaps, strict=False))]
+    return [
+        Shot(time=time, duration=gap, picture=i)
+        for i, (time, gap) in enumerate(zip(times, gaps, strict=False))
+    ]
 
 
-variable = st.lists(st.integers(1, 500).map(lambda ms: Fraction(ms, 1000)), min_size=1, max_size=40).map(shots_of)
+variable = st.lists(
+    st.integers(1, 500).map(lambda ms: Fraction(ms, 1000)), min_size=1, max_size=40
+).map(shots_of)
 
 
 def pictures(shots) -> list[int]:
@@ -49,18 +56,27 @@ def test_resampling_takes_the_frame_whose_interval_holds_the_time(shots, fps):
         time = k / fps
         if time >= end:
             break
-        expected += [shot.picture for shot in shots if shot.time <= time < shot.time + shot.duration]
+        expected += [
+            shot.picture for shot in shots if shot.time <= time < shot.time + shot.duration
+        ]
     assert pictures(shown_at(shots, grid(fps), slack=NONE)) == expected
     assert len(expected) == grid_length(fps, end)
 
 
 @given(num=st.integers(1, 200), rate=rates, every=st.integers(1, 5), milli=st.booleans())
 def test_every_nth_frame_of_a_constant_rate_though_its_times_are_rounded(num, rate, every, milli):
-    """WebM keeps milliseconds: without slack, 30 -> 15 frames per second would stutter: 0, 1, 4, 6, 7, ..."""
+    """WebM keeps milliseconds: without slack, 30 -> 15 frames per second would stutter: 0, 1, 4, 6,
+    7, ...
+    """
     tick = Fraction(1, 1000) if milli else Fraction(1, 90000)
     times = [round(k / rate / tick) * tick for k in range(num)]
-    shots = [Shot(time=time, duration=round(1 / rate / tick) * tick, picture=i) for i, time in enumerate(times)]
-    assert pictures(shown_at(shots, grid(rate / every), slack=tick / 2)) == list(range(0, num, every))
+    shots = [
+        Shot(time=time, duration=round(1 / rate / tick) * tick, picture=i)
+        for i, time in enumerate(times)
+    ]
+    assert pictures(shown_at(shots, grid(rate / every), slack=tick / 2)) == list(
+        range(0, num, every)
+    )
 
 
 @given(shots=variable, slack=st.sampled_from([NONE, Fraction(1, 1000)]))
@@ -103,7 +119,9 @@ def test_spread_is_even_and_has_both_ends(total, data):
         assert min(gaps) >= 1 and max(gaps) - min(gaps) <= 1
 
 
-@given(num=st.integers(0, 200), n=st.integers(0, 20), step=st.integers(1, 8), count=st.integers(1, 20))
+@given(
+    num=st.integers(0, 200), n=st.integers(0, 20), step=st.integers(1, 8), count=st.integers(1, 20)
+)
 def test_clips_are_consecutive_and_fit_the_rule(num, n, step, count):
     length = 1 + n * step
     frames = iter(range(num))

@@ -17,7 +17,9 @@ ASPECTS = st.floats(1, 6)
 
 
 def plan(original, mode="bucket", resolution=(512, 512), multiple=16, max_aspect=2.0):
-    return plan_geometry(original, mode=mode, resolution=resolution, multiple=multiple, max_aspect=max_aspect)
+    return plan_geometry(
+        original, mode=mode, resolution=resolution, multiple=multiple, max_aspect=max_aspect
+    )
 
 
 @given(resolution=RESOLUTIONS, multiple=MULTIPLES, max_aspect=ASPECTS)
@@ -47,7 +49,12 @@ def test_buckets_of_512():
 
 @pytest.mark.parametrize(
     ("original", "bucket"),
-    [((1000, 1000), (512, 512)), ((1280, 1920), (416, 624)), ((1920, 1280), (624, 416)), ((10, 5000), (368, 720))],
+    [
+        ((1000, 1000), (512, 512)),
+        ((1280, 1920), (416, 624)),
+        ((1920, 1280), (624, 416)),
+        ((10, 5000), (368, 720)),
+    ],
 )
 def test_nearest_bucket_by_aspect(original, bucket):
     assert nearest_bucket(original, bucket_sizes((512, 512), 16, 2.0)) == bucket

@@ -24,7 +24,9 @@ CONFIG, PACKETS = parts_of(make_video(num=14, options={"bf": "0", "g": "6"}))
 def test_gaps_are_where_packets_are_missing() -> None:
     for missing in range(1, 14):
         numbers = FrameNumbers(CONFIG)
-        gaps = [numbers.has_gap(packet) for number, packet in enumerate(PACKETS) if number != missing]
+        gaps = [
+            numbers.has_gap(packet) for number, packet in enumerate(PACKETS) if number != missing
+        ]
         # The frame before a keyframe leaves no gap, and the last one no frame behind it.
         assert sum(gaps) == (0 if missing in (5, 11, 13) else 1)
         assert missing in (5, 11, 13) or gaps.index(True) == missing
@@ -39,7 +41,11 @@ def test_numbers_begin_again_at_every_seek() -> None:
 def test_any_bytes_are_followed_or_let_be(data: st.DataObject) -> None:
     def mutated(sound: bytes) -> bytes:
         place = data.draw(st.integers(0, len(sound)))
-        return sound[:place] + data.draw(st.binary(max_size=8)) + sound[place + data.draw(st.integers(0, 8)) :]
+        return (
+            sound[:place]
+            + data.draw(st.binary(max_size=8))
+            + sound[place + data.draw(st.integers(0, 8)) :]
+        )
 
     numbers = FrameNumbers(mutated(CONFIG))
     for packet in PACKETS[:3]:

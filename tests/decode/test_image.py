@@ -82,7 +82,9 @@ def test_interlaced_png():
     np.testing.assert_array_equal(decoded(png(samples, RGB, interlaced=True)).pixels[0], samples)
 
 
-@pytest.mark.parametrize("suffix", ["GIF", "WEBP", "TIFF", "PNG", pytest.param("AVIF", marks=needs_avif)])
+@pytest.mark.parametrize(
+    "suffix", ["GIF", "WEBP", "TIFF", "PNG", pytest.param("AVIF", marks=needs_avif)]
+)
 def test_first_of_several_frames(suffix):
     red, blue = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
     pixels = decoded(written(red, suffix, save_all=True, append_images=[blue])).pixels
@@ -175,7 +177,12 @@ def oriented(upright: Image.Image, orientation: int, suffix: str, **options) -> 
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize(
     ("suffix", "options"),
-    [("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})],
+    [
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+    ],
 )
 def test_orientation_is_applied_exactly(orientation, suffix, options):
     upright = smooth(37, 53)
@@ -197,9 +204,11 @@ def test_orientation_of_a_reduced_jpeg(orientation, mode):
     frames = decoded(oriented(upright, orientation, "JPEG", quality=95), **options)
     reference = decoded(written(upright, "PNG"), **options)
     assert (frames.original_height, frames.original_width) == (601, 1003)
-    assert np.abs(np.subtract(frames.crop, reference.crop)).max() <= 4  # a reduced pixel is 4 wide, one of the result 9
+    # a reduced pixel is 4 wide, one of the result 9
+    assert np.abs(np.subtract(frames.crop, reference.crop)).max() <= 4
     assert np.abs(frames.pixels[0] - lanczos(upright, frames)).mean() < 0.5
-    assert np.abs(frames.pixels[0] - lanczos(upright, frames, shift=4)).mean() > 1  # so the crop is the right one
+    # so the crop is the right one
+    assert np.abs(frames.pixels[0] - lanczos(upright, frames, shift=4)).mean() > 1
 
 
 @needs_avif
@@ -215,7 +224,12 @@ def test_orientation_of_avif():
 def test_broken_exif_is_ignored(exif):
     for suffix in ("JPEG", "PNG", "WEBP"):
         assert decoded(written(PHOTO, suffix, exif=exif)).pixels.shape == (1, 56, 80, 3)
-    assert decoded(png(np.asarray(PHOTO), RGB, before=chunk(b"eXIf", exif[6:]))).pixels.shape == (1, 56, 80, 3)
+    assert decoded(png(np.asarray(PHOTO), RGB, before=chunk(b"eXIf", exif[6:]))).pixels.shape == (
+        1,
+        56,
+        80,
+        3,
+    )
 
 
 @pytest.mark.parametrize("size", [(640, 480), (641, 479), (1999, 3001), (100, 90)])
@@ -227,7 +241,9 @@ def test_draft_leaves_gap_times_the_target(size, gap):
     image.load()
     assert (image.height >= gap * target[0] and image.width >= gap * target[1]) or scale == 1
     assert image.size == (-(-size[0] * scale // 1), -(-size[1] * scale // 1))
-    halved = size[0] * scale / 2 >= gap * target[1] + 1 and size[1] * scale / 2 >= gap * target[0] + 1
+    halved = (
+        size[0] * scale / 2 >= gap * target[1] + 1 and size[1] * scale / 2 >= gap * target[0] + 1
+    )
     assert scale == 1 / 8 or not halved  # and it is the smallest that does
 
 
@@ -250,7 +266,9 @@ def test_draft_changes_pixels_little_and_nothing_else(mode):
 def test_filters_are_antialiased(name):
     checkered = np.indices((256, 256)).sum(axis=0, dtype=np.uint8) % 2 * 255
     data = png(checkered[..., None], GRAY)
-    pixels = decoded(data, mode="stretch", resolution=32, multiple=16, filter=name).pixels[0, 4:-4, 4:-4]
+    pixels = decoded(data, mode="stretch", resolution=32, multiple=16, filter=name).pixels[
+        0, 4:-4, 4:-4
+    ]
     assert np.abs(pixels.astype(int) - 127).max() <= 3
 
 
@@ -264,7 +282,9 @@ def test_crop_is_what_is_seen():
 
 
 def test_threads_decode_alike():
-    photos = [written(smooth(90, 130, seed), "JPEG", icc_profile=swapped_profile()) for seed in range(24)]
+    photos = [
+        written(smooth(90, 130, seed), "JPEG", icc_profile=swapped_profile()) for seed in range(24)
+    ]
     alone = [decoded(photo, mode="crop", resolution=64).pixels for photo in photos]
     with ThreadPoolExecutor(8) as pool:
         together = pool.map(lambda photo: decoded(photo, mode="crop", resolution=64).pixels, photos)
@@ -272,7 +292,9 @@ def test_threads_decode_alike():
         np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     name=st.sampled_from(["jpg", "progressive", "png", "webp", "gif", "tiff"]),
     edits=st.lists(st.tuples(st.integers(0, 10**5), st.integers(0, 255)), min_size=1, max_size=8),
@@ -285,7 +307,9 @@ def test_mutated_files_give_frames_or_a_sample_error(name, edits, headers_only, 
     for place, value in edits:
         data[place % (200 if headers_only else len(data))] = value
     try:
-        frames = decoded(bytes(data[:end]), mode="crop", resolution=32, multiple=16, max_pixels=10**6)
+        frames = decoded(
+            bytes(data[:end]), mode="crop", resolution=32, multiple=16, max_pixels=10**6
+        )
     except SampleError as error:
         assert error.stage == "decode"
     else:
@@ -315,13 +339,22 @@ def test_signed_bytes_of_a_tiff_are_no_gray(sample_format, kind):
         (339, sample_format),
     ]
     start = 8 + 2 + 12 * len(tags) + 4
-    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, start if tag == 273 else value, 0) for tag, value in tags)
+    entries = b"".join(
+        struct.pack("<HHIHH", tag, 3, 1, start if tag == 273 else value, 0) for tag, value in tags
+    )
     data = (
-        b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + bytes([0, 1, 127, 128, 129, 200, 254, 255])
+        b"II*\0"
+        + struct.pack("<IH", 8, len(tags))
+        + entries
+        + bytes(4)
+        + bytes([0, 1, 127, 128, 129, 200, 254, 255])
     )
     if kind is None:
         assert decoded(data).pixels[0, :, :, 0].tolist() == [[0, 1, 127, 128], [129, 200, 254, 255]]
         return
     with pytest.raises(SampleError) as caught:
         decoded(data)
-    assert (caught.value.reason, caught.value.detail) == ("floating-point, signed or 32-bit pixels", kind)
+    assert (caught.value.reason, caught.value.detail) == (
+        "floating-point, signed or 32-bit pixels",
+        kind,
+    )

@@ -15,13 +15,27 @@ VIDEO = make_video("mp4-h264", num=9, height=64, width=128)
 JPEG = written(smooth(64, 128), "JPEG")
 
 
-def media(data: bytes, name: str, *, step: int | None = 4, resize: dict[str, Any] | None = None, **frames: Any) -> Any:
+def media(
+    data: bytes,
+    name: str,
+    *,
+    step: int | None = 4,
+    resize: dict[str, Any] | None = None,
+    **frames: Any,
+) -> Any:
     raw = RawSample(
-        key="k", source="s", media_name=name, media=Media.of(data), captions=("",), metadata=frames.pop("metadata", {})
+        key="k",
+        source="s",
+        media_name=name,
+        media=Media.of(data),
+        captions=("",),
+        metadata=frames.pop("metadata", {}),
     )
     return decode_media(
         raw,
-        resizes=resolutions(Resize.model_validate({"mode": "crop", "resolution": 32, **(resize or {})})),
+        resizes=resolutions(
+            Resize.model_validate({"mode": "crop", "resolution": 32, **(resize or {})})
+        ),
         multiple=16,
         frames=Frames.model_validate({"num_frames": 9, **frames}),
         frame_step=step,
@@ -42,7 +56,11 @@ def test_the_bytes_decide(name):
 
 def test_several_resolutions_of_the_same_frames():
     clips = media(
-        VIDEO, "a.mp4", resize={"mode": "stretch", "more_resolutions": ["16x48", 64]}, mode="chunks", num_frames=5
+        VIDEO,
+        "a.mp4",
+        resize={"mode": "stretch", "more_resolutions": ["16x48", 64]},
+        mode="chunks",
+        num_frames=5,
     )
     assert len(clips) == 1  # four are left
     assert {name: view.pixels.shape for name, view in clips[0].items()} == {
@@ -51,7 +69,9 @@ def test_several_resolutions_of_the_same_frames():
         "64": (5, 64, 64, 3),
     }
     assert all(numbers_of(view.pixels) == [0, 1, 2, 3, 4] for view in clips[0].values())
-    assert {(view.framerate, view.start, view.original_width) for view in clips[0].values()} == {(24.0, 0.0, 128)}
+    assert {(view.framerate, view.start, view.original_width) for view in clips[0].values()} == {
+        (24.0, 0.0, 128)
+    }
 
 
 def test_the_clip_comes_from_the_metadata():
@@ -66,7 +86,9 @@ def test_animations_are_videos_where_clips_are_wanted(suffix):
     (clip,) = media(data, "a.gif")
     assert (clip["32"].pixels.shape[0], clip["32"].framerate) == (9, 25.0)
     for single in (media(data, "a.gif", num_frames=1), media(data, "a.gif", step=None)):
-        assert [(view["32"].pixels.shape[0], view["32"].framerate) for view in single] == [(1, None)]
+        assert [(view["32"].pixels.shape[0], view["32"].framerate) for view in single] == [
+            (1, None)
+        ]
     (clip,) = media(written(smooth(64, 64), suffix), "a.gif")
     assert clip["32"].framerate is None
 

@@ -31,11 +31,16 @@ def jxl() -> bytes:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic", "HEIC needs a plugin: pip install 'energon-prep[heif]'"),
+        (
+            struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic",
+            "HEIC needs a plugin: pip install 'energon-prep[heif]'",
+        ),
         (b"\xff\x0a" + bytes(50), "JPEG XL needs a plugin: pip install 'energon-prep[jxl]'"),
     ],
 )
-def test_without_the_plugin_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, data: bytes, reason: str) -> None:
+def test_without_the_plugin_the_remedy_is_told(
+    monkeypatch: pytest.MonkeyPatch, data: bytes, reason: str
+) -> None:
     for module in (image, plugins):
         monkeypatch.setattr(module, "has_plugin", lambda kind: False)
     with pytest.raises(SampleError) as caught:
@@ -69,7 +74,9 @@ def test_jpeg_xl(jxl: bytes) -> None:
         decoded(jxl, max_pixels=100)
 
 
-def test_a_jpeg_packed_as_jpeg_xl_is_that_jpeg(jxl: bytes, tmp_path: pytest.TempPathFactory) -> None:
+def test_a_jpeg_packed_as_jpeg_xl_is_that_jpeg(
+    jxl: bytes, tmp_path: pytest.TempPathFactory
+) -> None:
     exif = Image.Exif()
     exif[0x112] = 6
     path = tmp_path / "a.jpg"
@@ -80,7 +87,9 @@ def test_a_jpeg_packed_as_jpeg_xl_is_that_jpeg(jxl: bytes, tmp_path: pytest.Temp
     np.testing.assert_array_equal(decoded(packed).pixels, decoded(path.read_bytes()).pixels)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (48, 80), (256, 256), (3, 500), (1000, 1500), (720, 1280), (77, 99)])
+@pytest.mark.parametrize(
+    "size", [(8, 8), (48, 80), (256, 256), (3, 500), (1000, 1500), (720, 1280), (77, 99)]
+)
 def test_the_claimed_size_is_read_from_the_header(jxl: bytes, size: tuple[int, int]) -> None:
     assert jxl_size(written(Image.new("L", size[::-1]), "JXL")) == size
 

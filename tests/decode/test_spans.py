@@ -25,7 +25,8 @@ def pairs_of(metadata: dict[str, Any], **keys: str) -> list[tuple[Fraction, Frac
         {"clip": [0.5, 1], "start": 7, "end": 8},
         {"timestamp": "[0.5, 1]"},
         {"timestamp": "('0:00:00.500', '0:00:01.000')"},
-        {"timestamp": "1690000000", "span": '["00:00,5", null]', "end": 1} | {"span": [0.5, "0:01"]},
+        {"timestamp": "1690000000", "span": '["00:00,5", null]', "end": 1}
+        | {"span": [0.5, "0:01"]},
         {"clip": {"start": 0.5, "end": 1}},
         {"start": "0.5", "end": "1"},
         {"start_time": "00:00:00.500", "end_time": "00:00:01,000"},
@@ -62,12 +63,19 @@ def test_several_clips_of_one_row(metadata: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "metadata", [{"start": "1", "end": ""}, {"start": 1}, {"clip": [1, None]}, {"start": 1, "end": float("nan")}]
+    "metadata",
+    [
+        {"start": "1", "end": ""},
+        {"start": 1},
+        {"clip": [1, None]},
+        {"start": 1, "end": float("nan")},
+    ],
 )
 def test_an_open_end(metadata: dict[str, Any]) -> None:
     assert pairs_of(metadata) == [(ONE, None)]
     assert pairs_of({"start": None, "end": 1}) == [(0, ONE)]
-    assert pairs_of({"start": "1", "end": "", "duration": 60}) == [(ONE, None)]  # of the whole video
+    # of the whole video
+    assert pairs_of({"start": "1", "end": "", "duration": 60}) == [(ONE, None)]
 
 
 def test_frames() -> None:
@@ -81,7 +89,9 @@ def test_keys_of_ones_own() -> None:
     assert pairs_of(metadata, start_key="from", end_key="to") == [(HALF, ONE)]
     assert pairs_of(metadata, span_key="shot") == [(ONE, TWO)]
     assert pairs_of(metadata, start_key="from") == [(HALF, None)]
-    with pytest.raises(SampleError, match=r"looked for a, b; the metadata have from, to, shot, clip\)"):
+    with pytest.raises(
+        SampleError, match=r"looked for a, b; the metadata have from, to, shot, clip\)"
+    ):
         spans_of(metadata, start_key="a", end_key="b")
 
 
@@ -121,15 +131,24 @@ def test_what_was_looked_for_and_what_is_there_is_told() -> None:
     )
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=8
+)
 
 
 @given(value=JSON, other=JSON)
 def test_any_value_gives_spans_or_a_sample_error(value: Any, other: Any) -> None:
-    for metadata in ({"clip": value}, {"clip": str(value)}, {"start": value, "end": other}, {"start": str(value)}):
+    for metadata in (
+        {"clip": value},
+        {"clip": str(value)},
+        {"start": value, "end": other},
+        {"start": str(value)},
+    ):
         try:
             spans = spans_of(metadata)
         except SampleError as error:
             assert error.stage == "decode"
         else:
-            assert all(span.start >= 0 and (span.end is None or span.end > span.start) for span in spans)
+            assert all(
+                span.start >= 0 and (span.end is None or span.end > span.start) for span in spans
+            )

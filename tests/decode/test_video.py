@@ -36,7 +36,8 @@ def test_every_codec_and_container(files, name):
     assert (clip.framerate, clip.start) == (24.0, 0.0)
     assert (clip.original_height, clip.original_width, clip.crop) == (48, 96, (0, 0, 48, 96))
     wanted = np.stack([numbered(i, 48, 96) for i in range(NUM)])
-    assert np.abs(clip.pixels.astype(int) - wanted).mean() < 6  # lossy, with chroma at half the size
+    # lossy, with chroma at half the size
+    assert np.abs(clip.pixels.astype(int) - wanted).mean() < 6
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -45,7 +46,11 @@ def test_modes_of_every_codec_and_container(files, name):
     assert numbers(data, "head", 9, step=4) == [list(range(9))]
     assert numbers(data, "uniform", 7) == [[0, 5, 10, 15, 19, 24, 29]]
     assert numbers(data, "uniform", 4, fps=12) == [[0, 10, 18, 28]]
-    assert numbers(data, "chunks", 9, step=4) == [list(range(9)), list(range(9, 18)), list(range(18, 27))]
+    assert numbers(data, "chunks", 9, step=4) == [
+        list(range(9)),
+        list(range(9, 18)),
+        list(range(18, 27)),
+    ]
     assert numbers(data, "images", fps=6) == [[0], [4], [8], [12], [16], [20], [24], [28]]
     assert numbers(data, "clip", metadata={"clip": [0.5, 1.0]}) == [list(range(12, 24))]
     assert numbers(data, "clip", fps=8, metadata={"start": 0.5, "end": 1.0}) == [[12, 15, 18, 21]]
@@ -64,7 +69,8 @@ def test_jumping_gives_the_very_frames_that_decoding_all_gives(files, name):
 
 
 @pytest.mark.parametrize(
-    ("num", "step", "kept"), [(33, 4, 29), (33, 8, 25), (28, 4, 25), (4, 4, 1), (1, 8, 1), (30, 1, 30)]
+    ("num", "step", "kept"),
+    [(33, 4, 29), (33, 8, 25), (28, 4, 25), (4, 4, 1), (1, 8, 1), (30, 1, 30)],
 )
 def test_frames_are_cut_to_the_rule_and_never_padded(files, num, step, kept):
     data = files["mp4-h264"]
@@ -83,8 +89,10 @@ def test_chunks(files):
     data = files["mp4-h264"]
     assert [clip.start for clip in clips(data, "chunks", 9, step=8)] == [0.0, 0.375, 0.75]
     assert numbers(data, "chunks", 9, step=8, max_clips=2) == [list(range(9)), list(range(9, 18))]
-    assert [len(clip) for clip in numbers(data, "chunks", 25, step=4)] == [25, 5]  # the tail is a clip
-    assert [len(clip) for clip in numbers(data, "chunks", 29, step=4)] == [29]  # of one frame it is not
+    # the tail is a clip
+    assert [len(clip) for clip in numbers(data, "chunks", 25, step=4)] == [25, 5]
+    # of one frame it is not
+    assert [len(clip) for clip in numbers(data, "chunks", 29, step=4)] == [29]
     assert numbers(data, "chunks", 5, step=4, fps=6) == [[0, 4, 8, 12, 16]]  # nor of three
 
 
@@ -99,7 +107,9 @@ def test_images(files):
 def test_an_encoder_of_images_takes_no_clips(files, mode):
     error = rejected(files["mp4-h264"], mode, 9, step=None)
     assert (error.stage, error.detail) == ("decode", "")
-    assert error.reason == "this recipe's encoder takes images, not clips (--set frames.mode=images)"
+    assert (
+        error.reason == "this recipe's encoder takes images, not clips (--set frames.mode=images)"
+    )
 
 
 def test_framerate_is_that_of_the_sampled_pixels(files):
@@ -107,7 +117,9 @@ def test_framerate_is_that_of_the_sampled_pixels(files):
     assert clips(data, fps=8)[0].framerate == 8.0
     assert clips(data, "uniform", 30)[0].framerate == pytest.approx(24, rel=0.01)
     assert clips(data, "uniform", 4)[0].framerate == pytest.approx(3 / (29 / 24), rel=0.01)
-    assert clips(make_video(rate=Fraction(30000, 1001)), fps=None)[0].framerate == pytest.approx(29.97003)
+    assert clips(make_video(rate=Fraction(30000, 1001)), fps=None)[0].framerate == pytest.approx(
+        29.97003
+    )
 
 
 def test_a_higher_rate_repeats_frames(files):
@@ -135,12 +147,20 @@ def test_variable_frame_rate(name):
 @pytest.mark.parametrize("name", ["mp4-h264", "webm-vp9", "avi-mpeg4", "mpg-mpeg2"])
 def test_clips_in_seconds_and_in_frames_one_or_several(files, name):
     data = files[name]
-    assert numbers(data, "clip", metadata={"start_time": "00:00:00.250", "end_time": "0.5"}) == [list(range(6, 12))]
-    assert numbers(data, "clip", metadata={"start_frame": 6, "end_frame": "12"}) == [list(range(6, 12))]
+    assert numbers(data, "clip", metadata={"start_time": "00:00:00.250", "end_time": "0.5"}) == [
+        list(range(6, 12))
+    ]
+    assert numbers(data, "clip", metadata={"start_frame": 6, "end_frame": "12"}) == [
+        list(range(6, 12))
+    ]
     assert numbers(data, "clip", metadata={"start": "1", "end": ""}) == [list(range(24, 30))]
     assert numbers(data, "clip", fps=12, metadata={"start": 1}) == [[24, 26, 28]]
     several = clips(data, "clip", metadata={"clip": "[[0.75, 1], [0, 0.125], [0.5, 0.75]]"})
-    assert [numbers_of(clip.pixels) for clip in several] == [list(range(18, 24)), [0, 1, 2], list(range(12, 18))]
+    assert [numbers_of(clip.pixels) for clip in several] == [
+        list(range(18, 24)),
+        [0, 1, 2],
+        list(range(12, 18)),
+    ]
     assert [clip.start for clip in several] == pytest.approx([0.75, 0, 0.5], abs=0.001)
 
 
@@ -148,11 +168,16 @@ def test_more_clips_than_are_held_at_once_are_refused(files):
     metadata = {"clip": [[0, 0.25]] * 3}
     assert len(clips(files["mp4-h264"], "clip", metadata=metadata, max_clips=3)) == 3
     error = rejected(files["mp4-h264"], "clip", metadata=metadata, max_clips=2)
-    assert (error.reason, error.detail) == ("more clips of one video than frames.max_clips", "3, the limit is 2")
+    assert (error.reason, error.detail) == (
+        "more clips of one video than frames.max_clips",
+        "3, the limit is 2",
+    )
 
 
 def test_a_clip_is_capped(files):
-    assert numbers(files["mkv-h264"], "clip", 5, metadata={"clip": [0.5, 1.25]}) == [list(range(12, 17))]
+    assert numbers(files["mkv-h264"], "clip", 5, metadata={"clip": [0.5, 1.25]}) == [
+        list(range(12, 17))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +214,10 @@ def test_sound_is_ignored():
 
 def test_limits(files):
     data = files["mp4-h264"]
-    assert rejected(data, limits=Limits(max_pixels=48 * 96 - 1)).reason == "more pixels than limits.max_pixels"
+    assert (
+        rejected(data, limits=Limits(max_pixels=48 * 96 - 1)).reason
+        == "more pixels than limits.max_pixels"
+    )
     assert clips(data, limits=Limits(max_pixels=48 * 96))
     error = rejected(data, limits=Limits(max_seconds=1))
     assert (error.reason, error.detail) == ("longer than limits.max_seconds", "1.25 s")
@@ -230,9 +258,14 @@ def test_an_hour(hour):
     size = {"mode": "stretch", "resolution": (24, 48)}
     assert numbers(hour, "head", 17, resize=size) == [list(range(17))]
     assert numbers(hour, "head", 17, fps=0.5, resize=size) == [list(range(0, 34, 2))]
-    assert numbers(hour, "clip", 5, metadata={"clip": [3000, 3100]}, resize=size) == [list(range(3000, 3005))]
+    assert numbers(hour, "clip", 5, metadata={"clip": [3000, 3100]}, resize=size) == [
+        list(range(3000, 3005))
+    ]
     assert numbers(hour, "uniform", 3, resize=size) == [[0, 1800, 3599]]
-    assert numbers(hour, "chunks", 17, max_clips=2, resize=size) == [list(range(17)), list(range(17, 34))]
+    assert numbers(hour, "chunks", 17, max_clips=2, resize=size) == [
+        list(range(17)),
+        list(range(17, 34)),
+    ]
     seconds = time.perf_counter() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -244,7 +277,9 @@ def test_only_the_frames_that_are_wanted_are_converted(hour, monkeypatch):
     converted = []
     original = video_file.to_rgb
     monkeypatch.setattr(
-        video_file, "to_rgb", lambda frame, reformatter: converted.append(1) or original(frame, reformatter)
+        video_file,
+        "to_rgb",
+        lambda frame, reformatter: converted.append(1) or original(frame, reformatter),
     )
     assert len(clips(hour, "uniform", 33)[0].pixels) == 33
     assert len(converted) == 33
@@ -257,10 +292,15 @@ def test_no_frame_of_the_long_video_looks_like_another(hour):
 
 
 def shifted(data: bytes, ticks: int, suffix: str) -> bytes:
-    """The same packets, so much earlier; MP4 notes in an edit list that what comes before 0 is not shown."""
+    """The same packets, so much earlier; MP4 notes in an edit list that what comes before 0 is not
+    shown.
+    """
     buffer = io.BytesIO()
     options = {"avoid_negative_ts": "disabled"}
-    with av.open(io.BytesIO(data)) as source, av.open(buffer, "w", format=suffix, options=options) as container:
+    with (
+        av.open(io.BytesIO(data)) as source,
+        av.open(buffer, "w", format=suffix, options=options) as container,
+    ):
         stream = container.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.size:

@@ -34,7 +34,9 @@ def grainy(number: int, height: int, width: int) -> Pixels:
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    return {name: make_video(name, num=NUM, height=64, width=128, picture=grainy) for name in FORMATS}
+    return {
+        name: make_video(name, num=NUM, height=64, width=128, picture=grainy) for name in FORMATS
+    }
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +93,16 @@ def test_a_hole_is_found(files, whole, name):
     data = files[name]
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.video[0]
-        packets = [(packet.pos, packet.size) for packet in container.demux(stream) if packet.size and packet.pos]
+        packets = [
+            (packet.pos, packet.size)
+            for packet in container.demux(stream)
+            if packet.size and packet.pos
+        ]
     found = 0
     holes = packets[3:21:3]
     for position, size in holes:
-        before = 16 if name.startswith(("webm", "mkv", "avi")) else 0  # with the packet's own header
+        # with the packet's own header
+        before = 16 if name.startswith(("webm", "mkv", "avi")) else 0
         hole = bytearray(data)
         hole[position - before : position + size // 2] = bytes(size // 2 + before)
         try:
@@ -163,7 +170,9 @@ def test_no_picture_at_all():
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mov") as container:
         stream = container.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -183,7 +192,8 @@ def test_playlists_and_other_demuxers_are_out_of_reach(tmp_path):
 
 def test_a_size_that_is_too_large_is_refused_before_it_is_decoded(files):
     data = bytearray(files["mkv-ffv1"])
-    place = data.index(b"\xb0\x81\x80\xba\x81\x40")  # PixelWidth 128, PixelHeight 64, of one byte each
+    # PixelWidth 128, PixelHeight 64, of one byte each
+    place = data.index(b"\xb0\x81\x80\xba\x81\x40")
     data[place : place + 6] = b"\xb0\x81\xff\xba\x81\xff"
     assert rejected(bytes(data), limits=Limits(max_pixels=60000)).detail == "255x255"
 
@@ -192,7 +202,9 @@ def test_ffmpeg_is_silent(tmp_path, files):
     """Its decoders write to stderr by themselves, past Python."""
     data = files["mp4-h264"]
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 2 // 3])
-    (tmp_path / "hole.webm").write_bytes(files["webm-vp9"][:3000] + bytes(9000) + files["webm-vp9"][12000:])
+    (tmp_path / "hole.webm").write_bytes(
+        files["webm-vp9"][:3000] + bytes(9000) + files["webm-vp9"][12000:]
+    )
     code = """
 import sys
 from pathlib import Path
@@ -205,7 +217,9 @@ for name in sys.argv[1:]:
         print(error.reason)
 """
     paths = [str(tmp_path / name) for name in ("cut.mp4", "hole.webm")]
-    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines() == ["damaged video"] * 2
     assert done.stderr == ""
 
@@ -231,13 +245,22 @@ SMALL = {name: make_video(name, num=8) for name in FORMATS}
 def test_mutated_files_give_frames_or_a_sample_error(name, mode, seed, headers_only):
     data, lots = bytearray(SMALL[name]), random.Random(seed)
     for _ in range(lots.randint(1, 8)):
-        data[lots.randrange(min(len(data), 1000 if headers_only else len(data)))] = lots.randrange(256)
+        data[lots.randrange(min(len(data), 1000 if headers_only else len(data)))] = lots.randrange(
+            256
+        )
     kind = kind_of(bytes(data))
     find_fault(Media.of(bytes(data)), kind)
     if not is_video(kind):
         return
     try:
-        found = clips(bytes(data), mode, 5, step=4, metadata={"clip": [0.1, 0.3]}, limits=Limits(max_pixels=10**6))
+        found = clips(
+            bytes(data),
+            mode,
+            5,
+            step=4,
+            metadata={"clip": [0.1, 0.3]},
+            limits=Limits(max_pixels=10**6),
+        )
     except SampleError as error:
         assert error.stage == "decode"
     else:

@@ -30,7 +30,9 @@ def flat(color: tuple[int, int, int], bits: int = 8, height: int = 32) -> Any:
         frame.colorspace, frame.color_range = matrix, color_range
         for plane, value in zip(frame.planes, color, strict=True):
             dtype = np.uint16 if bits > 8 else np.uint8
-            plane.update(np.full(plane.buffer_size // dtype().itemsize, value * scale, dtype).tobytes())
+            plane.update(
+                np.full(plane.buffer_size // dtype().itemsize, value * scale, dtype).tobytes()
+            )
         return encoded([frame], matrix, color_range)
 
     return make
@@ -40,7 +42,11 @@ def encoded(frames: list[Any], matrix: int, color_range: int) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as container:
         stream = container.add_stream("ffv1", rate=5)
-        stream.height, stream.width, stream.pix_fmt = frames[0].height, frames[0].width, frames[0].format.name
+        stream.height, stream.width, stream.pix_fmt = (
+            frames[0].height,
+            frames[0].width,
+            frames[0].format.name,
+        )
         stream.codec_context.colorspace, stream.codec_context.color_range = matrix, color_range
         for frame in frames:
             container.mux(stream.encode(frame))
@@ -48,7 +54,9 @@ def encoded(frames: list[Any], matrix: int, color_range: int) -> bytes:
     return buffer.getvalue()
 
 
-def expected(color: tuple[int, int, int], kr: float, kb: float, *, full: bool, bits: int = 8) -> list[int]:
+def expected(
+    color: tuple[int, int, int], kr: float, kb: float, *, full: bool, bits: int = 8
+) -> list[int]:
     """ITU-T H.273, equations 20 to 25 and 38 to 40, solved for R, G and B; ``color`` in 8 bits."""
     scale = 2 ** (bits - 8)
     y, b, r = color[0] * scale, (color[1] - 128) * scale, (color[2] - 128) * scale
@@ -62,11 +70,19 @@ def expected(color: tuple[int, int, int], kr: float, kb: float, *, full: bool, b
 
 
 WEIGHTS = {BT709: (0.2126, 0.0722), BT601: (0.299, 0.114), BT2020: (0.2627, 0.0593)}
-COLORS = [(81, 90, 200), (145, 54, 34), (60, 140, 120), (16, 128, 128), (235, 128, 128), (128, 128, 128)]
+COLORS = [
+    (81, 90, 200),
+    (145, 54, 34),
+    (60, 140, 120),
+    (16, 128, 128),
+    (235, 128, 128),
+    (128, 128, 128),
+]
 
 
 @pytest.mark.parametrize(
-    ("pixel_format", "bits"), [("yuv420p", 8), ("yuv420p10le", 10), ("yuv422p10le", 10), ("yuv444p", 8)]
+    ("pixel_format", "bits"),
+    [("yuv420p", 8), ("yuv420p10le", 10), ("yuv422p10le", 10), ("yuv444p", 8)],
 )
 @pytest.mark.parametrize("matrix", WEIGHTS)
 @pytest.mark.parametrize("color_range", [0, LIMITED, FULL])
@@ -77,16 +93,29 @@ def test_matrix_and_range(pixel_format, bits, matrix, color_range):
         assert np.abs(clip.pixels[0, 16, 24].astype(int) - wanted).max() <= 1
 
 
-@pytest.mark.parametrize(("height", "matrix"), [(480, BT601), (718, BT601), (720, BT709), (1080, BT709)])
+@pytest.mark.parametrize(
+    ("height", "matrix"), [(480, BT601), (718, BT601), (720, BT709), (1080, BT709)]
+)
 def test_untagged_video_is_taken_as_players_do(height, matrix):
     color = (81, 90, 200)
     (clip,) = clips(flat(color, height=height)(UNTAGGED, 0, "yuv420p"))
-    assert np.abs(clip.pixels[0, 16, 24].astype(int) - expected(color, *WEIGHTS[matrix], full=False)).max() <= 1
-    assert expected(color, *WEIGHTS[BT601], full=False) != expected(color, *WEIGHTS[BT709], full=False)
+    assert (
+        np.abs(
+            clip.pixels[0, 16, 24].astype(int) - expected(color, *WEIGHTS[matrix], full=False)
+        ).max()
+        <= 1
+    )
+    assert expected(color, *WEIGHTS[BT601], full=False) != expected(
+        color, *WEIGHTS[BT709], full=False
+    )
 
 
 def test_full_range_of_mjpeg():
-    (clip,) = clips(make_video("avi-mjpeg", num=1, picture=lambda i, h, w: np.full((h, w, 3), (250, 128, 4), np.uint8)))
+    (clip,) = clips(
+        make_video(
+            "avi-mjpeg", num=1, picture=lambda i, h, w: np.full((h, w, 3), (250, 128, 4), np.uint8)
+        )
+    )
     assert np.abs(clip.pixels[0, 20, 20].astype(int) - (250, 128, 4)).max() <= 2
 
 
@@ -103,7 +132,8 @@ def test_hdr_is_refused(transfer):
     assert "tone mapping" in error.reason
 
 
-@pytest.mark.parametrize("name", ["mp4-h264", "mov-hevc", "webm-av1"])  # this libvpx makes no VP9 of 10 bits
+# this libvpx makes no VP9 of 10 bits
+@pytest.mark.parametrize("name", ["mp4-h264", "mov-hevc", "webm-av1"])
 def test_ten_bits(name):
     upright = np.asarray(smooth(48, 96))
     data = make_video(name, num=3, picture=lambda *_: upright, pixel_format="yuv420p10le")
@@ -115,7 +145,11 @@ def test_transparency_is_laid_over_white():
     rgba = np.zeros((32, 48, 4), np.uint8)
     rgba[...] = (200, 100, 50, 255)
     rgba[:, 24:, 3] = 0
-    (clip,) = clips(encoded([av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format="bgra")], UNTAGGED, 0))
+    (clip,) = clips(
+        encoded(
+            [av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format="bgra")], UNTAGGED, 0
+        )
+    )
     assert clip.pixels[0, 5, 5].tolist() == [200, 100, 50]
     assert clip.pixels[0, 5, 40].tolist() == [255, 255, 255]
 
@@ -160,7 +194,9 @@ def test_a_display_matrix_as_phones_write_it():
     data = bytearray(make_video(num=2))
     upright = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
     place = data.index(upright, data.index(b"tkhd"))
-    data[place : place + 36] = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 48 << 16, 0, 0x40000000)
+    data[place : place + 36] = struct.pack(
+        ">9i", 0, 0x10000, 0, -0x10000, 0, 0, 48 << 16, 0, 0x40000000
+    )
     (clip,) = clips(bytes(data))
     assert clip.pixels.shape == (2, 96, 48, 3)
     assert numbers_of(np.rot90(clip.pixels, 1, axes=(1, 2))) == [0, 1]
@@ -177,7 +213,8 @@ def test_odd_sizes(name):
 
 
 @pytest.mark.parametrize(
-    ("aspect", "shown"), [(Fraction(2), (48, 192)), (Fraction(1, 2), (96, 96)), (Fraction(32, 27), (48, 114))]
+    ("aspect", "shown"),
+    [(Fraction(2), (48, 192)), (Fraction(1, 2), (96, 96)), (Fraction(32, 27), (48, 114))],
 )
 def test_pixels_that_are_not_square(aspect, shown):
     data = make_video("mp4-h264", num=2, tags={"sample_aspect_ratio": aspect})
@@ -194,7 +231,12 @@ def test_frames_look_as_images_do(mode, filter_name):
     photo = smooth(90, 160, seed=5)
     resize = {"mode": mode, "resolution": 64, "filter": filter_name}
     data = make_video(
-        "mkv-ffv1", num=2, height=90, width=160, picture=lambda *_: np.asarray(photo), pixel_format="bgra"
+        "mkv-ffv1",
+        num=2,
+        height=90,
+        width=160,
+        picture=lambda *_: np.asarray(photo),
+        pixel_format="bgra",
     )
     (clip,) = clips(data, resize=resize, multiple=16)
     image = decoded(written(photo, "PNG"), multiple=16, **resize)
@@ -206,11 +248,15 @@ def test_size_that_changes_within_the_video():
     first, second = make_video("webm-vp8", num=4), make_video("webm-vp8", num=4, height=64)
     data = spliced(first, second)
     error = rejected(data)
-    assert (error.reason, error.detail) == ("frame size changes within the video", "from 48x96 to 64x96")
+    assert (error.reason, error.detail) == (
+        "frame size changes within the video",
+        "from 48x96 to 64x96",
+    )
     assert numbers(data, "head", 4) == [[0, 1, 2, 3]]
     larger = spliced(first, make_video("webm-vp8", num=4, height=480, width=960))
     error = rejected(larger, limits=Limits(max_pixels=48 * 96))
-    assert error.detail == "decoded 4 of 1000 frames: ArgumentError: Invalid argument"  # not even decoded
+    # not even decoded
+    assert error.detail == "decoded 4 of 1000 frames: ArgumentError: Invalid argument"
 
 
 def spliced(first: bytes, second: bytes) -> bytes:
@@ -230,5 +276,7 @@ def spliced(first: bytes, second: bytes) -> bytes:
 
 def test_pictures_own_their_memory():
     (clip,) = clips(make_video(num=2))
-    assert clip.pixels.flags.c_contiguous and clip.pixels.flags.owndata and clip.pixels.flags.writeable
+    assert (
+        clip.pixels.flags.c_contiguous and clip.pixels.flags.owndata and clip.pixels.flags.writeable
+    )
     assert Image.fromarray(clip.pixels[0]).size == (96, 48)

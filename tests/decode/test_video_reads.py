@@ -23,7 +23,9 @@ from tests.decode.videos import clips
 from tests.media_files import make_video, numbers_of
 
 COUNTER = Path("/proc/self/io")
-pytestmark = pytest.mark.skipif(not COUNTER.exists(), reason="this system does not count what is read")
+pytestmark = pytest.mark.skipif(
+    not COUNTER.exists(), reason="this system does not count what is read"
+)
 
 
 def bytes_read() -> int:
@@ -33,7 +35,9 @@ def bytes_read() -> int:
 
 def write_manifest(folder: Path, rows: Sequence[tuple[float, float]]) -> ManifestSource:
     table = folder / f"{len(rows)}.csv"
-    table.write_text("video,caption,start,end\n" + "".join(f"v.mp4,scene,{start},{end}\n" for start, end in rows))
+    table.write_text(
+        "video,caption,start,end\n" + "".join(f"v.mp4,scene,{start},{end}\n" for start, end in rows)
+    )
     return ManifestSource(root=table, options=SourceOptions(max_bytes=10_000))
 
 
@@ -81,10 +85,14 @@ def test_a_clip_late_in_a_file_reads_little_of_it(tmp_path: Path, name: str) -> 
     assert read < len(data) // 2, (read, len(data))
 
 
-@pytest.mark.parametrize("fault", [SampleError("read", "cannot be read"), PrepError("the mount is gone")])
+@pytest.mark.parametrize(
+    "fault", [SampleError("read", "cannot be read"), PrepError("the mount is gone")]
+)
 @pytest.mark.parametrize("name", ["mp4-h264", "webm-vp9", "avi-mpeg4"])
 @pytest.mark.parametrize("mode", ["head", "uniform"])
-def test_a_file_that_cannot_be_read_any_more_is_told_as_that(name: str, mode: str, fault: Exception) -> None:
+def test_a_file_that_cannot_be_read_any_more_is_told_as_that(
+    name: str, mode: str, fault: Exception
+) -> None:
     """FFmpeg, within whose calls it happens, must not make damage of it."""
     data = make_video(name, num=60, height=64, width=128, picture=grainy)
 

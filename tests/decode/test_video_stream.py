@@ -29,7 +29,9 @@ def two_tracks(suffix: str, sizes: list[tuple[int, int]], default: int | None) -
             for number in range(4):
                 for track, (stream, (height, width)) in enumerate(zip(streams, sizes, strict=True)):
                     picture = numbered(100 * track + number, height, width)
-                    container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                    container.mux(
+                        stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+                    )
             for stream in streams:
                 container.mux(stream.encode(None))
         return path.read_bytes()
@@ -65,7 +67,9 @@ def test_alpha_beside_the_picture_is_laid_over_white(name: str) -> None:
         return image
 
     options = {"auto-alt-ref": "0"}
-    (clip,) = clips(make_video(name, num=5, pixel_format="yuva420p", picture=half_clear, options=options))
+    (clip,) = clips(
+        make_video(name, num=5, pixel_format="yuva420p", picture=half_clear, options=options)
+    )
     assert clip.pixels.shape == (5, 48, 96, 3)
     left, right = clip.pixels[:, 24, 20].astype(int), clip.pixels[:, 24, 76].astype(int)
     assert np.abs(left - (220, 40, 40)).max() < 12
@@ -103,7 +107,10 @@ def drop(data: bytes, number: int) -> bytes:
 def test_a_lost_first_keyframe_is_damage() -> None:
     error = rejected(drop(make_video(), 0), "head", 9)
     assert error.reason == "damaged video"
-    assert error.detail == "decoded 0 of 9 frames: the first packet is no keyframe: those before it are lost"
+    assert (
+        error.detail
+        == "decoded 0 of 9 frames: the first packet is no keyframe: those before it are lost"
+    )
 
 
 def test_a_transport_stream_may_be_joined_between_keyframes() -> None:
@@ -115,11 +122,15 @@ def test_a_transport_stream_may_be_joined_between_keyframes() -> None:
 
 
 def test_fragments_before_one_whose_header_is_cut_are_read() -> None:
-    data = make_video(num=36, container_options={"movflags": "frag_keyframe+empty_moov+default_base_moof"})
+    data = make_video(
+        num=36, container_options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    )
     last = data.rindex(b"moof") - 4
     for cut in (data[: last + 5], data[: last + 60]):
         assert numbers(cut, "head", 9) == [list(range(9))]
-        assert re.match(r"decoded (24|30) of 1000 frames: the file ends at byte", rejected(cut).detail)
+        assert re.match(
+            r"decoded (24|30) of 1000 frames: the file ends at byte", rejected(cut).detail
+        )
 
 
 @pytest.mark.parametrize("number", [1, 5, 12, 13, 28])

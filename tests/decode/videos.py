@@ -30,7 +30,9 @@ def clips(
     resize: dict[str, Any] | None = None,
 ) -> list[Frames]:
     """The clips of a video at one resolution; as it is, unless ``resize`` says otherwise."""
-    section = FramesSection.model_validate({"mode": mode, "num_frames": num, "fps": fps, "max_clips": max_clips})
+    section = FramesSection.model_validate(
+        {"mode": mode, "num_frames": num, "fps": fps, "max_clips": max_clips}
+    )
     media = data if isinstance(data, Media) else Media.of(data)
     decoded = decode_video(
         media,

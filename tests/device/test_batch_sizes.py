@@ -6,14 +6,22 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from energon_prep.device.batch_sizes import BatchSizes, best_pixels, best_size, best_tokens, given_sizes
+from energon_prep.device.batch_sizes import (
+    BatchSizes,
+    best_pixels,
+    best_size,
+    best_tokens,
+    given_sizes,
+)
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe
 from tests.fakes import HashText, MeanVisual
 
 
 def machine(*, fastest: int, most: int) -> Callable[[int], None]:
-    """Runs batches the faster the nearer their size is to ``fastest``; has no memory for more than ``most``."""
+    """Runs batches the faster the nearer their size is to ``fastest``; has no memory for more than
+    ``most``.
+    """
 
     def run(size: int) -> None:
         if size > most:
@@ -23,7 +31,9 @@ def machine(*, fastest: int, most: int) -> Callable[[int], None]:
     return run
 
 
-@pytest.mark.parametrize(("fastest", "most", "expected"), [(1, 64, 1), (4, 64, 4), (64, 8, 8), (64, 1, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("fastest", "most", "expected"), [(1, 64, 1), (4, 64, 4), (64, 8, 8), (64, 1, 1)], ids=str
+)
 def test_the_fastest_size_that_fits_is_found(
     monkeypatch: pytest.MonkeyPatch, fastest: int, most: int, expected: int
 ) -> None:
@@ -54,7 +64,10 @@ def test_the_recipe_has_the_last_word() -> None:
     changes = {"visual.batch_pixels": 2 * 64 * 64, "text.batch_tokens": 7}
     sizes = given_sizes(load_recipe("dit", changes), "cuda")
     assert (sizes.views(1, 64, 64), sizes.views(1, 32, 64), sizes.tokens) == (2, 4, {"t5": 7})
-    assert given_sizes(load_recipe("dit", {**changes, "batch_size": 3}), "cuda").views(121, 720, 1280) == 3
+    assert (
+        given_sizes(load_recipe("dit", {**changes, "batch_size": 3}), "cuda").views(121, 720, 1280)
+        == 3
+    )
 
 
 @pytest.mark.parametrize("value", [0, -1, "many", 2.5])

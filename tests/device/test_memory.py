@@ -14,13 +14,15 @@ from energon_prep.device.tuning import tune_process
 
 tune_process()  # as the command line and workers do
 import energon_prep
-energon_prep.encode(sys.argv[1], sys.argv[2], weights="tiny", torch_threads=1, limit=int(sys.argv[3]),
-                    changes={"resize.resolution": 64, "window": 64})
+energon_prep.encode(sys.argv[1], sys.argv[2], weights="tiny", torch_threads=1,
+                    limit=int(sys.argv[3]), changes={"resize.resolution": 64, "window": 64})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss has other units elsewhere")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="ru_maxrss has other units elsewhere"
+)
 def test_peak_memory_does_not_grow_with_the_samples(tmp_path: Path) -> None:
     source = tmp_path / "raw"
     source.mkdir()

@@ -43,7 +43,10 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_later_ones_at_onc
 
 
 def test_a_single_sample_that_does_not_fit_stops_the_run() -> None:
-    with pytest.raises(PrepError, match=r"out of memory: .* single sample of 81x720x1280 .*20.00 GiB.*tiling=always"):
+    with pytest.raises(
+        PrepError,
+        match=r"out of memory: .* single sample of 81x720x1280 .*20.00 GiB.*tiling=always",
+    ):
         Halving().launch("81x720x1280", range(4), Device(0).launch)
 
 
@@ -59,8 +62,18 @@ def test_other_errors_are_none_of_its_business() -> None:
     ("error", "expected"),
     [
         (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"
+            ),
+            True,
+        ),
+        (
+            RuntimeError(
+                "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+            ),
+            True,
+        ),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (ValueError("not enough memory"), False),
     ],

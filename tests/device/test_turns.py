@@ -63,7 +63,12 @@ def test_encoders_take_turns_and_the_bytes_stay(
     monkeypatch.setattr(encode, "GROUP_BYTES", group_bytes)
     diary = Diary()
     visual, text = Visual(diary), Texts(diary)
-    line = stations(Numbers(50), visual=visual, texts=((TEXT, text),), turns=Turns([visual], [text], device="gpu"))
+    line = stations(
+        Numbers(50),
+        visual=visual,
+        texts=((TEXT, text),),
+        turns=Turns([visual], [text], device="gpu"),
+    )
     run(tmp_path / "turns", line)
     assert diary.turns == ["visual", "text"] * turns
     assert tar_digests(tmp_path / "turns") == tar_digests(tmp_path / "together")

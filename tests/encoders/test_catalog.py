@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energon_prep.encoders.catalog import CATALOG, TEXT_FAMILIES, VISUAL_FAMILIES, family_of, find, lookup
+from energon_prep.encoders.catalog import (
+    CATALOG,
+    TEXT_FAMILIES,
+    VISUAL_FAMILIES,
+    family_of,
+    find,
+    lookup,
+)
 from energon_prep.encoders.repositories import REPOSITORIES
 from energon_prep.errors import PrepError
 
@@ -42,7 +49,15 @@ def test_aliases_name_their_repositories(alias: str, hf_id: str) -> None:
 
 
 LATENT_KEYS = (
-    *("latent_channels", "z_dim", "patch_size", "latents_mean", "latents_std", "scaling_factor", "shift_factor"),
+    *(
+        "latent_channels",
+        "z_dim",
+        "patch_size",
+        "latents_mean",
+        "latents_std",
+        "scaling_factor",
+        "shift_factor",
+    ),
     *("spatial_factor", "temporal_factor", "scale_factor_spatial", "downsample_block_type"),
 )
 
@@ -50,16 +65,26 @@ LATENT_KEYS = (
 def test_tiny_variants_keep_the_dimensions_that_trainers_check() -> None:
     for alias, width in {"t5-11b": 1024, "t5-xxl": 4096, "umt5-xxl": 4096}.items():
         assert CATALOG[alias].tiny["d_model"] == CATALOG[alias].published["d_model"] == width
-    widths = {"clip-l": 768, "clip-g": 1280, "clip-h-dfn5b": 1024, "gemma-2-2b-it": 2304, "qwen2.5-vl-7b": 3584}
+    widths = {
+        "clip-l": 768,
+        "clip-g": 1280,
+        "clip-h-dfn5b": 1024,
+        "gemma-2-2b-it": 2304,
+        "qwen2.5-vl-7b": 3584,
+    }
     for alias, width in {**widths, "llama-3-8b-hunyuan": 4096}.items():
-        assert CATALOG[alias].tiny["hidden_size"] == CATALOG[alias].published["hidden_size"] == width
+        assert (
+            CATALOG[alias].tiny["hidden_size"] == CATALOG[alias].published["hidden_size"] == width
+        )
     for info in CATALOG.values():
         for key in LATENT_KEYS:
             assert info.tiny.get(key) == info.published.get(key)
 
 
 def test_a_pipelines_id_stands_for_the_model_of_the_kind_that_is_wanted() -> None:
-    assert find("hunyuanvideo-community/HunyuanVideo", TEXT_FAMILIES) is CATALOG["llama-3-8b-hunyuan"]
+    assert (
+        find("hunyuanvideo-community/HunyuanVideo", TEXT_FAMILIES) is CATALOG["llama-3-8b-hunyuan"]
+    )
     assert find("Qwen/Qwen-Image", TEXT_FAMILIES) is CATALOG["qwen2.5-vl-7b"]
     assert find("clip-l", VISUAL_FAMILIES) is find("flux1", TEXT_FAMILIES) is None
 
@@ -77,7 +102,9 @@ def test_an_alias_wins_and_anything_that_exists_is_taken_as_it_is(
 
 
 def test_an_unknown_alias_is_answered_with_the_nearest_one_and_all_of_them() -> None:
-    with pytest.raises(PrepError, match=r"unknown model 't5-xl' \(did you mean t5-xxl\?\).*cosmos-cv4x8x8.*clip-l"):
+    with pytest.raises(
+        PrepError, match=r"unknown model 't5-xl' \(did you mean t5-xxl\?\).*cosmos-cv4x8x8.*clip-l"
+    ):
         lookup("t5-xl")
     with pytest.raises(PrepError, match="no such directory"):
         lookup("/no/such/place")
@@ -100,7 +127,9 @@ def test_the_family_is_read_from_a_config() -> None:
         "gemma2",
         "qwen2.5-vl",
     ]
-    assert family_of({"model_type": "clip"}) == family_of({"model_type": "clip_text_model"}) == "clip"
+    assert (
+        family_of({"model_type": "clip"}) == family_of({"model_type": "clip_text_model"}) == "clip"
+    )
     assert family_of({"_class_name": "AutoencoderKL"}) == "AutoencoderKL"
     assert family_of({"_class_name": "AutoencoderKLWan"}) == "AutoencoderKLWan"
     assert family_of({"_class_name": "AutoencoderOobleck"}) is None
@@ -117,6 +146,7 @@ def test_size_and_licence_of_every_models_repository_are_known() -> None:
 
 def test_the_catalog_and_the_plan_of_downloads_load_no_torch() -> None:
     check = (
-        "import energon_prep.encoders.catalog, energon_prep.encoders.downloads, sys; sys.exit('torch' in sys.modules)"
+        "import energon_prep.encoders.catalog, energon_prep.encoders.downloads, sys; "
+        "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -16,7 +16,9 @@ from energon_prep.errors import PrepError
 
 
 def visual(location: Path | str, *subfolders: str) -> EncoderSource:
-    return EncoderSource(kind="visual", location=str(location), subfolders=subfolders or ("", "vae"))
+    return EncoderSource(
+        kind="visual", location=str(location), subfolders=subfolders or ("", "vae")
+    )
 
 
 def text(location: Path | str) -> EncoderSource:
@@ -36,7 +38,9 @@ def test_the_first_subfolder_with_a_config_is_taken(tmp_path: Path) -> None:
     assert found.pretrained(found.main) == (str(tmp_path / "vae"), {})
 
 
-def test_a_jit_file_makes_a_cosmos_tokenizer_unless_the_config_names_another_class(tmp_path: Path) -> None:
+def test_a_jit_file_makes_a_cosmos_tokenizer_unless_the_config_names_another_class(
+    tmp_path: Path,
+) -> None:
     write_config(tmp_path, architectures="CosmosTokenizer")
     (tmp_path / "encoder.jit").touch()
     assert open_checkpoint(visual(tmp_path)).family == "cosmos-jit"
@@ -45,26 +49,37 @@ def test_a_jit_file_makes_a_cosmos_tokenizer_unless_the_config_names_another_cla
     write_config(tmp_path, _class_name="AutoencoderKLCosmos")
     assert open_checkpoint(visual(tmp_path)).family == "AutoencoderKLCosmos"
     write_config(tmp_path, _class_name="AutoencoderOobleck")
-    with pytest.raises(PrepError, match=r"config.json says AutoencoderOobleck, .* Supported are AutoencoderKL, "):
+    with pytest.raises(
+        PrepError, match=r"config.json says AutoencoderOobleck, .* Supported are AutoencoderKL, "
+    ):
         open_checkpoint(visual(tmp_path))
 
 
 def test_a_text_encoder_needs_its_tokenizer_beside_it_or_in_its_own_folder(tmp_path: Path) -> None:
     write_config(tmp_path / "text_encoder", model_type="t5")
-    with pytest.raises(PrepError, match=r"no tokenizer, tried tokenizer/tokenizer.json, .*text_encoder/spiece.model"):
+    with pytest.raises(
+        PrepError,
+        match=r"no tokenizer, tried tokenizer/tokenizer.json, .*text_encoder/spiece.model",
+    ):
         open_checkpoint(text(tmp_path))
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer/spiece.model").touch()
     found = open_checkpoint(text(tmp_path))
     assert found.tokenizer is not None
     assert found.tokenizer.subfolder == "tokenizer"
-    assert (tokenizer_subfolders("text_encoder_2")[0], tokenizer_subfolders("")) == ("tokenizer_2", ("", "tokenizer"))
+    assert (tokenizer_subfolders("text_encoder_2")[0], tokenizer_subfolders("")) == (
+        "tokenizer_2",
+        ("", "tokenizer"),
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "config"), [("visual", {"model_type": "t5"}), ("text", {"_class_name": "AutoencoderKL"})]
+    ("kind", "config"),
+    [("visual", {"model_type": "t5"}), ("text", {"_class_name": "AutoencoderKL"})],
 )
-def test_an_encoder_of_the_other_kind_is_refused(kind: str, config: dict[str, str], tmp_path: Path) -> None:
+def test_an_encoder_of_the_other_kind_is_refused(
+    kind: str, config: dict[str, str], tmp_path: Path
+) -> None:
     write_config(tmp_path, **config)
     with pytest.raises(PrepError, match=f"is no {kind} encoder that this tool can run"):
         open_checkpoint(visual(tmp_path) if kind == "visual" else text(tmp_path))
@@ -72,7 +87,8 @@ def test_an_encoder_of_the_other_kind_is_refused(kind: str, config: dict[str, st
 
 def test_a_folder_without_a_model_says_what_was_tried(tmp_path: Path) -> None:
     with pytest.raises(
-        PrepError, match=r"nothing there, tried config.json, encoder.jit, vae/config.json.*weights tiny"
+        PrepError,
+        match=r"nothing there, tried config.json, encoder.jit, vae/config.json.*weights tiny",
     ):
         open_checkpoint(visual(tmp_path))
 
@@ -87,18 +103,27 @@ def test_a_config_that_is_no_json_object_is_named(content: str, tmp_path: Path) 
 def test_quantized_weights_are_refused(tmp_path: Path) -> None:
     config = {"model_type": "t5", "quantization_config": {"quant_method": "bitsandbytes"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(PrepError, match=r"quantized \(bitsandbytes\).* name the repository that it was made from"):
+    with pytest.raises(
+        PrepError, match=r"quantized \(bitsandbytes\).* name the repository that it was made from"
+    ):
         open_checkpoint(text(tmp_path))
 
 
 def test_without_the_hub_the_download_line_is_given() -> None:
-    with pytest.raises(PrepError, match=r"neither on a reachable hub nor in its local cache.*hf download owner/name"):
+    with pytest.raises(
+        PrepError,
+        match=r"neither on a reachable hub nor in its local cache.*hf download owner/name",
+    ):
         open_checkpoint(text("owner/name"))
 
 
 def test_text_encoders_without_a_named_folder_get_the_free_ones() -> None:
     assert text_subfolders([None, None]) == ["text_encoder", "text_encoder_2"]
-    assert text_subfolders(["text_encoder_2", None, None]) == ["text_encoder_2", "text_encoder", "text_encoder_3"]
+    assert text_subfolders(["text_encoder_2", None, None]) == [
+        "text_encoder_2",
+        "text_encoder",
+        "text_encoder_3",
+    ]
 
 
 def test_the_identity_of_weights_sees_names_sizes_and_both_ends(tmp_path: Path) -> None:

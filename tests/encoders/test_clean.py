@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from energon_prep.encoders.clean import cleaner
 from energon_prep.errors import PrepError
 
-MESSY = "  Tom &amp;amp; Jerry \u2014 the  caf\u00c3\u00a9\n\n&lt;b&gt; it\u00e2\u20ac\u2122s\u00a0NIGHT "
+MESSY = (
+    "  Tom &amp;amp; Jerry \u2014 the  caf\u00c3\u00a9\n\n&lt;b&gt; "
+    "it\u00e2\u20ac\u2122s\u00a0NIGHT "
+)
 
 
 def test_each_cleaning_does_what_it_says() -> None:
@@ -21,7 +24,8 @@ def test_each_cleaning_does_what_it_says() -> None:
 
 
 @given(
-    st.text(max_size=60) | st.lists(st.sampled_from(["&amp;", "amp;", "&lt", "\u00c3\u00a9", "  ", "a"])).map("".join)
+    st.text(max_size=60)
+    | st.lists(st.sampled_from(["&amp;", "amp;", "&lt", "\u00c3\u00a9", "  ", "a"])).map("".join)
 )
 def test_wan_is_what_the_pipeline_does(caption: str) -> None:
     assert cleaner("wan")(caption) == prompt_clean(caption)

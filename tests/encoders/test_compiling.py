@@ -25,7 +25,9 @@ Graph = Any
 class Counting:
     """Stands in for the compiler: gives back each graph as it is, or changed, and counts them."""
 
-    def __init__(self, change: Callable[[Graph], Callable[..., Any]] = lambda graph: graph.forward) -> None:
+    def __init__(
+        self, change: Callable[[Graph], Callable[..., Any]] = lambda graph: graph.forward
+    ) -> None:
         self.num = 0
         self._change = change
 
@@ -50,11 +52,17 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
 
 def visual(model: str = "sd-mse", **spec: Any) -> VisualEncoder:
     small = recipe({"model": model, **spec}, {"model": "t5-small"})
-    return load_visual(small.model_copy(update={"resize": Resize(resolution=(64, 64))}), weights="tiny", device="cpu")
+    return load_visual(
+        small.model_copy(update={"resize": Resize(resolution=(64, 64))}),
+        weights="tiny",
+        device="cpu",
+    )
 
 
 def text(**spec: Any) -> TextEncoder:
-    return load_texts(recipe("sdxl", {"model": "t5-small", **spec}), weights="tiny", device="cpu")[0]
+    return load_texts(recipe("sdxl", {"model": "t5-small", **spec}), weights="tiny", device="cpu")[
+        0
+    ]
 
 
 def failing(graph: Graph) -> Callable[..., Any]:
@@ -68,14 +76,20 @@ def test_images_of_all_sizes_and_batches_take_two_compilations(counting: Countin
     for (height, width), num in itertools.product(SHAPES, BATCHES):
         pixels = torch.randint(0, 256, (num, 1, height, width, 3), dtype=torch.uint8)
         expected = eager.encode(pixels, range(num))
-        torch.testing.assert_close(compiled.encode(pixels, range(num)), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            compiled.encode(pixels, range(num)), expected, rtol=1e-4, atol=1e-5
+        )
     compiled.move_to("cpu")
     assert torch.equal(compiled.encode(pixels, [0]), compiled.encode(pixels, [0]))
     assert counting.num == 2
 
 
-@pytest.mark.parametrize("spec", [{}, {"model": "clip-l"}, {"padding": "max_length", "attention_mask": False}])
-def test_captions_of_all_lengths_and_batches_take_two_compilations(counting: Counting, spec: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "spec", [{}, {"model": "clip-l"}, {"padding": "max_length", "attention_mask": False}]
+)
+def test_captions_of_all_lengths_and_batches_take_two_compilations(
+    counting: Counting, spec: dict[str, Any]
+) -> None:
     eager, compiled = text(**spec), text(**spec, compile=True)
     assert counting.num == 2
     assert compiled.describe()["compile"]
@@ -86,7 +100,9 @@ def test_captions_of_all_lengths_and_batches_take_two_compilations(counting: Cou
     assert counting.num == 2
 
 
-def test_what_the_real_compiler_makes_gives_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_the_real_compiler_makes_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     config = T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=50)
     model = T5EncoderModel(config).eval().requires_grad_(False)
@@ -103,7 +119,9 @@ def test_what_the_real_compiler_makes_gives_the_same(monkeypatch: pytest.MonkeyP
     assert list(tmp_path.rglob("*.so")), "nothing was compiled"
 
 
-def test_where_compiling_fails_it_is_said_how_to_go_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_compiling_fails_it_is_said_how_to_go_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(compiling, "backend", Counting(failing))
     remedy = r"cannot be compiled: .*no working C\+\+ compiler was found .*use --set "
     with pytest.raises(PrepError, match=f"visual encoder 'sd-mse' {remedy}visual.compile=false"):
@@ -114,23 +132,40 @@ def test_where_compiling_fails_it_is_said_how_to_go_without(monkeypatch: pytest.
 
 def test_a_compiler_that_is_not_there_is_named_before_anything_is_encoded() -> None:
     model = torch.nn.SiLU()
-    nowhere = torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler"), "force_disable_caches": True})
-    with nowhere, pytest.raises(PrepError, match=r"the encoder cannot be compiled: .*--set visual.compile=false"):
-        compile_model(model, [lambda: [model(torch.ones(3, 2))]], what="encoder", field="visual.compile")
+    nowhere = torch._inductor.config.patch(
+        {"cpp.cxx": (None, "no-such-compiler"), "force_disable_caches": True}
+    )
+    with (
+        nowhere,
+        pytest.raises(
+            PrepError, match=r"the encoder cannot be compiled: .*--set visual.compile=false"
+        ),
+    ):
+        compile_model(
+            model, [lambda: [model(torch.ones(3, 2))]], what="encoder", field="visual.compile"
+        )
 
 
-def test_an_encoder_that_is_another_when_compiled_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_that_is_another_when_compiled_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def wrong(graph: Graph) -> Callable[..., Any]:
         return lambda *inputs: [value * 1.1 for value in graph.forward(*inputs)]
 
     monkeypatch.setattr(compiling, "backend", Counting(wrong))
-    with pytest.raises(PrepError, match=r"gives other results when compiled .*off by 0\.1.*visual\.compile=false"):
+    with pytest.raises(
+        PrepError, match=r"gives other results when compiled .*off by 0\.1.*visual\.compile=false"
+    ):
         visual(compile=True)
 
 
-def test_nothing_runs_uncompiled_without_a_word(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_runs_uncompiled_without_a_word(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compiling, "_MOST_VARIANTS", 1)
-    with pytest.raises(PrepError, match=r"cannot be compiled: .*recompile_limit.*visual\.compile=false"):
+    with pytest.raises(
+        PrepError, match=r"cannot be compiled: .*recompile_limit.*visual\.compile=false"
+    ):
         visual(compile=True)
 
 

@@ -13,7 +13,9 @@ from energon_prep.errors import PrepError
 from tests.encoders.recipes import DIT, recipe
 
 T5 = {"model": "t5-small"}
-CLIPS = torch.randint(0, 256, (2, 9, 32, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+CLIPS = torch.randint(
+    0, 256, (2, 9, 32, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +40,21 @@ class Indices(nn.Module):
         ("cosmos-ci16x16", (None, 16)),
     ],
 )
-def test_factors_are_found_from_the_file_alone(alias: str, factors: tuple[int | None, int], tmp_path: Path) -> None:
+def test_factors_are_found_from_the_file_alone(
+    alias: str, factors: tuple[int | None, int], tmp_path: Path
+) -> None:
     built = build_pipeline(recipe(alias, T5), "tiny", tmp_path)
     (built / "vae/config.json").unlink()
     encoder = load_visual(recipe(str(built / "vae"), T5), weights=None, device="cpu")
     assert (encoder.temporal_factor, encoder.spatial_factor) == factors
     assert encoder.channels == 16
-    assert encoder.encode(CLIPS[:, :1], [0, 0]).shape == (2, 16, 1, 32 // factors[1], 48 // factors[1])
+    assert encoder.encode(CLIPS[:, :1], [0, 0]).shape == (
+        2,
+        16,
+        1,
+        32 // factors[1],
+        48 // factors[1],
+    )
 
 
 def test_latents_are_the_modules_own(cosmos: VisualEncoder) -> None:
@@ -61,7 +71,9 @@ def test_latents_are_the_modules_own(cosmos: VisualEncoder) -> None:
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_the_first_calls_give_the_same_bits_as_later_ones(dtype: str) -> None:
     encoder = load_visual(
-        recipe({"model": "cosmos-cv4x8x8", "dtype": dtype, "compute_dtype": dtype}, T5), weights="tiny", device="cpu"
+        recipe({"model": "cosmos-cv4x8x8", "dtype": dtype, "compute_dtype": dtype}, T5),
+        weights="tiny",
+        device="cpu",
     )
     latents = [encoder.encode(CLIPS, [0, 0]) for _ in range(4)]
     assert all(torch.equal(latents[0], later) for later in latents[1:])
@@ -89,5 +101,7 @@ def test_describe_says_that_latents_are_raw(cosmos: VisualEncoder) -> None:
 
 def test_a_discrete_tokenizer_is_refused(tmp_path: Path) -> None:
     torch.jit.script(Indices()).save(str(tmp_path / "encoder.jit"))
-    with pytest.raises(PrepError, match=r"neither clips nor images in torch.float32.*Only continuous"):
+    with pytest.raises(
+        PrepError, match=r"neither clips nor images in torch.float32.*Only continuous"
+    ):
         load_visual(recipe(str(tmp_path), T5), weights=None, device="cpu")

@@ -1,4 +1,6 @@
-"""What a recipe needs is told and located before it is downloaded: against a hub on the loopback interface."""
+"""What a recipe needs is told and located before it is downloaded: against a hub on the loopback
+interface.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ PIPELINE = "owner/pipeline"
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """FLUX.1's encoders, the T5 in two shards, beside what is not read: another variant, a transformer."""
+    """FLUX.1's encoders, the T5 in two shards, beside what is not read: another variant, a
+    transformer.
+    """
     folder = tmp_path / "repository"
     shutil.copytree(build_pipeline(FLUX1, "tiny"), folder)
     text = folder / "text_encoder_2"
@@ -37,8 +41,14 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     names = sorted(state)
     weight_map = {name: shards[names.index(name) % 2] for name in names}
     for shard in shards:
-        save_file({n: state[n] for n in names if weight_map[n] == shard}, text / shard, metadata={"format": "pt"})
-    (text / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+        save_file(
+            {n: state[n] for n in names if weight_map[n] == shard},
+            text / shard,
+            metadata={"format": "pt"},
+        )
+    (text / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
     (text / "model.safetensors").rename(text / "model.fp16.safetensors")
     (folder / "transformer").mkdir()
     (folder / "transformer/diffusion_pytorch_model.safetensors").write_bytes(b"x" * 1000)
@@ -66,7 +76,11 @@ READ = ("vae/*", "text_encoder/*", "text_encoder_2/*-of-*", "text_encoder_2/*.js
 
 def test_the_hub_says_what_is_read_of_a_repository_and_what_is_cached(hub: FakeHub) -> None:
     (before,) = plan_downloads(FLUX1, weights=PIPELINE)
-    assert (before.repository, before.encoders, before.problem) == (PIPELINE, ("visual", "t5", "clip"), "")
+    assert (before.repository, before.encoders, before.problem) == (
+        PIPELINE,
+        ("visual", "t5", "clip"),
+        "",
+    )
     assert before.exact
     assert before.num_bytes == size_of(hub.folders[PIPELINE], *READ)
     assert (before.num_cached, hub.downloaded) == (0, [])
@@ -79,19 +93,28 @@ def test_the_hub_says_what_is_read_of_a_repository_and_what_is_cached(hub: FakeH
     (whole,) = plan_downloads(FLUX1, weights=PIPELINE)
     assert whole.num_missing == 0
     read = {
-        str(path.relative_to(hub.folders[PIPELINE])) for pattern in READ for path in hub.folders[PIPELINE].glob(pattern)
+        str(path.relative_to(hub.folders[PIPELINE]))
+        for pattern in READ
+        for path in hub.folders[PIPELINE].glob(pattern)
     }
     assert {name.removeprefix(f"{PIPELINE}/") for name in hub.downloaded} == read
 
 
 def test_a_licence_is_to_be_accepted_before_anything_is_downloaded(
-    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    hub: FakeHub,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     hub.gated = frozenset({PIPELINE})
-    with pytest.raises(PrepError, match=rf"licence of {PIPELINE} .*co/{PIPELINE}, then log in with `hf auth login`"):
+    with pytest.raises(
+        PrepError, match=rf"licence of {PIPELINE} .*co/{PIPELINE}, then log in with `hf auth login`"
+    ):
         tell_downloads(FLUX1, weights=PIPELINE, dest=str(tmp_path / "new"))
     tell_downloads(FLUX1, weights=PIPELINE, dest=None)  # a dry run
-    assert "warning: the licence of owner/pipeline is to be accepted first" in capsys.readouterr().err
+    assert (
+        "warning: the licence of owner/pipeline is to be accepted first" in capsys.readouterr().err
+    )
     assert not hub.downloaded
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     tell_downloads(FLUX1, weights=PIPELINE, dest=str(tmp_path / "new"))
@@ -100,7 +123,9 @@ def test_a_licence_is_to_be_accepted_before_anything_is_downloaded(
 
 def test_all_encoders_are_located_before_the_first_is_downloaded(hub: FakeHub) -> None:
     recipe = load_recipe("flux1", {"visual.model": "owner/missing"})
-    (plan, missing) = sorted(plan_downloads(recipe, weights=PIPELINE), key=lambda d: d.repository, reverse=True)
+    (plan, missing) = sorted(
+        plan_downloads(recipe, weights=PIPELINE), key=lambda d: d.repository, reverse=True
+    )
     assert plan.problem == ""
     assert "owner/missing cannot be had" in missing.problem
     with pytest.raises(PrepError, match="visual encoder 'owner/missing'"):
@@ -108,7 +133,9 @@ def test_all_encoders_are_located_before_the_first_is_downloaded(hub: FakeHub) -
     assert not [name for name in hub.downloaded if name.endswith(".safetensors")]
 
 
-def test_without_a_hub_it_is_said_what_its_cache_lacks(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_hub_it_is_said_what_its_cache_lacks(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_offline(monkeypatch)
     (nothing,) = plan_downloads(FLUX1, weights=PIPELINE)
     places = ("vae", "text_encoder_2", "tokenizer_2", "text_encoder", "tokenizer")
@@ -128,7 +155,9 @@ def test_without_a_hub_it_is_said_what_its_cache_lacks(hub: FakeHub, monkeypatch
     assert f"run `hf download {PIPELINE} {shard}`" in part.problem
     with pytest.raises(PrepError, match=f"its local cache lacks {shard}"):
         find_checkpoints(FLUX1, weights=PIPELINE)
-    snapshot = Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--owner--pipeline/snapshots/{COMMIT}"
+    snapshot = (
+        Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--owner--pipeline/snapshots/{COMMIT}"
+    )
     shutil.copy(hub.folders[PIPELINE] / shard, snapshot / shard)
     (whole,) = plan_downloads(FLUX1, weights=PIPELINE)
     assert (whole.problem, whole.num_missing) == ("", 0)
@@ -136,8 +165,8 @@ def test_without_a_hub_it_is_said_what_its_cache_lacks(hub: FakeHub, monkeypatch
         path.unlink()
     (untold,) = plan_downloads(FLUX1, weights=PIPELINE)
     assert (
-        f"lacks tokenizer/ of {PIPELINE}: where there is a network, run `hf download {PIPELINE} --incl"
-        in untold.problem
+        f"lacks tokenizer/ of {PIPELINE}: where there is a network, run `hf download "
+        f"{PIPELINE} --incl" in untold.problem
     )
     assert next(download_lines([whole])).endswith("all of it cached")
 
@@ -150,7 +179,13 @@ def test_a_hub_out_of_reach_is_as_none(hub: FakeHub, monkeypatch: pytest.MonkeyP
 
 def test_the_command_line_tells_it_first(hub: FakeHub, tmp_path: Path) -> None:
     make_raw_dataset(tmp_path / "raw", num=1)
-    args = [*("encode", str(tmp_path / "raw"), str(tmp_path / "out")), "--recipe", "flux1", "--weights", PIPELINE]
+    args = [
+        *("encode", str(tmp_path / "raw"), str(tmp_path / "out")),
+        "--recipe",
+        "flux1",
+        "--weights",
+        PIPELINE,
+    ]
     done = CliRunner().invoke(main, [*args, "--dry-run"])
     assert done.exit_code == 0, done.stderr
     size = size_of(hub.folders[PIPELINE], *READ) / 1e9
@@ -167,11 +202,15 @@ def test_a_hub_that_is_too_busy_to_say_stops_nothing(hub: FakeHub) -> None:
     hub.busy = True
     (download,) = plan_downloads(load_recipe("flux1"), weights=None)
     assert (download.problem, download.exact, download.gated) == ("", False, True)
-    assert next(download_lines([download])).startswith("black-forest-labs/FLUX.1-dev (visual, t5, clip): about 9.9 GB")
+    assert next(download_lines([download])).startswith(
+        "black-forest-labs/FLUX.1-dev (visual, t5, clip): about 9.9 GB"
+    )
 
 
 def test_folders_and_built_weights_download_nothing(tmp_path: Path) -> None:
-    assert plan_downloads(FLUX1, weights="tiny") == plan_downloads(FLUX1, weights=str(tmp_path)) == []
+    assert (
+        plan_downloads(FLUX1, weights="tiny") == plan_downloads(FLUX1, weights=str(tmp_path)) == []
+    )
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -1,4 +1,6 @@
-"""Encoders on another device: ``meta`` has all a device has but values, and raises where one is asked for."""
+"""Encoders on another device: ``meta`` has all a device has but values, and raises where one is
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 
 def visual(alias: str, *, device: str = "cpu", **spec: Any) -> VisualEncoder:
-    return load_visual(recipe({"model": alias, **spec}, {"model": "t5-small"}), weights="tiny", device=device)
+    return load_visual(
+        recipe({"model": alias, **spec}, {"model": "t5-small"}), weights="tiny", device=device
+    )
 
 
 def text(*, device: str = "cpu", **spec: Any) -> TextEncoder:
@@ -89,12 +93,16 @@ def test_a_visual_encoder_asks_its_device_for_no_value(alias: str) -> None:
     posterior = {} if alias in ("dc-ae", "cosmos1-cv8x8x8") else {"posterior": "sample"}
     encoder = visual(alias, **posterior)
     encoder.move_to("meta")
-    assert callable(encoder.launch(pixels_of(encoder, 1 if encoder.temporal_factor is None else 3), SEEDS))
+    assert callable(
+        encoder.launch(pixels_of(encoder, 1 if encoder.temporal_factor is None else 3), SEEDS)
+    )
 
 
 @pytest.mark.parametrize("family", ["t5", "umt5", "clip"])
 def test_a_text_encoder_asks_its_device_for_no_value(family: str) -> None:
-    """Not so transformers' decoders, and masks of padding: it looks at their values once a batch."""
+    """Not so transformers' decoders, and masks of padding: it looks at their values once a
+    batch.
+    """
     encoder = text(**TEXTS[family], attention_mask=family == "clip")
     encoder.move_to("meta")
     assert callable(encoder.launch(encoder.tokenize(CAPTIONS)))
@@ -150,7 +158,8 @@ def test_a_visual_encoder_that_waited_on_the_cpu_gives_the_same_on_cuda(alias: s
     assert list(devices_of(encoder)) == ["cpu"]
     encoder.move_to("cuda")
     assert torch.equal(encoder.encode(pixels, SEEDS), before)
-    torch.testing.assert_close(before, visual(alias).encode(pixels, SEEDS), rtol=0.05, atol=0.05)  # TF32
+    # TF32
+    torch.testing.assert_close(before, visual(alias).encode(pixels, SEEDS), rtol=0.05, atol=0.05)
 
 
 @pytest.mark.gpu

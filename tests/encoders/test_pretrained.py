@@ -25,17 +25,23 @@ def encode(folder: Path) -> torch.Tensor:
 
 
 def rename_to_fp16(folder: Path) -> None:
-    """As hubs name them: model.fp16.safetensors, model.fp16-00001-of-00002.safetensors, ....index.fp16.json."""
+    """As hubs name them: model.fp16.safetensors, model.fp16-00001-of-00002.safetensors,
+    ....index.fp16.json.
+    """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        (folder / "model.safetensors.index.fp16.json").write_text(index.read_text().replace("model-", "model.fp16-"))
+        (folder / "model.safetensors.index.fp16.json").write_text(
+            index.read_text().replace("model-", "model.fp16-")
+        )
         index.unlink()
     for path in list(folder.glob("model*.safetensors")):
         path.rename(folder / path.name.replace("model", "model.fp16", 1))
 
 
 @pytest.mark.parametrize("shards", [1, 2])
-def test_copies_of_lower_precision_serve_where_there_are_no_others(shards: int, tmp_path: Path) -> None:
+def test_copies_of_lower_precision_serve_where_there_are_no_others(
+    shards: int, tmp_path: Path
+) -> None:
     t5.encoder(tmp_path, "t5-small", tokenizer_files.t5(tmp_path), shards=shards)
     expected = embed(tmp_path)
     rename_to_fp16(tmp_path)
@@ -56,7 +62,9 @@ def test_copies_of_lower_precision_are_passed_over_where_there_are_others(tmp_pa
 def test_a_library_that_is_not_installed_is_told_in_its_own_words() -> None:
     source = EncoderSource(kind="text", location="owner/name", subfolders=("",))
     with (
-        pytest.raises(PrepError, match=r"'owner/name' needs what is not installed: .*pip install optimum"),
+        pytest.raises(
+            PrepError, match=r"'owner/name' needs what is not installed: .*pip install optimum"
+        ),
         loading(source),
     ):
         raise ImportError("it is read with optimum: pip install optimum")

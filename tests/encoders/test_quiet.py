@@ -15,17 +15,29 @@ from tests.published.autoencoders import autoencoder
 
 
 def test_downloads_keep_their_bars_and_everything_is_put_back() -> None:
-    before = (logging.is_progress_bar_enabled(), logging.get_verbosity(), hub.are_progress_bars_disabled())
+    before = (
+        logging.is_progress_bar_enabled(),
+        logging.get_verbosity(),
+        hub.are_progress_bars_disabled(),
+    )
     with pytest.raises(KeyError), quiet_libraries():
         assert not logging.is_progress_bar_enabled()
         assert logging.get_verbosity() == logging.ERROR
         assert hub.are_progress_bars_disabled() == before[2]
         raise KeyError
-    assert (logging.is_progress_bar_enabled(), logging.get_verbosity(), hub.are_progress_bars_disabled()) == before
+    assert (
+        logging.is_progress_bar_enabled(),
+        logging.get_verbosity(),
+        hub.are_progress_bars_disabled(),
+    ) == before
 
 
-def test_diffusers_reports_nothing_of_an_old_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither that accelerate is not installed, nor fields of config.json that its class does not have."""
+def test_diffusers_reports_nothing_of_an_old_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither that accelerate is not installed, nor fields of config.json that its class does not
+    have.
+    """
     autoencoder(tmp_path, "sd-mse")
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "clip_output": False}))

@@ -80,7 +80,9 @@ def test_batches_can_be_under_way_at_once(encoder: TextEncoder) -> None:
     ids = encoder.tokenize(CAPTIONS)
     pending = [encoder.launch(part) for part in (ids[:2], ids[2:])]
     second, first = [wait() for wait in reversed(pending)]
-    for awaited, expected in zip([*first, *second], [*encoder.encode(ids[:2]), *encoder.encode(ids[2:])], strict=True):
+    for awaited, expected in zip(
+        [*first, *second], [*encoder.encode(ids[:2]), *encoder.encode(ids[2:])], strict=True
+    ):
         assert torch.equal(awaited.tokens, expected.tokens)
         assert (awaited.num_tokens, awaited.truncated) == (expected.num_tokens, expected.truncated)
 
@@ -89,8 +91,16 @@ def test_long_captions_are_cut_before_the_end_token(encoder: TextEncoder) -> Non
     ids = encoder.tokenize(CAPTIONS)
     short, empty, _, long = encoder.encode(ids)
     dropped = encoder.describe()["drop_tokens"]
-    assert (len(ids[3]) > 16 + dropped, long.truncated, long.num_tokens, len(long.tokens)) == (True, True, 16, 16)
-    assert (short.truncated, short.num_tokens, len(short.tokens)) == (False, *[len(ids[0]) - dropped] * 2)
+    assert (len(ids[3]) > 16 + dropped, long.truncated, long.num_tokens, len(long.tokens)) == (
+        True,
+        True,
+        16,
+        16,
+    )
+    assert (short.truncated, short.num_tokens, len(short.tokens)) == (
+        False,
+        *[len(ids[0]) - dropped] * 2,
+    )
     assert empty.num_tokens == len(ids[1]) - dropped <= 2
     ends = encoder.describe()["class"].startswith(("T5", "UMT5", "CLIP"))
     kept = [*ids[3][:15], ids[3][-1]] if ends else ids[3][: 16 + dropped]
@@ -117,7 +127,9 @@ def test_different_captions_differ(encoder: TextEncoder) -> None:
         assert not torch.allclose(cat.pooled, dog.pooled)
 
 
-def test_long_captions_are_tokenized_without_a_warning(encoder: TextEncoder, caplog: pytest.LogCaptureFixture) -> None:
+def test_long_captions_are_tokenized_without_a_warning(
+    encoder: TextEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
     transformers.utils.logging.enable_propagation()
     assert len(encoder.tokenize(["word " * 5000])[0]) > 5000
     transformers.utils.logging.disable_propagation()
@@ -126,7 +138,11 @@ def test_long_captions_are_tokenized_without_a_warning(encoder: TextEncoder, cap
 
 
 def test_what_the_recipe_does_not_want_is_not_there() -> None:
-    for output, hidden, pooled in (("both", True, True), ("hidden", True, False), ("pooled", False, True)):
+    for output, hidden, pooled in (
+        ("both", True, True),
+        ("hidden", True, False),
+        ("pooled", False, True),
+    ):
         clip = load("clip-l", output=output)
         (embedding,) = clip.encode(clip.tokenize(["a cat"]))
         assert (embedding.hidden is not None, embedding.pooled is not None) == (hidden, pooled)
@@ -136,8 +152,12 @@ def test_what_the_recipe_does_not_want_is_not_there() -> None:
 
 
 def test_padding_outputs_can_be_stored_as_zeros() -> None:
-    kept, zeroed = (load("t5-small", padding="max_length", zero_padding=zero) for zero in (False, True))
-    for with_padding, with_zeros in zip(*(e.encode(e.tokenize(CAPTIONS)) for e in (kept, zeroed)), strict=True):
+    kept, zeroed = (
+        load("t5-small", padding="max_length", zero_padding=zero) for zero in (False, True)
+    )
+    for with_padding, with_zeros in zip(
+        *(e.encode(e.tokenize(CAPTIONS)) for e in (kept, zeroed)), strict=True
+    ):
         num = with_zeros.num_tokens
         assert with_padding.tokens.shape == with_zeros.tokens.shape == (16, 512)
         assert torch.equal(with_padding.tokens[:num], with_zeros.tokens[:num])
@@ -147,15 +167,21 @@ def test_padding_outputs_can_be_stored_as_zeros() -> None:
 def test_padding_after_a_template_fills_up_to_max_tokens() -> None:
     padded = load(**FAMILIES["qwen2.5-vl"], padding="max_length")
     trimmed = load(**FAMILIES["qwen2.5-vl"])
-    for full, short in zip(*(e.encode(e.tokenize(CAPTIONS)) for e in (padded, trimmed)), strict=True):
+    for full, short in zip(
+        *(e.encode(e.tokenize(CAPTIONS)) for e in (padded, trimmed)), strict=True
+    ):
         assert full.tokens.shape == (16, 3584)
-        torch.testing.assert_close(full.tokens[: short.num_tokens], short.tokens, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            full.tokens[: short.num_tokens], short.tokens, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_captions_are_cleaned_before_they_are_tokenized() -> None:
     plain, clean = load("t5-small"), load("t5-small", clean="wan")
     assert (
-        clean.tokenize(["cats &amp;amp; dogs "]) == clean.tokenize(["cats & dogs"]) == plain.tokenize(["cats & dogs"])
+        clean.tokenize(["cats &amp;amp; dogs "])
+        == clean.tokenize(["cats & dogs"])
+        == plain.tokenize(["cats & dogs"])
     )
     assert plain.tokenize(["cats &amp;amp; dogs "]) != plain.tokenize(["cats & dogs"])
     assert (plain.describe()["clean"], clean.describe()["clean"]) == ("none", "wan")
@@ -177,8 +203,15 @@ def test_pooled_is_what_the_flux_pipeline_takes() -> None:
     clip = load_texts(FLUX1, weights="tiny", device="cpu")[1]
     folder = build_pipeline(FLUX1, "tiny")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
-    model = transformers.CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval()
-    options = {"padding": "max_length", "max_length": 16, "truncation": True, "return_tensors": "pt"}
+    model = transformers.CLIPTextModel.from_pretrained(
+        folder / "text_encoder", dtype=torch.float32
+    ).eval()
+    options = {
+        "padding": "max_length",
+        "max_length": 16,
+        "truncation": True,
+        "return_tensors": "pt",
+    }
     with torch.no_grad():
         expected = model(tokenizer(CAPTIONS, **options).input_ids).pooler_output
     pooled = [embedding.pooled for embedding in clip.encode(clip.tokenize(CAPTIONS))]
@@ -189,30 +222,50 @@ def test_kept_padding_without_a_mask_is_what_the_flux_pipeline_takes() -> None:
     t5 = load_texts(FLUX1, weights="tiny", device="cpu")[0]
     folder = build_pipeline(FLUX1, "tiny")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer_2")
-    model = transformers.T5EncoderModel.from_pretrained(folder / "text_encoder_2", dtype=torch.float32).eval()
-    options = {"padding": "max_length", "max_length": 16, "truncation": True, "return_tensors": "pt"}
+    model = transformers.T5EncoderModel.from_pretrained(
+        folder / "text_encoder_2", dtype=torch.float32
+    ).eval()
+    options = {
+        "padding": "max_length",
+        "max_length": 16,
+        "truncation": True,
+        "return_tensors": "pt",
+    }
     with torch.no_grad():
         expected = model(tokenizer(CAPTIONS, **options).input_ids).last_hidden_state
     embeddings = t5.encode(t5.tokenize(CAPTIONS))
-    torch.testing.assert_close(torch.stack([e.hidden for e in embeddings]), expected, rtol=1e-4, atol=1e-4)
-    assert [e.num_tokens for e in embeddings] == [min(len(ids), 16) for ids in t5.tokenize(CAPTIONS)]
+    torch.testing.assert_close(
+        torch.stack([e.hidden for e in embeddings]), expected, rtol=1e-4, atol=1e-4
+    )
+    assert [e.num_tokens for e in embeddings] == [
+        min(len(ids), 16) for ids in t5.tokenize(CAPTIONS)
+    ]
 
 
 def test_trimming_what_attended_to_padding_does_not_depend_on_the_batch() -> None:
-    trimmed, kept = (load("t5-small", attention_mask=False, padding=padding) for padding in ("trim", "max_length"))
+    trimmed, kept = (
+        load("t5-small", attention_mask=False, padding=padding)
+        for padding in ("trim", "max_length")
+    )
     ids = trimmed.tokenize(CAPTIONS)
     for tokens, full in zip(ids, kept.encode(ids), strict=True):
         (alone,) = trimmed.encode([tokens])
-        torch.testing.assert_close(alone.hidden, full.hidden[: alone.num_tokens], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            alone.hidden, full.hidden[: alone.num_tokens], rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize(
-    ("fill", "complaint"), [(0.0, "the same embedding for different captions"), (float("nan"), "NaN or infinity")]
+    ("fill", "complaint"),
+    [(0.0, "the same embedding for different captions"), (float("nan"), "NaN or infinity")],
 )
 def test_a_model_that_says_nothing_is_refused(fill: float, complaint: str) -> None:
     folder = build_pipeline(UMT5_TINY, "tiny")
-    model = transformers.UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-    torch.nn.init.constant_(model.get_input_embeddings().weight, fill)  # as an untied embedding table is
+    model = transformers.UMT5EncoderModel.from_pretrained(
+        folder / "text_encoder", dtype=torch.float32
+    )
+    # as an untied embedding table is
+    torch.nn.init.constant_(model.get_input_embeddings().weight, fill)
     encoder = _encoder(model, transformers.AutoTokenizer.from_pretrained(folder / "tokenizer"))
     with pytest.raises(PrepError, match=f"UMT5EncoderModel.*{complaint}.*another release"):
         check_working(encoder)

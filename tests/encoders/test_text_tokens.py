@@ -29,7 +29,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, Path]:
 
 def captions(folder: Path, **options: Any) -> CaptionTokenizer:
     return CaptionTokenizer(
-        tokenizer=AutoTokenizer.from_pretrained(folder), **{"clean": str, "max_tokens": 6, **options}
+        tokenizer=AutoTokenizer.from_pretrained(folder),
+        **{"clean": str, "max_tokens": 6, **options},
     )
 
 
@@ -65,7 +66,9 @@ def test_which_tokenizers_end_captions(folders: dict[Family, Path]) -> None:
     assert ending == ["t5", "clip"]
 
 
-def test_outputs_of_the_template_before_the_caption_are_not_stored(folders: dict[Family, Path]) -> None:
+def test_outputs_of_the_template_before_the_caption_are_not_stored(
+    folders: dict[Family, Path],
+) -> None:
     chat = captions(folders["qwen2.5-vl"], template=CHAT)
     (ids,) = chat.tokenize(["a cat"])
     outputs = torch.arange(len(ids))[:, None]
@@ -74,7 +77,9 @@ def test_outputs_of_the_template_before_the_caption_are_not_stored(folders: dict
     assert (chat.num_stored(len(ids)), chat.width) == (4, 9)
     stored = captions(folders["qwen2.5-vl"], template=CHAT, keep_start_token=True).stored(outputs)
     assert stored.flatten().tolist() == [0, 3, 4, 5, 6]
-    assert captions(folders["qwen2.5-vl"], template=CHAT, drop_tokens=1).stored(outputs).shape[0] == 6
+    assert (
+        captions(folders["qwen2.5-vl"], template=CHAT, drop_tokens=1).stored(outputs).shape[0] == 6
+    )
 
 
 def test_braces_in_a_caption_are_no_place_for_anything(folders: dict[Family, Path]) -> None:
@@ -86,11 +91,19 @@ def test_braces_in_a_caption_are_no_place_for_anything(folders: dict[Family, Pat
 def test_a_number_of_dropped_tokens_that_does_not_fit_the_template_is_told(
     folders: dict[Family, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    for drop, told in ((3, None), (2, "parts of the template are stored"), (4, "parts of captions are dropped")):
+    for drop, told in (
+        (3, None),
+        (2, "parts of the template are stored"),
+        (4, "parts of captions are dropped"),
+    ):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            captions(folders["qwen2.5-vl"], template=CHAT, drop_tokens=drop).warn_of_template("qwen")
-        assert [told in record.getMessage() for record in caplog.records if told] == ([True] if told else [])
+            captions(folders["qwen2.5-vl"], template=CHAT, drop_tokens=drop).warn_of_template(
+                "qwen"
+            )
+        assert [told in record.getMessage() for record in caplog.records if told] == (
+            [True] if told else []
+        )
         assert told or not caplog.records
 
 

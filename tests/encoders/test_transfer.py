@@ -29,7 +29,9 @@ def test_a_device_without_streams_gets_a_plain_copy() -> None:
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
 @pytest.mark.parametrize("pinned", [False, True])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bfloat16, torch.float32])
-def test_what_goes_to_a_cuda_device_comes_back(device: str, pinned: bool, dtype: torch.dtype) -> None:
+def test_what_goes_to_a_cuda_device_comes_back(
+    device: str, pinned: bool, dtype: torch.dtype
+) -> None:
     tensor = (noise(5, 33, 7) * 50).to(dtype)
     moved = to_device(tensor.pin_memory() if pinned else tensor, torch.device(device))
     assert moved.device.type == "cuda"
@@ -53,7 +55,9 @@ def test_inference_tensors_come_back_as_ordinary_ones() -> None:
 @pytest.mark.gpu
 @needs_cuda
 def test_memory_is_not_reused_while_it_is_copied_or_read() -> None:
-    """Batches in flight, each forgotten at once, between kernels that take longer than the copies."""
+    """Batches in flight, each forgotten at once, between kernels that take longer than the
+    copies.
+    """
     device = torch.device("cuda")
     square = noise(2048, 2048).to(device)
     batches = [noise(512, 2048, seed=seed) for seed in range(24)]
@@ -69,7 +73,8 @@ def test_memory_is_not_reused_while_it_is_copied_or_read() -> None:
         del moved
         pending.append(to_host(result))
         del result
-        torch.full((512, 2048), 7.0, device=device)  # would take the result's memory, and is forgotten in turn
+        # would take the result's memory, and is forgotten in turn
+        torch.full((512, 2048), 7.0, device=device)
     for batch, wait in zip(batches, pending, strict=True):
         assert torch.equal(wait(), batch * 2 + 1)
 

@@ -71,7 +71,9 @@ def pixels(flux: VisualEncoder) -> torch.Tensor:
 @pytest.mark.parametrize("alias", ALIASES)
 def test_the_checkpoints_config_gives_factors_and_channels(alias: str) -> None:
     encoder = load(alias)
-    assert (encoder.spatial_factor, encoder.temporal_factor or 1, encoder.channels) == GEOMETRY[alias]
+    assert (encoder.spatial_factor, encoder.temporal_factor or 1, encoder.channels) == GEOMETRY[
+        alias
+    ]
     assert (encoder.temporal_factor is None) == (alias not in CLIP_ALIASES)
     for frames in (1,) if encoder.temporal_factor is None else (1, 3):
         latents = encoder.encode(pixels_of(encoder, frames, width=128), SEEDS)
@@ -83,7 +85,9 @@ def test_the_checkpoints_config_gives_factors_and_channels(alias: str) -> None:
 
 @pytest.mark.parametrize("alias", CLIP_ALIASES)
 def test_a_sample_is_the_same_in_a_batch_and_alone_and_after_others(alias: str) -> None:
-    """Wan, Qwen-Image, CogVideoX and Mochi keep frames between their calls: nothing of one clip may reach another."""
+    """Wan, Qwen-Image, CogVideoX and Mochi keep frames between their calls: nothing of one clip may
+    reach another.
+    """
     encoder = load(alias)
     # HunyuanVideo encodes more than 16 frames in overlapping chunks, CogVideoX more than 15.
     clips = pixels_of(encoder, 6, height=32 if encoder.spatial_factor < 32 else 64, width=64)
@@ -97,7 +101,9 @@ def test_a_sample_is_the_same_in_a_batch_and_alone_and_after_others(alias: str) 
 @pytest.mark.parametrize("alias", ["flux1", "wan2.1", "cosmos-cv4x8x8"])
 def test_batches_can_be_under_way_at_once(alias: str) -> None:
     encoder = load(alias)
-    images, clips = (pixels_of(encoder, frames) for frames in (1, 1 if encoder.temporal_factor is None else 2))
+    images, clips = (
+        pixels_of(encoder, frames) for frames in (1, 1 if encoder.temporal_factor is None else 2)
+    )
     pending = [encoder.launch(images, SEEDS), encoder.launch(clips[:1], SEEDS[:1])]
     second, first = [wait() for wait in reversed(pending)]
     assert torch.equal(first, encoder.encode(images, SEEDS))
@@ -127,7 +133,9 @@ def test_normalize_none_gives_the_vaes_own_moments(alias: str) -> None:
     torch.testing.assert_close(encoder.encode(pixels, SEEDS), expected, rtol=1e-4, atol=2e-5)
 
 
-def test_a_draw_depends_on_the_samples_seed_and_not_on_its_batch(flux: VisualEncoder, pixels: torch.Tensor) -> None:
+def test_a_draw_depends_on_the_samples_seed_and_not_on_its_batch(
+    flux: VisualEncoder, pixels: torch.Tensor
+) -> None:
     sampling = load("flux1", posterior="sample")
     batch = sampling.encode(pixels, SEEDS)
     alone = [sampling.encode(pixels[i : i + 1], SEEDS[i : i + 1]) for i in range(2)]
@@ -139,7 +147,9 @@ def test_a_draw_depends_on_the_samples_seed_and_not_on_its_batch(flux: VisualEnc
 @pytest.mark.parametrize("alias", ["dc-ae", "cosmos1-cv8x8x8", "cosmos-cv4x8x8"])
 @pytest.mark.parametrize("posterior", ["sample", "moments"])
 def test_plain_autoencoders_have_no_posterior_to_draw_from(alias: str, posterior: str) -> None:
-    with pytest.raises(PrepError, match=f"'{alias}': .* no {posterior} of its posterior: .*posterior=mean"):
+    with pytest.raises(
+        PrepError, match=f"'{alias}': .* no {posterior} of its posterior: .*posterior=mean"
+    ):
         load(alias, posterior=posterior)
 
 
@@ -160,28 +170,46 @@ def test_fp16_is_computed_in_fp32_on_a_cpu(flux: VisualEncoder, pixels: torch.Te
 
 @pytest.mark.parametrize(
     ("alias", "computed"),
-    [("wan2.1", "float32"), ("flux1", "bfloat16"), ("dc-ae", "float32"), ("hunyuan-video", "float32")],
+    [
+        ("wan2.1", "float32"),
+        ("flux1", "bfloat16"),
+        ("dc-ae", "float32"),
+        ("hunyuan-video", "float32"),
+    ],
 )
-def test_a_model_computes_in_what_its_pipeline_does_whatever_is_stored(alias: str, computed: str) -> None:
+def test_a_model_computes_in_what_its_pipeline_does_whatever_is_stored(
+    alias: str, computed: str
+) -> None:
     encoder = load(alias, dtype="fp16", compute_dtype=None)
     about, pixels = encoder.describe(), pixels_of(encoder)
     assert (about["dtype"], about["model_dtype"]) == ("float16", computed)
-    same = load(alias, dtype="fp32", compute_dtype={"float32": "fp32", "bfloat16": "bf16"}[computed])
+    same = load(
+        alias, dtype="fp32", compute_dtype={"float32": "fp32", "bfloat16": "bf16"}[computed]
+    )
     assert torch.equal(encoder.encode(pixels, SEEDS), same.encode(pixels, SEEDS).half())
 
 
-def test_what_torch_cannot_do_in_bf16_on_a_cpu_runs_in_fp32(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_torch_cannot_do_in_bf16_on_a_cpu_runs_in_fp32(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     spec = {"model": "cosmos1-cv8x8x8", "dtype": "bf16", "compute_dtype": "bf16"}
     encoder = load_visual(recipe(spec, {"model": "t5-small"}), weights="tiny", device="cpu")
     assert "runs in fp32" in caplog.text
-    assert (encoder.describe()["dtype"], encoder.describe()["model_dtype"]) == ("bfloat16", "float32")
+    assert (encoder.describe()["dtype"], encoder.describe()["model_dtype"]) == (
+        "bfloat16",
+        "float32",
+    )
     pixels = pixels_of(encoder)
-    assert torch.equal(encoder.encode(pixels, SEEDS), load("cosmos1-cv8x8x8").encode(pixels, SEEDS).bfloat16())
+    assert torch.equal(
+        encoder.encode(pixels, SEEDS), load("cosmos1-cv8x8x8").encode(pixels, SEEDS).bfloat16()
+    )
 
 
 @pytest.mark.parametrize("color", [0, 127, 255])
 def test_a_plain_image_gives_finite_latents(flux: VisualEncoder, color: int) -> None:
-    assert flux.encode(torch.full((1, 1, 64, 64, 3), color, dtype=torch.uint8), [0]).isfinite().all()
+    assert (
+        flux.encode(torch.full((1, 1, 64, 64, 3), color, dtype=torch.uint8), [0]).isfinite().all()
+    )
 
 
 def test_the_same_pixels_give_the_same_bits(flux: VisualEncoder, pixels: torch.Tensor) -> None:
@@ -198,7 +226,10 @@ def test_clips_and_sizes_that_do_not_divide_are_refused(flux: VisualEncoder) -> 
 
 
 def test_a_clip_longer_than_the_statistics_is_refused() -> None:
-    with pytest.raises(PrepError, match="statistics of 16 latent frames, and a clip has 129 frames: use --frames 121"):
+    with pytest.raises(
+        PrepError,
+        match="statistics of 16 latent frames, and a clip has 129 frames: use --frames 121",
+    ):
         load("cosmos1-cv8x8x8").encode(torch.zeros(1, 129, 32, 32, 3, dtype=torch.uint8), [0])
 
 
@@ -221,12 +252,15 @@ def test_tiling_is_chosen_by_the_size_alone() -> None:
     encoder, whole = load("flux1", **wide), load("flux1", tiling="never")
     large, small = (pixels_of(encoder, height=32, width=width)[:1] for width in (1056, 1024))
     assert not torch.equal(encoder.encode(large, SEEDS[:1]), whole.encode(large, SEEDS[:1]))
-    assert torch.equal(encoder.encode(small, SEEDS[:1]), whole.encode(small, SEEDS[:1]))  # and it is off again
+    # and it is off again
+    assert torch.equal(encoder.encode(small, SEEDS[:1]), whole.encode(small, SEEDS[:1]))
     assert (encoder.describe()["tiling"], encoder.describe()["tile_pixels"]) == ("auto", 32 * 1024)
 
 
 @given(frames=st.integers(1, 200), height=st.integers(1, 4096), width=st.integers(1, 4096))
-def test_by_default_nothing_within_the_released_sizes_is_tiled(frames: int, height: int, width: int) -> None:
+def test_by_default_nothing_within_the_released_sizes_is_tiled(
+    frames: int, height: int, width: int
+) -> None:
     size = {"frames": frames, "height": height, "width": width}
     most = 2048 * 2048 if frames == 1 else 1280 * 720
     assert is_tiled("auto", None, **size) == (height * width > most)
@@ -244,7 +278,11 @@ def test_encoders_without_tiles_say_so(alias: str) -> None:
 def test_describe_tells_what_a_latent_is(flux: VisualEncoder) -> None:
     about = flux.describe()
     assert (about["shift"], about["scale"], about["class"]) == (0.1159, 0.3611, "AutoencoderKL")
-    assert (about["posterior"], about["normalize"], about["tiling"]) == ("mean", "checkpoint", "auto")
+    assert (about["posterior"], about["normalize"], about["tiling"]) == (
+        "mean",
+        "checkpoint",
+        "auto",
+    )
     wan = load("wan2.1", posterior="moments", normalize="none").describe()
     assert (wan["mean"][0], wan["std"][0], wan["scale"]) == (-0.7571, 2.8184, 1.0)
     assert (wan["posterior"], wan["normalize"], wan["temporal_factor"]) == ("moments", "none", 4)
@@ -262,14 +300,19 @@ def test_no_memory_is_held_by_the_decoder(flux: VisualEncoder) -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_pixels_are_mapped_to_minus_one_to_one(channels_last: bool) -> None:
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 1, 3)
-    mapped = to_model_range(pixels, device=torch.device("cpu"), dtype=torch.float32, channels_last=channels_last)
+    mapped = to_model_range(
+        pixels, device=torch.device("cpu"), dtype=torch.float32, channels_last=channels_last
+    )
     assert mapped.shape == (1, 3, 1, 1, 1)
     torch.testing.assert_close(mapped.flatten(), torch.tensor([-1.0, -0.6, 1.0]))
 
 
 def test_channels_last_pixels_need_no_copy_in_another_order() -> None:
     pixels = torch.zeros(2, 5, 8, 6, 3, dtype=torch.uint8)
-    mapped = to_model_range(pixels, device=torch.device("cpu"), dtype=torch.bfloat16, channels_last=True)
+    mapped = to_model_range(
+        pixels, device=torch.device("cpu"), dtype=torch.bfloat16, channels_last=True
+    )
     assert mapped.is_contiguous(memory_format=torch.channels_last_3d)
-    assert mapped[:, :, 0].is_contiguous(memory_format=torch.channels_last) is False  # a slice of a clip
+    # a slice of a clip
+    assert mapped[:, :, 0].is_contiguous(memory_format=torch.channels_last) is False
     assert mapped[:, :, :1][:, :, 0].shape == (2, 3, 8, 6)

@@ -21,7 +21,9 @@ def model(*, config: dict[str, Any], **tensors: Any) -> SimpleNamespace:
 
 
 def test_scale_and_shift() -> None:
-    found = read_normalization(model(config={"scaling_factor": 0.3611, "shift_factor": 0.1159}), "config")
+    found = read_normalization(
+        model(config={"scaling_factor": 0.3611, "shift_factor": 0.1159}), "config"
+    )
     torch.testing.assert_close(found.apply(Z), (Z - 0.1159) * 0.3611)
     assert found.about == {"shift": 0.1159, "scale": 0.3611, "mean": None, "std": None}
     assert found.max_frames is None
@@ -47,16 +49,22 @@ def test_statistics_per_channel_go_with_the_scale() -> None:
 
 def test_statistics_per_latent_frame_are_taken_from_the_first_on() -> None:
     mean = [float(channel * 10 + frame) for channel in range(4) for frame in range(5)]
-    found = read_normalization(model(config={"latents_mean": mean, "latents_std": [1.0] * 20}), "config")
+    found = read_normalization(
+        model(config={"latents_mean": mean, "latents_std": [1.0] * 20}), "config"
+    )
     assert found.max_frames == 5
     shifted = Z - found.apply(Z)
-    torch.testing.assert_close(shifted[0, 2, :, 0, 0], torch.tensor([20.0, 21.0, 22.0]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        shifted[0, 2, :, 0, 0], torch.tensor([20.0, 21.0, 22.0]), rtol=1e-4, atol=1e-4
+    )
     torch.testing.assert_close(found.apply(Z[:, :, :1]), found.apply(Z)[:, :, :1])
 
 
 def test_buffers_win_over_the_config_where_the_class_has_them() -> None:
     mean, std = torch.arange(4.0), torch.arange(1.0, 5.0).bfloat16()
-    found = read_normalization(model(config={"scaling_factor": 2.0}, latents_mean=mean, latents_std=std), "buffers")
+    found = read_normalization(
+        model(config={"scaling_factor": 2.0}, latents_mean=mean, latents_std=std), "buffers"
+    )
     expected = (Z - mean.view(1, 4, 1, 1, 1)) * 2.0 / std.float().view(1, 4, 1, 1, 1)
     torch.testing.assert_close(found.apply(Z), expected)
 
@@ -75,7 +83,8 @@ def test_batch_norm_statistics_are_those_of_the_patchified_latent() -> None:
 def test_long_statistics_are_described_by_a_hash() -> None:
     values = torch.linspace(0, 1, 128)
     found = read_normalization(
-        model(config={"latent_channels": 128}, latents_mean=values, latents_std=values + 1), "buffers"
+        model(config={"latent_channels": 128}, latents_mean=values, latents_std=values + 1),
+        "buffers",
     )
     digest = hashlib.sha256(values.numpy().tobytes()).hexdigest()
     assert found.about["mean"] == {"values": 128, "sha256": digest}

@@ -1,4 +1,6 @@
-"""Our latents are what the models' own diffusers pipelines feed their transformers, and decode to what went in."""
+"""Our latents are what the models' own diffusers pipelines feed their transformers, and decode to
+what went in.
+"""
 
 from __future__ import annotations
 
@@ -66,10 +68,14 @@ def sizes(alias: str, x: torch.Tensor) -> dict[str, Any]:
 
 
 def encode_image(pipeline_class: Any) -> Callable[..., torch.Tensor]:
-    """Pipelines whose ``_encode_vae_image`` takes images [B, 3, H, W] and draws from the posterior."""
+    """Pipelines whose ``_encode_vae_image`` takes images [B, 3, H, W] and draws from the
+    posterior.
+    """
 
     def encode(alias: str, x: torch.Tensor) -> torch.Tensor:
-        latents: torch.Tensor = pipeline_class._encode_vae_image(pipeline(alias), x[:, :, 0], generators())
+        latents: torch.Tensor = pipeline_class._encode_vae_image(
+            pipeline(alias), x[:, :, 0], generators()
+        )
         return latents.unsqueeze(2)
 
     return encode
@@ -83,14 +89,20 @@ def flux2(alias: str, x: torch.Tensor) -> torch.Tensor:
 
 
 def qwen_image(alias: str, x: torch.Tensor) -> torch.Tensor:
-    latents: torch.Tensor = diffusers.QwenImageImg2ImgPipeline._encode_vae_image(pipeline(alias), x, generators())
+    latents: torch.Tensor = diffusers.QwenImageImg2ImgPipeline._encode_vae_image(
+        pipeline(alias), x, generators()
+    )
     return latents
 
 
 def sana(alias: str, x: torch.Tensor) -> torch.Tensor:
     prepare = diffusers.SanaSprintImg2ImgPipeline.prepare_latents
     latents: torch.Tensor = prepare(
-        pipeline(alias), image=x[:, :, 0], timestep=torch.zeros(1), generator=None, **sizes(alias, x)
+        pipeline(alias),
+        image=x[:, :, 0],
+        timestep=torch.zeros(1),
+        generator=None,
+        **sizes(alias, x),
     )
     return latents.unsqueeze(2) / SIGMA_DATA
 
@@ -116,10 +128,15 @@ def hunyuan_image(alias: str, x: torch.Tensor) -> torch.Tensor:
 
 
 def hunyuan15_image(alias: str, x: torch.Tensor) -> torch.Tensor:
-    images = [PIL.Image.fromarray(((image + 1) * 127.5).round().byte().numpy()) for image in x[:, :, 0].movedim(1, -1)]
+    images = [
+        PIL.Image.fromarray(((image + 1) * 127.5).round().byte().numpy())
+        for image in x[:, :, 0].movedim(1, -1)
+    ]
     processor = HunyuanVideo15ImageProcessor(vae_scale_factor=16)
     encode = diffusers.HunyuanVideo15ImageToVideoPipeline._get_image_latents
-    return torch.cat([encode(vae_of(alias), processor, image, x.shape[-2], x.shape[-1], CPU) for image in images])
+    return torch.cat(
+        [encode(vae_of(alias), processor, image, x.shape[-2], x.shape[-1], CPU) for image in images]
+    )
 
 
 def ltx(alias: str, x: torch.Tensor) -> torch.Tensor:
@@ -138,7 +155,9 @@ def cogvideox(alias: str, x: torch.Tensor) -> torch.Tensor:
 
 
 def scaled_mean(alias: str, x: torch.Tensor) -> torch.Tensor:
-    """Models whose pipelines encode no clips: the inverse of the step before ``vae.decode`` in their ``__call__``."""
+    """Models whose pipelines encode no clips: the inverse of the step before ``vae.decode`` in
+    their ``__call__``.
+    """
     config = vae_of(alias).config
     pixels = ((x + 1) * 127.5).round().byte().permute(0, 2, 3, 4, 1)
     mean, std = (values_of(alias, name) for name in ("latents_mean", "latents_std"))
@@ -171,7 +190,11 @@ IMAGES = {  # alias: the posterior that the pipeline takes, and its encoding
     "cogvideox": ("sample", cogvideox),
     "mochi": ("mean", scaled_mean),
 }
-CLIPS = {**IMAGES, "hunyuan-video": ("mean", scaled_mean), "hunyuan-video-1.5": ("mean", scaled_mean)}
+CLIPS = {
+    **IMAGES,
+    "hunyuan-video": ("mean", scaled_mean),
+    "hunyuan-video-1.5": ("mean", scaled_mean),
+}
 
 
 @pytest.mark.parametrize("alias", ALIASES)
@@ -185,7 +208,11 @@ def test_a_clips_latent_is_the_pipelines(alias: str) -> None:
 
 
 def check(
-    alias: str, posterior: str, encode: Callable[[str, torch.Tensor], torch.Tensor], *, latent_frames: int
+    alias: str,
+    posterior: str,
+    encode: Callable[[str, torch.Tensor], torch.Tensor],
+    *,
+    latent_frames: int,
 ) -> None:
     encoder = load(alias, posterior=posterior)
     pixels = pixels_of(encoder, latent_frames)

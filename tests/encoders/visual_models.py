@@ -17,7 +17,11 @@ from energon_prep.encoders.weights import load_visual
 from tests.encoders.recipes import recipe
 
 #: One alias for each diffusers class, and those that differ in more than their numbers.
-ALIASES = [alias for alias, info in CATALOG.items() if info.family in DIFFUSERS_CLASSES and alias != "wan2.2-a14b"]
+ALIASES = [
+    alias
+    for alias, info in CATALOG.items()
+    if info.family in DIFFUSERS_CLASSES and alias != "wan2.2-a14b"
+]
 CLIP_ALIASES = [alias for alias in ALIASES if VISUAL_CLASSES[CATALOG[alias].family].clips]
 GAUSSIAN_ALIASES = [alias for alias in ALIASES if VISUAL_CLASSES[CATALOG[alias].family].gaussian]
 
@@ -27,7 +31,9 @@ SEEDS = [11, 12]
 @functools.cache
 def load(alias: str, **spec: Any) -> VisualEncoder:
     """Our encoder, in fp32 unless ``spec`` says otherwise; the same object each time."""
-    return load_visual(recipe({"model": alias, **spec}, {"model": "t5-small"}), weights="tiny", device="cpu")
+    return load_visual(
+        recipe({"model": alias, **spec}, {"model": "t5-small"}), weights="tiny", device="cpu"
+    )
 
 
 @functools.cache
@@ -37,8 +43,12 @@ def vae_of(alias: str) -> Any:
     return getattr(diffusers, CATALOG[alias].family).from_pretrained(folder).eval()
 
 
-def pixels_of(encoder: VisualEncoder, latent_frames: int = 1, *, height: int = 64, width: int = 64) -> torch.Tensor:
-    """Two samples [2, T, H, W, 3] uint8: noise, darker in the second, so that no two frames or samples are alike."""
+def pixels_of(
+    encoder: VisualEncoder, latent_frames: int = 1, *, height: int = 64, width: int = 64
+) -> torch.Tensor:
+    """Two samples [2, T, H, W, 3] uint8: noise, darker in the second, so that no two frames or
+    samples are alike.
+    """
     frames = 1 + (latent_frames - 1) * (encoder.temporal_factor or 1)
     generator = torch.Generator().manual_seed(frames)
     noise = torch.randint(0, 256, (2, frames, height, width, 3), generator=generator)
@@ -46,12 +56,16 @@ def pixels_of(encoder: VisualEncoder, latent_frames: int = 1, *, height: int = 6
 
 
 def in_model_range(pixels: torch.Tensor) -> torch.Tensor:
-    """[B, T, H, W, 3] uint8 -> [B, 3, T, H, W] in [-1, 1], as diffusers' image processors have it."""
+    """[B, T, H, W, 3] uint8 -> [B, 3, T, H, W] in [-1, 1], as diffusers' image processors have
+    it.
+    """
     return pixels.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
 def posterior_of(alias: str, pixels: torch.Tensor) -> SimpleNamespace:
-    """Mean and log-variance [B, C, T, H, W] that diffusers gives; one sample at a time, as its pipelines encode."""
+    """Mean and log-variance [B, C, T, H, W] that diffusers gives; one sample at a time, as its
+    pipelines encode.
+    """
     clips = VISUAL_CLASSES[CATALOG[alias].family].clips
     means, logvars = [], []
     with torch.no_grad():
@@ -61,4 +75,6 @@ def posterior_of(alias: str, pixels: torch.Tensor) -> SimpleNamespace:
             means.append(output.latent if posterior is None else posterior.mode())
             logvars.append(getattr(posterior, "logvar", means[-1]))
     mean, logvar = torch.cat(means), torch.cat(logvars)
-    return SimpleNamespace(mean=mean if clips else mean.unsqueeze(2), logvar=logvar if clips else logvar.unsqueeze(2))
+    return SimpleNamespace(
+        mean=mean if clips else mean.unsqueeze(2), logvar=logvar if clips else logvar.unsqueeze(2)
+    )

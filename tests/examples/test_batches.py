@@ -14,10 +14,30 @@ ROOT = Path(__file__).parents[2]
 
 #: Script: target, the shapes of the dataset, arguments, and the first line of what is printed.
 CASES = {
-    "wan_batches.py": ("wan", [CLIP, IMAGE, WIDE], ["--seq-length", "40"], "video_latents [40, 1, 64] bfloat16"),
-    "flux_batches.py": ("flux", [WIDE, WIDE], ["--batch-size", "2"], "latents [2, 16, 4, 6] bfloat16"),
-    "dit_batches.py": ("dit", [CLIP, IMAGE, WIDE], ["--seq-length", "192"], "video [1, 192, 64] bfloat16"),
-    "nemo_dit_batches.py": ("nemo-dit", [CLIP, IMAGE], ["--seq-length", "32"], "video [2, 32, 64] bfloat16"),
+    "wan_batches.py": (
+        "wan",
+        [CLIP, IMAGE, WIDE],
+        ["--seq-length", "40"],
+        "video_latents [40, 1, 64] bfloat16",
+    ),
+    "flux_batches.py": (
+        "flux",
+        [WIDE, WIDE],
+        ["--batch-size", "2"],
+        "latents [2, 16, 4, 6] bfloat16",
+    ),
+    "dit_batches.py": (
+        "dit",
+        [CLIP, IMAGE, WIDE],
+        ["--seq-length", "192"],
+        "video [1, 192, 64] bfloat16",
+    ),
+    "nemo_dit_batches.py": (
+        "nemo-dit",
+        [CLIP, IMAGE],
+        ["--seq-length", "32"],
+        "video [2, 32, 64] bfloat16",
+    ),
 }
 
 
@@ -36,7 +56,11 @@ def test_the_first_batch_is_printed(
     if target == "flux":
         for serial, parts in enumerate(samples):
             parts["pickle"]["pooled_prompt_embeds"] = numbers(serial, 768)
-    empty_caption = {"prompt_embeds": empty, "pooled_prompt_embeds": torch.zeros(768)} if target == "flux" else empty
+    empty_caption = (
+        {"prompt_embeds": empty, "pooled_prompt_embeds": torch.zeros(768)}
+        if target == "flux"
+        else empty
+    )
     dataset_dir = write_samples(
         tmp_path / "dataset",
         [*map(serialized, samples)] * 20,  # packs are filled from 40 samples

@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "megatron_bridge_config.py"), *map(str, arguments)],
+        [
+            sys.executable,
+            str(ROOT / "examples" / "megatron_bridge_config.py"),
+            *map(str, arguments),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -33,7 +37,9 @@ def test_both_ways_give_a_batch_and_the_position_is_saved(tmp_path: Path, model:
     assert first.startswith("way 1: latents [1, 16, 1, 4, ")
     assert first.endswith(f"{WIDTH}]")
     assert resumed == "way 1: resumed with the same batch: True"
-    assert second.startswith("way 2: pth [1, 16, 1, 4, " if model == "wan" else "way 2: pth [1, 16, 4, ")
+    assert second.startswith(
+        "way 2: pth [1, 16, 1, 4, " if model == "wan" else "way 2: pth [1, 16, 4, "
+    )
     assert second.endswith(f"pickle [1, 3, {WIDTH}]")
 
 

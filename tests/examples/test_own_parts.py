@@ -1,4 +1,6 @@
-"""The parts of examples/own_parts: by their place on two worker processes, and by an entry point."""
+"""The parts of examples/own_parts: by their place on two worker processes, and by an entry
+point.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ POINTS = {
 def run(*args: object, cwd: Path) -> str:
     """``energon-prep ARGS`` with nothing importable but the packages."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(EXAMPLES)])}
-    done = subprocess.run(command(*args), cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        command(*args), cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

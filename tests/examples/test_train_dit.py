@@ -51,7 +51,9 @@ def test_the_script_is_short() -> None:
 def test_the_loss_goes_down(dataset_dir: Path, tmp_path: Path) -> None:
     result = run(dataset_dir, "--checkpoint", tmp_path / "run.pt", "--steps", "100")
     assert result.returncode == 0, result.stderr
-    means = re.search(r"mean loss of the first 20 steps ([\d.]+), of the last 20 steps ([\d.]+)", result.stdout)
+    means = re.search(
+        r"mean loss of the first 20 steps ([\d.]+), of the last 20 steps ([\d.]+)", result.stdout
+    )
     assert means is not None
     assert float(means[2]) < float(means[1])
 
@@ -63,13 +65,18 @@ def test_a_loss_that_does_not_go_down_is_exit_1(dataset_dir: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_is_the_uninterrupted_run(script: Any, dataset_dir: Path, tmp_path: Path, workers: int) -> None:
+def test_a_resumed_run_is_the_uninterrupted_run(
+    script: Any, dataset_dir: Path, tmp_path: Path, workers: int
+) -> None:
     whole = script.train(dataset_dir, tmp_path / "whole.pt", steps=16, workers=workers)
     script.train(dataset_dir, tmp_path / "parts.pt", steps=7, workers=workers)
     parts = script.train(dataset_dir, tmp_path / "parts.pt", steps=9, workers=workers, resume=True)
     assert [keys for _, keys in parts] == [keys for _, keys in whole]
     assert [loss for loss, _ in parts] == [loss for loss, _ in whole]
-    models = [torch.load(tmp_path / name, weights_only=False)["model"] for name in ("whole.pt", "parts.pt")]
+    models = [
+        torch.load(tmp_path / name, weights_only=False)["model"]
+        for name in ("whole.pt", "parts.pt")
+    ]
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
     assert not list(tmp_path.glob("*.partial"))
 
@@ -85,6 +92,7 @@ def test_the_model_takes_any_bucket(script: Any, shape: tuple[int, ...]) -> None
     velocity = model(latents, time, text, mask)
     assert velocity.shape == latents.shape
     text[1, 3:] = 100.0
-    torch.testing.assert_close(model(latents, time, text, mask), velocity)  # padding is not looked at
+    # padding is not looked at
+    torch.testing.assert_close(model(latents, time, text, mask), velocity)
     text[1, 2] = 100.0
     assert not torch.allclose(model(latents, time, text, mask)[1], velocity[1])

@@ -1,4 +1,6 @@
-"""Several devices: real worker processes, of which a machine without GPUs can have two on its CPU."""
+"""Several devices: real worker processes, of which a machine without GPUs can have two on its
+CPU.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,17 @@ def workers_of(pid: int) -> list[int]:
 def test_two_workers_give_the_same_bytes(raw: Path, tmp_path: Path, alone: Path) -> None:
     profile = tmp_path / "profile.json"
     report = json.loads(
-        prep("encode", raw, tmp_path / "dst", *SMALL, "--device", "cpu,cpu", "--json", "--profile", profile).stdout
+        prep(
+            "encode",
+            raw,
+            tmp_path / "dst",
+            *SMALL,
+            "--device",
+            "cpu,cpu",
+            "--json",
+            "--profile",
+            profile,
+        ).stdout
     )
     assert tar_digests(tmp_path / "dst") == tar_digests(alone)
     empty = ".energon-prep/empty_caption.pickle"
@@ -50,10 +62,14 @@ def test_two_workers_give_the_same_bytes(raw: Path, tmp_path: Path, alone: Path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find the workers")
-def test_a_worker_that_dies_stops_the_run_and_the_same_command_goes_on(raw: Path, tmp_path: Path, alone: Path) -> None:
+def test_a_worker_that_dies_stops_the_run_and_the_same_command_goes_on(
+    raw: Path, tmp_path: Path, alone: Path
+) -> None:
     dest = tmp_path / "dst"
     with subprocess.Popen(
-        command("encode", raw, dest, *SMALL, "--device", "cpu,cpu"), stderr=subprocess.PIPE, text=True
+        command("encode", raw, dest, *SMALL, "--device", "cpu,cpu"),
+        stderr=subprocess.PIPE,
+        text=True,
     ) as run:
         while not (dest / ".energon-prep/run.json").exists() and run.poll() is None:
             time.sleep(0.001)
@@ -70,7 +86,9 @@ def test_a_worker_that_dies_stops_the_run_and_the_same_command_goes_on(raw: Path
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find the workers")
-def test_workers_do_not_outlive_the_one_that_started_them(raw: Path, tmp_path: Path, alone: Path) -> None:
+def test_workers_do_not_outlive_the_one_that_started_them(
+    raw: Path, tmp_path: Path, alone: Path
+) -> None:
     dest = tmp_path / "dst"
     with subprocess.Popen(
         command("encode", raw, dest, *SMALL, "--device", "cpu,cpu"), stderr=subprocess.DEVNULL
@@ -90,7 +108,10 @@ def test_workers_do_not_outlive_the_one_that_started_them(raw: Path, tmp_path: P
 def test_what_a_worker_cannot_load_is_told_in_its_words(raw: Path, tmp_path: Path) -> None:
     weights = ("--weights", tmp_path / "none", "--torch-threads", 1)
     done = prep("encode", raw, tmp_path / "dst", *weights, "--device", "cpu,cpu", code=1)
-    assert done.stderr == prep("encode", raw, tmp_path / "dst", *weights, "--device", "cpu", code=1).stderr
+    assert (
+        done.stderr
+        == prep("encode", raw, tmp_path / "dst", *weights, "--device", "cpu", code=1).stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
-"""Puts faults into encode and index, and holds what the same command then makes of it against an undisturbed run.
+"""Puts faults into encode and index, and holds what the same command then makes of it against an
+undisturbed run.
 
-After every trial: what carried a final name was whole; the command ends with exit code 0; ``verify --deep`` is clean;
-every file of the dataset is the same to the byte (index.sqlite: to the row); samples in = written + rejected.
+After every trial: what carried a final name was whole; the command ends with exit code 0;
+``verify --deep`` is clean; every file of the dataset is the same to the byte (index.sqlite: to the
+row); samples in = written + rejected.
 """
 
 from __future__ import annotations
@@ -65,17 +67,26 @@ def prepare(home: Path, seed: int) -> Campaign:
     rng = random.Random(seed)
     source = home / "source"
     _make_source(source)
-    plain = Campaign(home=home, source=source, clean=home / "clean", seconds=0, index_seconds=0, rng=rng)
+    plain = Campaign(
+        home=home, source=source, clean=home / "clean", seconds=0, index_seconds=0, rng=rng
+    )
     _expect(plain.encode(home / "cold"), 0)
     encoded = _expect(plain.encode(plain.clean), 0)
     indexed = _expect(plain.index(plain.clean), 0)
     return Campaign(
-        home=home, source=source, clean=plain.clean, seconds=encoded.seconds, index_seconds=indexed.seconds, rng=rng
+        home=home,
+        source=source,
+        clean=plain.clean,
+        seconds=encoded.seconds,
+        index_seconds=indexed.seconds,
+        rng=rng,
     )
 
 
 def kills_of_encode(campaign: Campaign, num: int) -> Outcome:
-    """kill -9, or a segfault, at moments drawn evenly from the run's duration, one to three times before it may end."""
+    """kill -9, or a segfault, at moments drawn evenly from the run's duration, one to three times
+    before it may end.
+    """
     outcome = Outcome()
     for dest in _destinations(campaign, outcome, num):
         for _ in range(campaign.rng.choice([1, 1, 2, 3])):
@@ -101,7 +112,9 @@ def kills_of_index(campaign: Campaign, num: int) -> Outcome:
 
 
 def kills_at_calls(campaign: Campaign, command: str, step: int) -> Outcome:
-    """kill -9 just before each (``step``-th) write, fsync and rename: between tar, .idx, rows and ledger too."""
+    """kill -9 just before each (``step``-th) write, fsync and rename: between tar, .idx, rows and
+    ledger too.
+    """
     outcome = Outcome()
     for number, dest in _at_each_call(campaign, outcome, command, step):
         done = getattr(campaign, command)(dest, children.at_call(number, children.die))
@@ -124,7 +137,9 @@ def full_disk_at_calls(campaign: Campaign, command: str, step: int) -> Outcome:
 
 
 def full_disks(campaign: Campaign, num: int) -> Outcome | None:
-    """Real file systems of ``num`` sizes, all too small; None where mounting one is not permitted."""
+    """Real file systems of ``num`` sizes, all too small; None where mounting one is not
+    permitted.
+    """
     outcome = Outcome()
     needed = sum(path.stat().st_size + 4096 for path in campaign.clean.rglob("*") if path.is_file())
     place = campaign.home / "disk"
@@ -152,12 +167,19 @@ def full_disks(campaign: Campaign, num: int) -> Outcome | None:
 
 
 def stops(campaign: Campaign, num: int) -> Outcome:
-    """SIGTERM, as Slurm sends it before the time is up: exit code 1, a sentence, and nothing half-written left."""
+    """SIGTERM, as Slurm sends it before the time is up: exit code 1, a sentence, and nothing
+    half-written left.
+    """
     outcome = Outcome()
     for dest in _destinations(campaign, outcome, num):
         fault = children.slow_reads(0.01)
-        child = start("encode", campaign.source, dest, *SMALL, log=campaign.home / "log", fault=fault)
-        _wait_for(dest / campaign.rng.choice([f"{_PRIVATE}/run.json", "shard_000000.tar", "shard_000002.tar"]))
+        child = start(
+            "encode", campaign.source, dest, *SMALL, log=campaign.home / "log", fault=fault
+        )
+        _wait_for(
+            dest
+            / campaign.rng.choice([f"{_PRIVATE}/run.json", "shard_000000.tar", "shard_000002.tar"])
+        )
         child.kill(signal.SIGTERM)
         done = child.wait()
         if done.code:
@@ -175,36 +197,58 @@ def read_errors(campaign: Campaign) -> Outcome:
     outcome = Outcome()
     last = children.fails(errno.EIO, times=2)
     for dest in _destinations(campaign, outcome, 1):
-        outcome.problems += _wrong_code(campaign.encode(dest, children.at_open("0007.jpg", last)), 0)
+        outcome.problems += _wrong_code(
+            campaign.encode(dest, children.at_open("0007.jpg", last)), 0
+        )
         _check_after(campaign, dest, outcome)
     for dest in _destinations(campaign, outcome, 1):
-        done = campaign.encode(dest, children.at_open("0008.jpg", children.fails(errno.ESTALE, times=99)))
+        done = campaign.encode(
+            dest, children.at_open("0008.jpg", children.fails(errno.ESTALE, times=99))
+        )
         outcome.disturbed += done.code == 1
         _check_told(done, "no fault of the sample", outcome)
         _check_after(campaign, dest, outcome)
     for dest in _destinations(campaign, outcome, 1):
-        outcome.problems += _wrong_code(campaign.encode(dest, children.at_open("0009.jpg", _slow)), 0)
+        outcome.problems += _wrong_code(
+            campaign.encode(dest, children.at_open("0009.jpg", _slow)), 0
+        )
         _check_after(campaign, dest, outcome)
     for dest in _destinations(campaign, outcome, 1):
         stays = children.fails(errno.EIO, times=99)
-        outcome.problems += _wrong_code(campaign.encode(dest, children.at_open("0010.jpg", stays)), 0)
-        rejects = [line for path in (dest / _PRIVATE / "rejects").iterdir() for line in path.read_text().splitlines()]
+        outcome.problems += _wrong_code(
+            campaign.encode(dest, children.at_open("0010.jpg", stays)), 0
+        )
+        rejects = [
+            line
+            for path in (dest / _PRIVATE / "rejects").iterdir()
+            for line in path.read_text().splitlines()
+        ]
         told = [json.loads(line)["reason"] for line in rejects if '"0010"' in line]
         if told != ["cannot be read: Input/output error"]:
             outcome.problems.append(f"a sample on a broken sector is accounted for as {told}")
         _check_verified(campaign, dest, outcome)
-        same = [path.name for path in dest.glob("*.tar") if path.read_bytes() == _clean(campaign, path.name)]
+        same = [
+            path.name
+            for path in dest.glob("*.tar")
+            if path.read_bytes() == _clean(campaign, path.name)
+        ]
         if len(same) != len(list(campaign.clean.glob("*.tar"))) - 1:
-            outcome.problems.append(f"a broken sector changed other shards than its own: only {same} are as they were")
+            outcome.problems.append(
+                f"a broken sector changed other shards than its own: only {same} are as they were"
+            )
     return outcome
 
 
 def clock_jumps(campaign: Campaign, num: int) -> Outcome:
-    """A wall clock that jumps by years while encode runs and is killed, and files whose times are anything."""
+    """A wall clock that jumps by years while encode runs and is killed, and files whose times are
+    anything.
+    """
     outcome = Outcome()
     for dest in _destinations(campaign, outcome, num):
         fault = children.clock_jumps(campaign.rng.randrange(2**32))
-        child = start("encode", campaign.source, dest, *SMALL, log=campaign.home / "log", fault=fault)
+        child = start(
+            "encode", campaign.source, dest, *SMALL, log=campaign.home / "log", fault=fault
+        )
         time.sleep(campaign.rng.uniform(0, 1.1 * campaign.seconds))
         child.kill()
         outcome.disturbed += child.wait().code == -signal.SIGKILL
@@ -218,7 +262,9 @@ def clock_jumps(campaign: Campaign, num: int) -> Outcome:
 
 
 def damages(campaign: Campaign, num: int) -> Outcome:
-    """A bit flipped in, or the end cut off, a file of a finished dataset: found, set aside, made again to the byte."""
+    """A bit flipped in, or the end cut off, a file of a finished dataset: found, set aside, made
+    again to the byte.
+    """
     outcome = Outcome()
     tars = [path.relative_to(campaign.clean) for path in sorted(campaign.clean.rglob("shard_*"))]
     flippable = [path for path in tars if path.suffix in (".tar", ".idx", ".rows")]
@@ -230,7 +276,9 @@ def damages(campaign: Campaign, num: int) -> Outcome:
         found = run("verify", dest, "--deep", log=campaign.home / "log")
         outcome.disturbed += found.code == 1
         if found.code != 1 or "to repair: run verify --mark-bad" not in found.output:
-            outcome.problems.append(f"{name}: {what}: verify ends with {found.code}: {found.output}")
+            outcome.problems.append(
+                f"{name}: {what}: verify ends with {found.code}: {found.output}"
+            )
         marked = run("verify", dest, "--mark-bad", log=campaign.home / "log")
         if "set aside in" not in marked.output:
             outcome.problems.append(f"{name}: {what}: --mark-bad says {marked.output}")
@@ -259,7 +307,9 @@ def two_at_once(campaign: Campaign, num: int) -> Outcome:
 
 
 def _make_source(root: Path) -> None:
-    """Tiny JPEGs with captions; one is broken, one has no caption, and a shard's worth is too dull to differ."""
+    """Tiny JPEGs with captions; one is broken, one has no caption, and a shard's worth is too dull
+    to differ.
+    """
     rng = random.Random(0)
     root.mkdir(parents=True)
     for number in range(NUM_SAMPLES):
@@ -287,7 +337,9 @@ def _destinations(
         yield dest
 
 
-def _at_each_call(campaign: Campaign, outcome: Outcome, command: str, step: int) -> Iterator[tuple[int, Path]]:
+def _at_each_call(
+    campaign: Campaign, outcome: Outcome, command: str, step: int
+) -> Iterator[tuple[int, Path]]:
     encoded = command == "index"
     log = campaign.home / "calls"
     for dest in _destinations(campaign, Outcome(), 1, encoded=encoded):
@@ -301,7 +353,9 @@ def _check_partial(campaign: Campaign, dest: Path, outcome: Outcome) -> None:
     """What carries a final name is whole."""
     for path in dest.glob("shard_*"):
         if path.read_bytes() != _clean(campaign, path.name):
-            outcome.problems.append(f"{path.name} has a final name and other bytes than the undisturbed run's")
+            outcome.problems.append(
+                f"{path.name} has a final name and other bytes than the undisturbed run's"
+            )
 
 
 def _check_after(campaign: Campaign, dest: Path, outcome: Outcome, *, what: str = "") -> None:
@@ -315,7 +369,9 @@ def _check_after(campaign: Campaign, dest: Path, outcome: Outcome, *, what: str 
     _check_verified(campaign, dest, outcome)
     left = list((dest / _PRIVATE / "tmp").glob("*"))
     ours, theirs = _contents(dest), _contents(campaign.clean)
-    differ = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    differ = sorted(
+        name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
+    )
     if differ or left:
         outcome.problems.append(f"{what} differ: {differ}, left over: {left}")
 
@@ -328,7 +384,9 @@ def _check_verified(campaign: Campaign, dest: Path, outcome: Outcome) -> None:
 def _check_told(done: Done, text: str, outcome: Outcome) -> None:
     """An error is a sentence, not a traceback, and ends with exit code 1."""
     if done.code != 1 or text not in done.output or "Traceback" in done.output:
-        outcome.problems.append(f"exit code {done.code}, and not {text!r} but: {done.output[-1500:]}")
+        outcome.problems.append(
+            f"exit code {done.code}, and not {text!r} but: {done.output[-1500:]}"
+        )
 
 
 def _wrong_code(done: Done, code: int) -> list[str]:
@@ -341,11 +399,18 @@ def _expect(done: Done, code: int) -> Done:
 
 
 def _contents(root: Path) -> dict[str, object]:
-    """Every file that should be equal, by name; times, the lock and what was set aside are left out."""
+    """Every file that should be equal, by name; times, the lock and what was set aside are left
+    out.
+    """
     found: dict[str, object] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if not path.is_file() or path.name in _TIMES or f"{_PRIVATE}/bad/" in name or "/tmp/" in name:
+        if (
+            not path.is_file()
+            or path.name in _TIMES
+            or f"{_PRIVATE}/bad/" in name
+            or "/tmp/" in name
+        ):
             continue
         if path.suffix == ".sqlite":
             with closing(sqlite3.connect(path)) as connection:

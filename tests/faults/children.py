@@ -1,7 +1,8 @@
-"""Runs the command line in forked processes, with encoders that need no model, and puts faults into them.
+"""Runs the command line in forked processes, with encoders that need no model, and puts faults into
+them.
 
-A process that has imported everything forks for each trial: that takes milliseconds, not seconds. Faults are put in by
-patching the child, so that the product has no hooks for them.
+A process that has imported everything forks for each trial: that takes milliseconds, not seconds.
+Faults are put in by patching the child, so that the product has no hooks for them.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class Child:
 
     def wait(self) -> Done:
         _, status = os.waitpid(self.pid, 0)
-        return Done(os.waitstatus_to_exitcode(status), self.log.read_text(), time.monotonic() - self.started)
+        return Done(
+            os.waitstatus_to_exitcode(status), self.log.read_text(), time.monotonic() - self.started
+        )
 
 
 def start(*args: object, log: Path, fault: Fault | None = None) -> Child:
@@ -104,7 +107,9 @@ def _run(args: list[str], log: Path, fault: Fault | None) -> int:
 
 
 def at_call(number: int, effect: Callable[[], None]) -> Fault:
-    """A fault from the ``number``-th call that puts something on the disk, counted over all threads."""
+    """A fault from the ``number``-th call that puts something on the disk, counted over all
+    threads.
+    """
 
     def fault() -> None:
         count = 0

@@ -17,13 +17,23 @@ ROOT = Path(__file__).parents[2]
 def test_every_fault_is_survived_with_the_same_bytes(only: str, tmp_path: Path) -> None:
     """In a process of its own, which forks: pytest's has threads."""
     campaign = [sys.executable, "-m", "benchmarks.faults", "--scale", "0.015", "--json"]
-    memory = Path("/dev/shm")  # where there is one: nothing here needs the disk, and its syncs take long
-    campaign += ["--only", only, "--folder", str(memory if os.access(memory, os.W_OK) else tmp_path)]
-    done = subprocess.run(campaign, capture_output=True, text=True, cwd=ROOT, check=False, timeout=500)
+    # where there is one: nothing here needs the disk, and its syncs take long
+    memory = Path("/dev/shm")
+    campaign += [
+        "--only",
+        only,
+        "--folder",
+        str(memory if os.access(memory, os.W_OK) else tmp_path),
+    ]
+    done = subprocess.run(
+        campaign, capture_output=True, text=True, cwd=ROOT, check=False, timeout=500
+    )
     assert done.returncode == 0, done.stderr
     outcomes = json.loads(done.stdout)
     assert len(outcomes) >= 3
     for name, outcome in outcomes.items():
         assert outcome["trials"] > 0, name
         assert not outcome["problems"], name
-    assert sum(outcome["disturbed"] for outcome in outcomes.values()) > len(outcomes) / 2, "the faults missed"
+    assert sum(outcome["disturbed"] for outcome in outcomes.values()) > len(outcomes) / 2, (
+        "the faults missed"
+    )

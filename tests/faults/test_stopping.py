@@ -13,7 +13,9 @@ from tests.runs import SMALL, command, prep, tar_digests
 
 def test_sigterm_stops_cleanly_and_the_same_command_goes_on(raw: Path, tmp_path: Path) -> None:
     dest = tmp_path / "dst"
-    with subprocess.Popen(command("encode", raw, dest, *SMALL), stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        command("encode", raw, dest, *SMALL), stderr=subprocess.PIPE, text=True
+    ) as run:
         while not (dest / "shard_000000.tar").exists() and run.poll() is None:
             time.sleep(0.0005)
         run.send_signal(signal.SIGTERM)

@@ -54,13 +54,17 @@ class Parser:
 
 @lru_cache
 def _recipe() -> Recipe:
-    return load_recipe("dit", {"resize.resolution": 32, "limits.max_pixels": 2**20, "frames.num_frames": 5})
+    return load_recipe(
+        "dit", {"resize.resolution": 32, "limits.max_pixels": 2**20, "frames.num_frames": 5}
+    )
 
 
 def _media(suffix: str) -> Feed:
     def feed(data: bytes, _: Path) -> None:
         recipe = _recipe()
-        raw = RawSample(key="k", source="s", media_name=f"k.{suffix}", media=Media.of(data), captions=("c",))
+        raw = RawSample(
+            key="k", source="s", media_name=f"k.{suffix}", media=Media.of(data), captions=("c",)
+        )
         decode_media(
             raw,
             resizes={"32": recipe.resize},
@@ -113,7 +117,13 @@ def _scan(data: bytes, folder: Path) -> None:
 def _verify(data: bytes, folder: Path) -> None:
     (folder / "a.tar").write_bytes(data)
     task = ShardTask(
-        root=folder, tar="a.tar", target="dit", entry=None, tar_file_id=None, num_indexed=None, has_sqlite=False
+        root=folder,
+        tar="a.tar",
+        target="dit",
+        entry=None,
+        tar_file_id=None,
+        num_indexed=None,
+        has_sqlite=False,
     )
     check_shard(task)
 
@@ -174,7 +184,8 @@ def _meta(name: str) -> Feed:
 
 
 def _rows(data: bytes, _: Path) -> None:
-    data = data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "little")  # whoever tampers can do that too
+    # whoever tampers can do that too
+    data = data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "little")
     with suppress(ValueError):
         rows = ShardRows.from_bytes(data)
         for _row in (*rows.samples(0), *rows.parts(0)):
@@ -207,7 +218,9 @@ PARSERS: dict[str, Parser] = {
     "run": Parser(feed=_record(seeds.RUN), seeds=lambda: [seeds.record(seeds.RUN)]),
     "rejects": Parser(feed=_record(seeds.REJECTS), seeds=lambda: [seeds.record(seeds.REJECTS)]),
     "rows": Parser(feed=_rows, seeds=lambda: [seeds.record(seeds.ROWS)]),
-    "info-json": Parser(feed=_meta(".info.json"), seeds=lambda: [b'{"shard_counts": {"a.tar": 3}}']),
+    "info-json": Parser(
+        feed=_meta(".info.json"), seeds=lambda: [b'{"shard_counts": {"a.tar": 3}}']
+    ),
     "split-yaml": Parser(feed=_meta("split.yaml"), seeds=seeds.splits),
     "dataset-yaml": Parser(feed=_meta("dataset.yaml"), seeds=seeds.recipes),
     "sqlite": Parser(feed=_meta("index.sqlite"), seeds=seeds.databases),

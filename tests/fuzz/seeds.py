@@ -1,4 +1,6 @@
-"""Sound bytes that mutation starts from: the smallest of each kind, and the shapes of known attacks."""
+"""Sound bytes that mutation starts from: the smallest of each kind, and the shapes of known
+attacks.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,17 @@ def images() -> Sequence[bytes]:
     picture = Image.radial_gradient("L").resize((24, 20))
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = [_saved(picture.convert("RGB"), "JPEG", exif=exif), _saved(picture.convert("CMYK"), "JPEG")]
+    found = [
+        _saved(picture.convert("RGB"), "JPEG", exif=exif),
+        _saved(picture.convert("CMYK"), "JPEG"),
+    ]
     for mode in ("L", "RGB", "RGBA", "P", "1", "I;16"):
-        found.append(_saved(picture.convert("I").convert("I;16") if mode == "I;16" else picture.convert(mode), "PNG"))
+        found.append(
+            _saved(
+                picture.convert("I").convert("I;16") if mode == "I;16" else picture.convert(mode),
+                "PNG",
+            )
+        )
     for kind in ("GIF", "BMP", "WEBP", "AVIF"):
         found.append(_saved(picture.convert("RGB"), kind))
     for compression in (None, "tiff_lzw", "tiff_deflate", "packbits", "jpeg"):
@@ -73,7 +83,9 @@ def videos() -> Sequence[bytes]:
             stream = file.add_stream(codec, rate=25)
             stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
             for number in range(6):
-                frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 40 * number, np.uint8), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(
+                    np.full((32, 32, 3), 40 * number, np.uint8), format="rgb24"
+                )
                 file.mux(stream.encode(frame))
             file.mux(stream.encode(None))
         found.append(buffer.getvalue())
@@ -85,7 +97,11 @@ def tars() -> Sequence[bytes]:
     return [
         _tar(tarfile.USTAR_FORMAT, ["a.jpg", "a.txt", "b.jpg", "b.json"]),
         _tar(tarfile.GNU_FORMAT, ["x" * 120 + ".json", "b.pth", "b.pickle"]),
-        _tar(tarfile.PAX_FORMAT, ["\u00fc.json", "v1.5.txt", "__m__/c.pth"], pax={"size": "700", "comment": "c"}),
+        _tar(
+            tarfile.PAX_FORMAT,
+            ["\u00fc.json", "v1.5.txt", "__m__/c.pth"],
+            pax={"size": "700", "comment": "c"},
+        ),
         _tar(tarfile.PAX_FORMAT, ["a.jpg"], pax={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}),
         _tar(tarfile.GNU_FORMAT, ["a.jpg"], size=2**40),
         _tar(tarfile.GNU_FORMAT, ["a.jpg"], size=-(2**30)),
@@ -120,7 +136,8 @@ def _tar(
 @lru_cache
 def json_objects() -> Sequence[bytes]:
     return [
-        b'{"caption": "a \\u00e9 \\ud83d cat", "n": [1, 2.5e300, null, true], "o": {"a": {}}, "image": "x.jpg"}',
+        b'{"caption": "a \\u00e9 \\ud83d cat", "n": [1, 2.5e300, null, true], "o": {"a": {}}, '
+        b'"image": "x.jpg"}',
         b'{"text": ["one", "two"], "n": ' + b"9" * 5000 + b"}",
         b"[" * 100_000,
         b'{"a":' * 5000 + b"1" + b"}" * 5000,
@@ -129,19 +146,34 @@ def json_objects() -> Sequence[bytes]:
 
 
 def json_lines() -> Sequence[bytes]:
-    return [b"\n".join(json_objects()) + b"\n", b'\xef\xbb\xbf{"file_name": "../../etc/passwd", "text": "t"}\n']
+    return [
+        b"\n".join(json_objects()) + b"\n",
+        b'\xef\xbb\xbf{"file_name": "../../etc/passwd", "text": "t"}\n',
+    ]
 
 
 def json_lists() -> Sequence[bytes]:
-    return [b"[" + b",".join(json_objects()[:2]) + b"]", b"[" * 50_000, b'[{"file_name": "a.jpg", "text": "t"}, 5]']
+    return [
+        b"[" + b",".join(json_objects()[:2]) + b"]",
+        b"[" * 50_000,
+        b'[{"file_name": "a.jpg", "text": "t"}, 5]',
+    ]
 
 
 def csvs() -> Sequence[bytes]:
-    return [b'file_name,text\r\na.jpg,"a, ""quoted""\ncat"\r\n/etc/hostname,c\n', b'file_name,text\n"open,', b"\0,\0\n"]
+    return [
+        b'file_name,text\r\na.jpg,"a, ""quoted""\ncat"\r\n/etc/hostname,c\n',
+        b'file_name,text\n"open,',
+        b"\0,\0\n",
+    ]
 
 
 def tsvs() -> Sequence[bytes]:
-    return [b'file_name\ttext\r\na.jpg\ta "quoted\r\n/etc/hostname\tc\n', b"file_name\ttext\na\tb\tc\n", b"\0\t\0\n"]
+    return [
+        b'file_name\ttext\r\na.jpg\ta "quoted\r\n/etc/hostname\tc\n',
+        b"file_name\ttext\na\tb\tc\n",
+        b"\0\t\0\n",
+    ]
 
 
 def json_documents() -> Sequence[bytes]:
@@ -163,7 +195,9 @@ def packed_lines() -> Sequence[bytes]:
 def arrows() -> Sequence[bytes]:
     import pyarrow.ipc
 
-    table = pyarrow.table({"image": [{"bytes": b"\xff\xd8\xff", "path": "a.jpg"}, None], "text": [["a", "b"], []]})
+    table = pyarrow.table(
+        {"image": [{"bytes": b"\xff\xd8\xff", "path": "a.jpg"}, None], "text": [["a", "b"], []]}
+    )
     found = []
     for writer in (pyarrow.ipc.new_stream, pyarrow.ipc.new_file):
         buffer = io.BytesIO()
@@ -178,7 +212,9 @@ def parquets() -> Sequence[bytes]:
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.table({"image": [b"\xff\xd8\xff", b"x"], "text": ["a", "b"], "n": [1, 2], "s": [{"a": 1}, None]})
+    table = pyarrow.table(
+        {"image": [b"\xff\xd8\xff", b"x"], "text": ["a", "b"], "n": [1, 2], "s": [{"a": 1}, None]}
+    )
     found = []
     for compression in ("none", "snappy", "zstd"):
         buffer = io.BytesIO()
@@ -190,13 +226,20 @@ def parquets() -> Sequence[bytes]:
 @lru_cache
 def pickles() -> Sequence[bytes]:
     tensor = torch.arange(12, dtype=torch.float32).reshape(3, 4).bfloat16()
-    values: list[Any] = [np.arange(6, dtype=np.float16).reshape(2, 3), {"a": [1, (2.5, "x"), {3}]}, tensor, b"bytes"]
+    values: list[Any] = [
+        np.arange(6, dtype=np.float16).reshape(2, 3),
+        {"a": [1, (2.5, "x"), {3}]},
+        tensor,
+        b"bytes",
+    ]
     found = [pickle.dumps(value, protocol) for value in values for protocol in (0, 2, 4, 5)]
     return [*found, dumps_pickle(tensor), pickle.dumps(np.float32(3)), bomb_pickle()]
 
 
 def bomb_pickle() -> bytes:
-    """A few hundred bytes whose repr has 10 ** 30 characters: tuples of the same tuple ten times over."""
+    """A few hundred bytes whose repr has 10 ** 30 characters: tuples of the same tuple ten times
+    over.
+    """
     value: Any = "lol"
     for _ in range(30):
         value = (value,) * 10
@@ -218,7 +261,11 @@ def pths() -> Sequence[bytes]:
 @lru_cache
 def npys() -> Sequence[bytes]:
     found = []
-    for array in (np.arange(6, dtype=np.uint16).reshape(2, 3), np.zeros((0, 3)), np.asfortranarray(np.eye(3))):
+    for array in (
+        np.arange(6, dtype=np.uint16).reshape(2, 3),
+        np.zeros((0, 3)),
+        np.asfortranarray(np.eye(3)),
+    ):
         buffer = io.BytesIO()
         np.save(buffer, array)
         found.append(buffer.getvalue())
@@ -235,7 +282,9 @@ def recipes() -> Sequence[bytes]:
 
 
 def yaml_bombs() -> dict[str, bytes]:
-    levels = "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(9 * ['*' + chr(97 + i)])}]\n" for i in range(12))
+    levels = "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(9 * ['*' + chr(97 + i)])}]\n" for i in range(12)
+    )
     merges = "".join(f"- &m{i + 1} {{<<: [*m{i}, *m{i}], k{i}: 1}}\n" for i in range(30))
     return {
         "laughs": ("a: &a lol\n" + levels).encode() + b"extends: *m\nname: *m\n",
@@ -273,7 +322,11 @@ def _dataset() -> dict[str, bytes]:
         root = write_ours(Path(folder) / "set", shards=1)
         plan = {"index": 0, "first_serial": 0, "pieces": [["s", 0, 3]], "digest": "x"}
         (root / PLAN).write_text(json.dumps(plan) + "\n")
-        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        return {
+            path.relative_to(root).as_posix(): path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file()
+        }
 
 
 def copy_records(folder: Path) -> None:

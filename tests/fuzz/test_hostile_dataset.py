@@ -1,4 +1,6 @@
-"""A dataset that somebody made to do harm: nothing of ours runs it, follows it out of its folder or breaks on it."""
+"""A dataset that somebody made to do harm: nothing of ours runs it, follows it out of its folder or
+breaks on it.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def test_poison_runs_nowhere(tmp_path: Path) -> None:
 
 
 def test_tuples_that_multiply_end_verify_and_loading_at_once(tmp_path: Path) -> None:
-    dataset = write_dataset(tmp_path / "set", num_samples=2, num_shards=1, replace={0: {"pickle": bomb_pickle()}})
+    dataset = write_dataset(
+        tmp_path / "set", num_samples=2, num_shards=1, replace={0: {"pickle": bomb_pickle()}}
+    )
     shutil.rmtree(dataset / ".energon-prep")
     assert not energon_prep.verify(dataset, target="dit", deep=True).ok
     with pytest.raises(ValueError, match="000000000"):
@@ -100,13 +104,23 @@ TAMPERED = {
     "no rejects": entry(rejects=[["a", 1]]),
     "a deep ledger": put(LEDGER, b"[" * 100_000),
     "a deep plan": put(PLAN, b"[" * 100_000),
-    "a plan of lists": put(PLAN, b'{"index": [], "first_serial": 0, "pieces": [[1, [], {}]], "digest": 5}\n'),
-    "a plan of nothing": put(PLAN, b'{"index": 0, "first_serial": 0, "pieces": [], "digest": ""}\n'),
+    "a plan of lists": put(
+        PLAN, b'{"index": [], "first_serial": 0, "pieces": [[1, [], {}]], "digest": 5}\n'
+    ),
+    "a plan of nothing": put(
+        PLAN, b'{"index": 0, "first_serial": 0, "pieces": [], "digest": ""}\n'
+    ),
     "deep rejects": put(REJECTS, b"[" * 100_000),
     "a deep run": put(RUN, b"[" * 100_000),
-    "a run of lists": put(RUN, b'{"schema": 2, "target": [], "recipe": 1, "runtime": {"torch_threads": "x"}}'),
-    "an infinite index": put(".nv-meta/.info.json", b'{"shard_counts": {"shard_000000.tar": 1e999}}'),
-    "a split bomb": put(".nv-meta/split.yaml", yaml_bombs()["laughs"] + b"exclude: *m\nsplit_parts: {train: *m}\n"),
+    "a run of lists": put(
+        RUN, b'{"schema": 2, "target": [], "recipe": 1, "runtime": {"torch_threads": "x"}}'
+    ),
+    "an infinite index": put(
+        ".nv-meta/.info.json", b'{"shard_counts": {"shard_000000.tar": 1e999}}'
+    ),
+    "a split bomb": put(
+        ".nv-meta/split.yaml", yaml_bombs()["laughs"] + b"exclude: *m\nsplit_parts: {train: *m}\n"
+    ),
     "a dataset bomb": put(".nv-meta/dataset.yaml", yaml_bombs()["merges"]),
     "a link for the records": link(".energon-prep", "outside"),
     "a link for the ledger": link(".energon-prep/ledger", "outside"),
@@ -138,7 +152,9 @@ def test_a_tampered_dataset_is_told_and_leads_nowhere(what: str, tmp_path: Path)
     attempt(lambda: energon_prep.encode(source / "m.jsonl", root, weights="tiny", torch_threads=1))
     after = tree(tmp_path)
     outside = {name: content for name, content in after.items() if not name.startswith("set")}
-    assert outside == {name: content for name, content in before.items() if not name.startswith("set")}
+    assert outside == {
+        name: content for name, content in before.items() if not name.startswith("set")
+    }
 
 
 def test_the_command_fixes_and_indexes(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Bytes of others end as a value or as a fault, within the deadline, the memory and the folder given to them."""
+"""Bytes of others end as a value or as a fault, within the deadline, the memory and the folder
+given to them.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def mutations(draw: st.DrawFn, name: str) -> bytes:
     edits: list[Edit] = draw(
         st.lists(
             st.tuples(
-                st.sampled_from(["put", "insert", "cut", "end", "repeat"]), st.floats(0, 1), st.binary(max_size=9)
+                st.sampled_from(["put", "insert", "cut", "end", "repeat"]),
+                st.floats(0, 1),
+                st.binary(max_size=9),
             ),
             max_size=4,
         )
@@ -101,7 +105,13 @@ def test_every_seed_ends_well(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_mutated_bytes_end_well(name: str, folder: Path) -> None:
-    @settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=120,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
     @given(mutations(name))
     def run(data: bytes) -> None:
         feed(name, data, folder)

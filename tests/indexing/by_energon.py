@@ -1,4 +1,6 @@
-"""What the installed Energon itself makes of the same tars, and the parts of an index that can be compared."""
+"""What the installed Energon itself makes of the same tars, and the parts of an index that can be
+compared.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def prepare_copy(root: Path) -> Path:
     for tar in tars:
         os.link(root / tar, copy / tar)
     ratio = [("train", 1.0), ("val", 0.0), ("test", 0.0)]
-    BaseWebdatasetFactory.prepare_dataset(copy, tars, split_parts_ratio=ratio, shuffle_seed=None, workers=2)
+    BaseWebdatasetFactory.prepare_dataset(
+        copy, tars, split_parts_ratio=ratio, shuffle_seed=None, workers=2
+    )
     return copy
 
 
@@ -30,10 +34,17 @@ def index_files(root: Path) -> dict[str, bytes]:
 
 
 def index_tables(root: Path) -> dict[str, list[Any]]:
-    """The schema, whatever its layout, and the rows of every table. Fails if sqlite finds the database unsound."""
+    """The schema, whatever its layout, and the rows of every table. Fails if sqlite finds the
+    database unsound.
+    """
     with closing(sqlite3.connect(root / ".nv-meta" / "index.sqlite")) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         made = database.execute("SELECT type, name, tbl_name, IFNULL(sql, '') FROM sqlite_master")
-        schema = sorted((kind, name, table, " ".join(sql.split())) for kind, name, table, sql in made)
+        schema = sorted(
+            (kind, name, table, " ".join(sql.split())) for kind, name, table, sql in made
+        )
         tables = [name for kind, name, _, _ in schema if kind == "table"]
-        return {"schema": schema, **{name: sorted(database.execute(f"SELECT * FROM {name}")) for name in tables}}
+        return {
+            "schema": schema,
+            **{name: sorted(database.execute(f"SELECT * FROM {name}")) for name in tables},
+        }

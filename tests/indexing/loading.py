@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from megatron.energon import Cooker, DefaultTaskEncoder, Sample, basic_sample_keys, edataclass, stateless
+from megatron.energon import (
+    Cooker,
+    DefaultTaskEncoder,
+    Sample,
+    basic_sample_keys,
+    edataclass,
+    stateless,
+)
 
 
 @edataclass

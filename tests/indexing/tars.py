@@ -34,14 +34,23 @@ def names(*keys: str) -> list[str]:
 def write_foreign(root: Path, shards: int = 3, samples: int = 2) -> Path:
     """Tars that this tool did not write."""
     for shard in range(shards):
-        write_tar(root / f"part_{shard:03d}.tar", names(*(f"s/{shard}_{i}" for i in range(samples))))
+        write_tar(
+            root / f"part_{shard:03d}.tar", names(*(f"s/{shard}_{i}" for i in range(samples)))
+        )
     return root
 
 
 def write_ours(
-    root: Path, shards: int = 3, samples: int = 2, *, start: int = 0, all_rejected: Iterable[int] = ()
+    root: Path,
+    shards: int = 3,
+    samples: int = 2,
+    *,
+    start: int = 0,
+    all_rejected: Iterable[int] = (),
 ) -> Path:
-    """A dataset as ``encode`` leaves it, with one reject a shard and shards of ``all_rejected`` without a tar."""
+    """A dataset as ``encode`` leaves it, with one reject a shard and shards of ``all_rejected``
+    without a tar.
+    """
     rejected = set(all_rejected)
     for shard in range(start, shards):
         with ShardWriter(LocalStorage(root), index=shard, num_planned=samples + 1) as writer:
@@ -49,7 +58,13 @@ def write_ours(
                 serial = shard * (samples + 1) + i
                 if i == samples or shard in rejected:
                     writer.reject(
-                        Reject(serial=serial, key=f"k{serial}", source="s", stage="decode", reason="no image")
+                        Reject(
+                            serial=serial,
+                            key=f"k{serial}",
+                            source="s",
+                            stage="decode",
+                            reason="no image",
+                        )
                     )
                 else:
                     writer.write(serial, [(None, {"json": b'{"key": 1}', "pth": bytes(600)})])
@@ -58,7 +73,9 @@ def write_ours(
 
 
 def write_keys(root: Path, shards: Sequence[Mapping[str, Mapping[str, bytes]]]) -> Path:
-    """A dataset of ours with keys that ``encode`` does not give: of each shard its samples' parts by key."""
+    """A dataset of ours with keys that ``encode`` does not give: of each shard its samples' parts
+    by key.
+    """
     storage = LocalStorage(root)
     for index, samples in enumerate(shards):
         name = f"shard_{index:06d}.tar"

@@ -33,27 +33,40 @@ def meta_files(root: Path) -> set[str]:
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
-    files = [path for path in root.rglob("*") if path.is_file() and ".nv-meta/.energon-prep" not in str(path)]
-    return {str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+    files = [
+        path
+        for path in root.rglob("*")
+        if path.is_file() and ".nv-meta/.energon-prep" not in str(path)
+    ]
+    return {
+        str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files
+    }
 
 
 def split_parts(root: Path) -> dict[str, list[str]]:
     config = yaml.safe_load((root / ".nv-meta" / "split.yaml").read_text())
     assert config["exclude"] == []
-    return {name: list(chain.from_iterable(map(braceexpand, tars))) for name, tars in config["split_parts"].items()}
+    return {
+        name: list(chain.from_iterable(map(braceexpand, tars)))
+        for name, tars in config["split_parts"].items()
+    }
 
 
 def tables(root: Path) -> dict[str, list[tuple[Any, ...]]]:
     with closing(sqlite3.connect(root / ".nv-meta" / "index.sqlite")) as connection:
         return {
             table: sorted(connection.execute(f"SELECT * FROM {table}"))
-            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            for (table,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            )
         }
 
 
 @pytest.fixture(scope="module")
 def ours_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = write_ours(tmp_path_factory.mktemp("ours") / "set", shards=3, samples=3, all_rejected=[1])
+    root = write_ours(
+        tmp_path_factory.mktemp("ours") / "set", shards=3, samples=3, all_rejected=[1]
+    )
     report = index(root, split="1,1,0")
     assert report.split == {"train": (1, 3), "val": (1, 3), "test": (0, 0)}
     assert (report.dataset_yaml, report.warnings) == ("written", ())
@@ -67,7 +80,14 @@ def ours(ours_once: Path, tmp_path: Path) -> Path:
 
 def test_it_gives_what_energon_prepare_gives(foreign: Path, foreign_once: Path) -> None:
     other = foreign_once.with_name("raw")
-    command = ["prepare", "--non-interactive", "--split-ratio", "1,0,0", "--sample-type", "CrudeWebdataset"]
+    command = [
+        "prepare",
+        "--non-interactive",
+        "--split-ratio",
+        "1,0,0",
+        "--sample-type",
+        "CrudeWebdataset",
+    ]
     subprocess.run([ENERGON, *command, "--force-overwrite", other], check=True, capture_output=True)
     assert meta_files(foreign) == OFFICIAL | OURS
     assert tables(foreign) == tables(other)
@@ -79,7 +99,9 @@ def test_it_gives_what_energon_prepare_gives(foreign: Path, foreign_once: Path) 
     dataset = yaml.safe_load((foreign / ".nv-meta" / "dataset.yaml").read_text())
     assert dataset == yaml.safe_load((other / ".nv-meta" / "dataset.yaml").read_text())
     info = json.loads((foreign / ".nv-meta" / ".info.json").read_text())
-    assert yaml.safe_load((foreign / ".nv-meta" / ".info.yaml").read_text()) == {"shard_counts": info["shard_counts"]}
+    assert yaml.safe_load((foreign / ".nv-meta" / ".info.yaml").read_text()) == {
+        "shard_counts": info["shard_counts"]
+    }
 
 
 @pytest.mark.filterwarnings("ignore:.pin_memory")
@@ -147,7 +169,9 @@ def test_subflavors_are_added_to_those_of_the_target(ours: Path) -> None:
     path = ours / ".nv-meta" / "dataset.yaml"
     assert index(ours, subflavors={"a": "1", "target": "dit"}).dataset_yaml == "written"
     assert yaml.safe_load(path.read_text())["subflavors"] == {"target": "dit", "a": "1"}
-    with pytest.raises(PrepError, match=r"subflavor target=wan: the dataset's target needs target=dit"):
+    with pytest.raises(
+        PrepError, match=r"subflavor target=wan: the dataset's target needs target=dit"
+    ):
         index(ours, subflavors={"target": "wan"})
     report = index(ours)
     assert report.warnings == (
@@ -177,7 +201,10 @@ def test_dropped_excludes_and_an_unfinished_encode_are_told(ours: Path) -> None:
     ("spoil", "message"),
     [
         (lambda root: write_tar(root / "hollow.tar", []), "hollow.tar: it holds no sample"),
-        (lambda root: (root / "zero.tar").write_bytes(b""), "zero.tar: it is cut, damaged or no (uncompressed) tar"),
+        (
+            lambda root: (root / "zero.tar").write_bytes(b""),
+            "zero.tar: it is cut, damaged or no (uncompressed) tar",
+        ),
         (
             lambda root: os.truncate(root / "part_001.tar", 2000),
             "part_001.tar: it is cut, damaged or no (uncompressed) tar at byte 1536",
@@ -186,12 +213,17 @@ def test_dropped_excludes_and_an_unfinished_encode_are_told(ours: Path) -> None:
             lambda root: os.truncate(root / "part_001.tar", 2600),
             "part_001.tar: it is cut, damaged or no (uncompressed) tar",
         ),
-        (lambda root: os.truncate(root / "part_001.tar", 2 * 1536), "part_001.tar: it has no end-of-archive mark"),
+        (
+            lambda root: os.truncate(root / "part_001.tar", 2 * 1536),
+            "part_001.tar: it has no end-of-archive mark",
+        ),
         (lambda root: write_tar(root / "a{1,2}.tar", ["a.pth"]), "'a{1,2}.tar': braces"),
         (lambda root: write_tar(Path(os.fsdecode(bytes(root) + b"/\xff.tar")), ["a.pth"]), "UTF-8"),
     ],
 )
-def test_what_energon_chokes_on_stops_and_leaves_no_half_index(tmp_path: Path, spoil: Any, message: str) -> None:
+def test_what_energon_chokes_on_stops_and_leaves_no_half_index(
+    tmp_path: Path, spoil: Any, message: str
+) -> None:
     root = write_foreign(tmp_path / "set")
     spoil(root)
     with pytest.raises(PrepError) as caught:
@@ -201,22 +233,31 @@ def test_what_energon_chokes_on_stops_and_leaves_no_half_index(tmp_path: Path, s
     assert not list(root.rglob("*.idx"))
 
 
-def test_a_failed_preparation_takes_a_stale_index_with_it_and_the_next_run_is_clean(foreign: Path) -> None:
+def test_a_failed_preparation_takes_a_stale_index_with_it_and_the_next_run_is_clean(
+    foreign: Path,
+) -> None:
     write_tar(foreign / "odd.tar", ["README", "v1.5_a.pth", "v1.5_b.pth"])
     write_tar(foreign / "twice.tar", names("s/1_0"))
     (foreign / "old.tgz").write_bytes(b"")
-    with pytest.raises(PrepError, match=r"twice.tar: s/1_0: the key is in part_001.tar too: rename"):
+    with pytest.raises(
+        PrepError, match=r"twice.tar: s/1_0: the key is in part_001.tar too: rename"
+    ):
         index(foreign)
     assert meta_files(foreign) == {"dataset.yaml"}
     (foreign / "twice.tar").unlink()
     told: list[tuple[str, bool]] = []
-    report = index(foreign, tell=lambda warning: told.append((warning, (foreign / "odd.tar.idx").exists())))
+    report = index(
+        foreign, tell=lambda warning: told.append((warning, (foreign / "odd.tar.idx").exists()))
+    )
     assert report.prepared
     assert report.samples == len(tables(foreign)["samples"]) == 18
     compressed, *oddities = report.warnings
     assert told == [(oddity, False) for oddity in oddities]
     assert "old.tgz" in compressed
-    assert sorted(oddity[:20] for oddity in oddities) == ["1 x names without ex", "2 x names with a dot"]
+    assert sorted(oddity[:20] for oddity in oddities) == [
+        "1 x names without ex",
+        "2 x names with a dot",
+    ]
     assert index(foreign).warnings == (compressed,)
 
 
@@ -231,12 +272,23 @@ def test_a_forced_preparation_that_fails_leaves_a_current_index(foreign: Path) -
     ("spoil", "message"),
     [
         (lambda root: write_tar(root / "stray.tar", ["a.pth"]), "stray.tar: this stray tar"),
-        (lambda root: (root / "shard_000001.tar").unlink(), "shard_000001.tar: it is in the ledger and missing"),
-        (lambda root: os.truncate(root / "shard_000001.tar", 1536), "shard_000001.tar: it has 1536 bytes"),
-        (lambda root: (root / ".energon-prep" / "run.json").write_text("{}"), "run.json does not name"),
+        (
+            lambda root: (root / "shard_000001.tar").unlink(),
+            "shard_000001.tar: it is in the ledger and missing",
+        ),
+        (
+            lambda root: os.truncate(root / "shard_000001.tar", 1536),
+            "shard_000001.tar: it has 1536 bytes",
+        ),
+        (
+            lambda root: (root / ".energon-prep" / "run.json").write_text("{}"),
+            "run.json does not name",
+        ),
     ],
 )
-def test_a_dataset_of_ours_is_held_against_its_ledger(tmp_path: Path, spoil: Any, message: str) -> None:
+def test_a_dataset_of_ours_is_held_against_its_ledger(
+    tmp_path: Path, spoil: Any, message: str
+) -> None:
     root = write_ours(tmp_path / "set")
     spoil(root)
     with pytest.raises(PrepError) as caught:
@@ -250,10 +302,14 @@ def test_other_counts_than_the_ledgers_are_refused_and_change_nothing(ours: Path
     entry = json.loads(path.read_text())
     path.write_text(json.dumps({**entry, "num_planned": 5, "num_written": 4, "num_samples": 4}))
     before = snapshot(ours)
-    with pytest.raises(PrepError, match=r"shard_000002\.tar: it holds 3 samples .* and 4 of 6 in 8704 bytes were"):
+    with pytest.raises(
+        PrepError, match=r"shard_000002\.tar: it holds 3 samples .* and 4 of 6 in 8704 bytes were"
+    ):
         index(ours)
     assert snapshot(ours).keys() - before.keys() <= {".energon-prep/lock"}
-    assert {name: before[name] for name in before} == {name: snapshot(ours)[name] for name in before}
+    assert {name: before[name] for name in before} == {
+        name: snapshot(ours)[name] for name in before
+    }
 
 
 def test_where_there_is_nothing_to_index_nothing_is_written(tmp_path: Path) -> None:
@@ -279,7 +335,10 @@ def test_where_there_is_nothing_to_index_nothing_is_written(tmp_path: Path) -> N
 
 
 def test_of_two_at_once_the_second_is_refused(foreign: Path) -> None:
-    with LocalStorage(foreign / ".nv-meta").locked(), pytest.raises(PrepError, match=f"process {os.getpid()} on"):
+    with (
+        LocalStorage(foreign / ".nv-meta").locked(),
+        pytest.raises(PrepError, match=f"process {os.getpid()} on"),
+    ):
         index(foreign)
     assert index(foreign).samples == 17
 
@@ -292,20 +351,32 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_importing_it_loads_nothing_heavy() -> None:
-    code = "import sys, energon_prep.indexing; print({'torch', 'megatron', 'numpy'} & set(sys.modules))"
+    code = (
+        "import sys, energon_prep.indexing; print({'torch', 'megatron', 'numpy'} & "
+        "set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("version", ["7.2.9", "8.0.0"])
-def test_with_an_energon_that_is_not_known_its_own_preparation_is_used(tmp_path: Path, version: str) -> None:
+def test_with_an_energon_that_is_not_known_its_own_preparation_is_used(
+    tmp_path: Path, version: str
+) -> None:
     info = tmp_path / "other" / f"megatron_energon-{version}.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: megatron-energon\nVersion: {version}\n")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: megatron-energon\nVersion: {version}\n"
+    )
     root, twin = write_ours(tmp_path / "set"), write_ours(tmp_path / "twin")
     command = [sys.executable, "-m", "energon_prep", "index", "--workers", "2"]
-    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(info.parent), os.environ.get("PYTHONPATH", "")])}
-    slow = subprocess.run([*command, str(root)], env=path, capture_output=True, text=True, check=True)
+    path = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(info.parent), os.environ.get("PYTHONPATH", "")]),
+    }
+    slow = subprocess.run(
+        [*command, str(root)], env=path, capture_output=True, text=True, check=True
+    )
     assert f"warning: megatron-energon {version} is none that this tool knows" in slow.stderr
     report = index(twin)
     assert report.warnings == ()
@@ -316,6 +387,8 @@ def test_with_an_energon_that_is_not_known_its_own_preparation_is_used(tmp_path:
     ]
 
 
-@pytest.mark.parametrize(("version", "known"), [("7.3.0", True), ("7.4.1", True), ("7.10", True), ("7.1.0", False)])
+@pytest.mark.parametrize(
+    ("version", "known"), [("7.3.0", True), ("7.4.1", True), ("7.10", True), ("7.1.0", False)]
+)
 def test_which_energons_are_known(version: str, known: bool) -> None:
     assert is_known(version) == known

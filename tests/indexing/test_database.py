@@ -15,7 +15,9 @@ from energon_prep.shards.rows import ShardRows
 def make_rows(first: int, num: int = 300) -> ShardRows:
     rows = ShardRows()
     for i in range(num):
-        rows.add(f"{first + i:05d}", 2048 * i, [("json", 2048 * i + 512, 2), ("pth", 2048 * i + 1536, 9)])
+        rows.add(
+            f"{first + i:05d}", 2048 * i, [("json", 2048 * i + 512, 2), ("pth", 2048 * i + 1536, 9)]
+        )
     rows.end = 2048 * num
     return rows
 
@@ -33,8 +35,20 @@ def sql(path: Path, statement: str) -> list[tuple[object, ...]]:
 
 def test_it_says_what_it_holds(database: Path) -> None:
     assert read_holdings(database) == Holdings(stamp=-7, shards=2, samples=305, parts=610)
-    assert sql(database, "SELECT * FROM samples WHERE tar_file_id = 1")[1] == (1, "00301", 1, 2048, 2048)
-    assert sql(database, "SELECT * FROM sample_parts WHERE tar_file_id = 1")[2] == (1, 1, "json", 2560, 2)
+    assert sql(database, "SELECT * FROM samples WHERE tar_file_id = 1")[1] == (
+        1,
+        "00301",
+        1,
+        2048,
+        2048,
+    )
+    assert sql(database, "SELECT * FROM sample_parts WHERE tar_file_id = 1")[2] == (
+        1,
+        1,
+        "json",
+        2560,
+        2,
+    )
 
 
 def test_tars_are_added_to_those_before_them(database: Path) -> None:
@@ -69,7 +83,9 @@ def test_a_key_that_occurs_twice_is_told(database: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(PrepError, match=r"cannot write .*x\.sqlite.* and run the same command again"):
+    with pytest.raises(
+        PrepError, match=r"cannot write .*x\.sqlite.* and run the same command again"
+    ):
         add_rows(tmp_path / "none" / "x.sqlite", [], stamp=1)
 
 

@@ -1,4 +1,6 @@
-"""A named pipe in the place of a tar holds Energon's workers, so that there is time to do something to them."""
+"""A named pipe in the place of a tar holds Energon's workers, so that there is time to do something
+to them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def test_an_empty_tar_is_named(root: Path) -> None:
     write_tar(root / "a.tar", ["a.pth"])
     write_tar(root / "hollow.tar", [])
     with pytest.raises(PrepError, match=r"hollow\.tar"):
-        prepare(root, ["a.tar", "hollow.tar"], workers=2, timeout=60, scratch=root.parent / "scratch")
+        prepare(
+            root, ["a.tar", "hollow.tar"], workers=2, timeout=60, scratch=root.parent / "scratch"
+        )
 
 
 def _official(of: psutil.Process, *, num_workers: int = 2) -> list[psutil.Process]:
@@ -46,8 +50,12 @@ def _official(of: psutil.Process, *, num_workers: int = 2) -> list[psutil.Proces
     raise AssertionError("no workers appeared")
 
 
-def _and_meanwhile(action: Callable[[list[psutil.Process]], None], *, num_workers: int = 2) -> threading.Thread:
-    thread = threading.Thread(target=lambda: action(_official(psutil.Process(), num_workers=num_workers)))
+def _and_meanwhile(
+    action: Callable[[list[psutil.Process]], None], *, num_workers: int = 2
+) -> threading.Thread:
+    thread = threading.Thread(
+        target=lambda: action(_official(psutil.Process(), num_workers=num_workers))
+    )
     thread.start()
     return thread
 
@@ -89,11 +97,13 @@ def test_it_ends_with_the_process_that_asked_for_it(root: Path) -> None:
     os.mkfifo(root / "a.tar")
     os.mkfifo(root / "b.tar")
     code = (
-        "import sys; from pathlib import Path; from energon_prep.indexing.energon_process import prepare\n"
-        "prepare(Path(sys.argv[1]), ['a.tar', 'b.tar'], workers=2, timeout=60, scratch=Path(sys.argv[2]))"
+        "import sys; from pathlib import Path; from energon_prep.indexing.energon_process "
+        "import prepare\nprepare(Path(sys.argv[1]), ['a.tar', 'b.tar'], workers=2, "
+        "timeout=60, scratch=Path(sys.argv[2]))"
     )
     asker = subprocess.Popen(
-        [sys.executable, "-c", code, str(root), str(root.parent / "scratch")], cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", code, str(root), str(root.parent / "scratch")],
+        cwd=Path(__file__).parents[2],
     )
     everyone = _official(psutil.Process(asker.pid))
     asker.send_signal(signal.SIGKILL)
@@ -104,7 +114,10 @@ def test_it_ends_with_the_process_that_asked_for_it(root: Path) -> None:
 def _gone(processes: list[psutil.Process]) -> bool:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        if not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
+        if not any(
+            process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+            for process in processes
+        ):
             return True
         time.sleep(0.05)
     return False

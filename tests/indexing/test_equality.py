@@ -1,4 +1,6 @@
-"""The index from the ledger is what the installed Energon's preparation writes: this fails when a new one differs."""
+"""The index from the ledger is what the installed Energon's preparation writes: this fails when a
+new one differs.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ Samples = Mapping[str, Mapping[str, bytes]]
 PARTS = {"json": b"{}", "pickle": bytes(300), "pth": bytes(1024)}
 
 
-def _keyed(num: int, parts: Mapping[str, bytes] = PARTS, *, start: int = 0, folder: str = "samples/") -> Samples:
+def _keyed(
+    num: int, parts: Mapping[str, bytes] = PARTS, *, start: int = 0, folder: str = "samples/"
+) -> Samples:
     return {f"{folder}sample_{start + i:09d}": parts for i in range(num)}
 
 
@@ -28,8 +32,14 @@ def _dotted(root: Path) -> Path:
 
 def _several_part_names(root: Path) -> Path:
     names = {"mean.bytes": b"m", "logvar.bytes": b"", "json": b"{}", "caption.txt": b"c"}
-    mixed = [{**names, "jpg": b"j"}, {**names, "png": b"p" * 513}, {"512.pth": b"1", "256.pth": b"2"}]
-    return write_keys(root, [{f"samples/{i}": mixed[i % 3] for i in range(start, start + 7)} for start in (0, 7)])
+    mixed = [
+        {**names, "jpg": b"j"},
+        {**names, "png": b"p" * 513},
+        {"512.pth": b"1", "256.pth": b"2"},
+    ]
+    return write_keys(
+        root, [{f"samples/{i}": mixed[i % 3] for i in range(start, start + 7)} for start in (0, 7)]
+    )
 
 
 def _long_keys(root: Path) -> Path:
@@ -55,16 +65,29 @@ def _clips(root: Path) -> Path:
     for shard in range(2):
         with ShardWriter(LocalStorage(root), index=shard, num_planned=3) as writer:
             for i in range(3):
-                writer.write(3 * shard + i, [(clip, PARTS) for clip in range(i + 1)] if i else [(None, PARTS)])
+                writer.write(
+                    3 * shard + i,
+                    [(clip, PARTS) for clip in range(i + 1)] if i else [(None, PARTS)],
+                )
             writer.finish()
     return write_run(root)
 
 
-WRITERS = [_dotted, _several_part_names, _long_keys, _one_a_tar, _ten_thousand_a_tar, _rejects, _clips]
+WRITERS = [
+    _dotted,
+    _several_part_names,
+    _long_keys,
+    _one_a_tar,
+    _ten_thousand_a_tar,
+    _rejects,
+    _clips,
+]
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__.strip("_"))
-def test_every_table_and_every_byte_is_energons(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+def test_every_table_and_every_byte_is_energons(
+    tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
     root = write(tmp_path / "set")
     report = index(root)
     assert (report.prepared, report.sqlite, report.warnings) == (True, True, ())

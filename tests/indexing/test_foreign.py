@@ -50,20 +50,37 @@ def test_other_tars_or_counts_make_it_stale(foreign: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda root: (root / "part_001.tar.idx").unlink(), "part_001.tar: its .idx cannot be read"),
-        (lambda root: (root / "part_001.tar.idx").write_bytes(b""), "part_001.tar: its .idx does not fit it"),
-        (lambda root: (root / "part_001.tar.idx").write_bytes(b"\xff" * 24), "part_001.tar: its .idx"),
+        (
+            lambda root: (root / "part_001.tar.idx").unlink(),
+            "part_001.tar: its .idx cannot be read",
+        ),
+        (
+            lambda root: (root / "part_001.tar.idx").write_bytes(b""),
+            "part_001.tar: its .idx does not fit it",
+        ),
+        (
+            lambda root: (root / "part_001.tar.idx").write_bytes(b"\xff" * 24),
+            "part_001.tar: its .idx",
+        ),
         (lambda root: (root / ".nv-meta" / ".info.json").unlink(), "there is no index"),
         (lambda root: (root / ".nv-meta" / ".info.json").write_text("{"), "there is no index"),
-        (lambda root: (root / ".nv-meta" / ".info.json").write_text('{"shard_counts": []}'), "there is no index"),
+        (
+            lambda root: (root / ".nv-meta" / ".info.json").write_text('{"shard_counts": []}'),
+            "there is no index",
+        ),
         (lambda root: (root / ".nv-meta" / "index.sqlite").unlink(), "index.sqlite cannot be read"),
-        (lambda root: (root / ".nv-meta" / "index.sqlite").write_text("not one" * 99), "index.sqlite cannot be read"),
+        (
+            lambda root: (root / ".nv-meta" / "index.sqlite").write_text("not one" * 99),
+            "index.sqlite cannot be read",
+        ),
         (_newer_tar, "part_001.tar: it is newer than its .idx"),
         (_longer_tar, "part_001.tar: its .idx does not fit it"),
         (_other_rows, "index.sqlite has other samples"),
     ],
 )
-def test_what_does_not_fit_makes_it_stale(foreign: Path, change: Callable[[Path], object], reason: str) -> None:
+def test_what_does_not_fit_makes_it_stale(
+    foreign: Path, change: Callable[[Path], object], reason: str
+) -> None:
     change(foreign)
     found = why_stale(foreign, TARS, None)
     assert found is not None

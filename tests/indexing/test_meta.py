@@ -27,7 +27,8 @@ def test_an_absent_or_outdated_file_is_written(force: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "edited", [OLD.replace("dit", "my-dit"), OLD + "# a remark\n", OLD.split("\n", 1)[1], "no: [yaml", ""]
+    "edited",
+    [OLD.replace("dit", "my-dit"), OLD + "# a remark\n", OLD.split("\n", 1)[1], "no: [yaml", ""],
 )
 def test_an_edited_file_is_kept_unless_forced(edited: str) -> None:
     assert decide_dataset(edited, NEW, force=False) == "kept"

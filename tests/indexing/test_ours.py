@@ -86,7 +86,9 @@ def test_the_uuid_changes_with_the_content_alone(ours: Path) -> None:
 def test_shards_that_come_after_are_added(ours: Path) -> None:
     mark(ours)
     told: list[tuple[int, int]] = []
-    index(write_ours(ours, start=4, shards=6), progress=lambda done, total: told.append((done, total)))
+    index(
+        write_ours(ours, start=4, shards=6), progress=lambda done, total: told.append((done, total))
+    )
     assert told == [(1, 2), (2, 2)]
     assert is_marked(ours)
     with closing(sqlite3.connect(ours / SQLITE)) as database:
@@ -104,7 +106,9 @@ def test_much_more_than_there_was_is_made_anew(ours: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["a shard in between", "another content", "one shard less"])
-def test_where_the_old_shards_are_not_the_first_it_is_made_anew(tmp_path: Path, change: str) -> None:
+def test_where_the_old_shards_are_not_the_first_it_is_made_anew(
+    tmp_path: Path, change: str
+) -> None:
     root = write_ours(tmp_path / "set", shards=2)
     write_ours(root, start=3, shards=6)
     index(root)
@@ -136,7 +140,9 @@ def test_a_copy_with_other_times_is_checked_once_by_its_headers(ours: Path) -> N
 def test_another_tar_of_the_same_size_is_refused(ours: Path) -> None:
     tar = ours / "shard_000002.tar"
     tar.write_bytes(tar.read_bytes().replace(b"sample_000000007.pth", b"sample_000000007.pht"))
-    with pytest.raises(PrepError, match=r"shard_000002\.tar: its headers are not those .* or remove it and run"):
+    with pytest.raises(
+        PrepError, match=r"shard_000002\.tar: its headers are not those .* or remove it and run"
+    ):
         index(ours)
     tar.write_bytes(tar.read_bytes()[:-2560] + bytes(2560))
     with pytest.raises(PrepError, match=r"shard_000002\.tar: it (holds|is damaged)"):
@@ -155,7 +161,8 @@ def test_a_lost_idx_is_written_again(ours: Path, spoil: Callable[[Path], object]
     expected = content(ours)
     spoil(ours / "shard_000001.tar.idx")
     assert index(ours).warnings == (
-        "1 shards, first shard_000001.tar, had lost their .idx or their rows: these were written again",
+        "1 shards, first shard_000001.tar, had lost their .idx or their rows: these were "
+        "written again",
     )
     assert content(ours) == expected
 
@@ -180,7 +187,9 @@ def test_without_sqlite_a_table_that_is_stale_goes_and_a_current_one_stays(ours:
     assert (report.prepared, report.sqlite) == (True, False)
     assert not (ours / SQLITE).exists()
     assert not index(ours, sqlite=False).prepared
-    assert check_index(ours, sorted(tar.name for tar in ours.glob("*.tar")), None, {}).problems == ()
+    assert (
+        check_index(ours, sorted(tar.name for tar in ours.glob("*.tar")), None, {}).problems == ()
+    )
     report = index(ours)
     assert (report.prepared, report.sqlite) == (True, True)
     assert len(index_tables(ours)["samples"]) == 10
@@ -191,7 +200,10 @@ def test_the_command_says_that_the_table_is_left_out(ours: Path) -> None:
     (ours / SQLITE).unlink()
     told = prep("index", ours, "--no-sqlite").stdout
     assert told.startswith("index is current: 8 samples in 4 shards: train 4 shards / 8 samples")
-    assert "index.sqlite was left out: training in sequence does not need it, joins and random access do" in told
+    assert (
+        "index.sqlite was left out: training in sequence does not need it, joins and random "
+        "access do" in told
+    )
     assert json.loads(prep("index", ours, "--no-sqlite", "--json").stdout)["sqlite"] is False
     assert "left out" not in prep("index", ours).stdout
 
@@ -221,9 +233,13 @@ def test_a_full_disk_leaves_an_index_that_is_right_or_none(ours: Path, grown: bo
         assert content(ours)[1:] == before[1:]
         assert (ours / ".nv-meta" / "split.yaml").exists()
     else:
-        assert {path.name for path in (ours / ".nv-meta").iterdir() if path.is_file()} == {"dataset.yaml"}
+        assert {path.name for path in (ours / ".nv-meta").iterdir() if path.is_file()} == {
+            "dataset.yaml"
+        }
     assert index(ours).prepared
-    assert len(json.loads((ours / ".nv-meta" / ".info.json").read_text())["shard_counts"]) == (6 if grown else 4)
+    assert len(json.loads((ours / ".nv-meta" / ".info.json").read_text())["shard_counts"]) == (
+        6 if grown else 4
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.pin_memory")

@@ -51,7 +51,9 @@ def test_keys_with_dots_are_told(tmp_path: Path, members: list[str]) -> None:
 
 
 def test_what_energon_passes_over_is_told(tmp_path: Path) -> None:
-    tar = write_tar(tmp_path / "a.tar", ["a.pth", ".DS_Store", "README", "__meta__/b.pth", "d/.hidden"])
+    tar = write_tar(
+        tmp_path / "a.tar", ["a.pth", ".DS_Store", "README", "__meta__/b.pth", "d/.hidden"]
+    )
     with tarfile.open(tar, "a") as archive:
         for name, kind in (("link.pth", tarfile.SYMTYPE), ("folder", tarfile.DIRTYPE)):
             member = tarfile.TarInfo(name)
@@ -95,7 +97,9 @@ def test_cuts_are_errors_wherever_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"no tar at all" * 100, gzip.compress(bytes(2000)), b"", bytes(10240)], ids=["text", "gzip", "0", "zeros"]
+    "data",
+    [b"no tar at all" * 100, gzip.compress(bytes(2000)), b"", bytes(10240)],
+    ids=["text", "gzip", "0", "zeros"],
 )
 def test_what_is_no_tar_is_an_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(data)
@@ -105,7 +109,9 @@ def test_what_is_no_tar_is_an_error(tmp_path: Path, data: bytes) -> None:
 
 
 def test_a_name_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT, encoding="latin-1") as tar:
+    with tarfile.open(
+        tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT, encoding="latin-1"
+    ) as tar:
         tar.addfile(tarfile.TarInfo("caf\xe9.pth"), io.BytesIO())
     (error,) = scan_tar(tmp_path, "a.tar").errors
     assert "not UTF-8" in error

@@ -23,7 +23,16 @@ def test_tars_are_listed_as_energon_lists_them(tmp_path: Path) -> None:
     from megatron.energon.epathlib import EPath
 
     root, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
-    for name in ("b.tar", "a/z.tar", "a.b.tar", "a/.hidden.tar", ".nv-meta/x/y.tar", "c.tgz", "d.tar.gz", "e.tar.idx"):
+    for name in (
+        "b.tar",
+        "a/z.tar",
+        "a.b.tar",
+        "a/.hidden.tar",
+        ".nv-meta/x/y.tar",
+        "c.tgz",
+        "d.tar.gz",
+        "e.tar.idx",
+    ):
         write_tar(root / name, [])
     write_tar(elsewhere / "linked.tar", [])
     (root / "far").symlink_to(elsewhere)

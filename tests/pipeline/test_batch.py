@@ -19,7 +19,9 @@ def test_by_shape_groups_every_item_once_in_order(shapes: list[int], capacity: i
         sizes = [len(group) for group in groups if group[0][1] == shape]
         rest = sum(sizes) % capacity
         tail = sizes[len(sizes) - bin(rest).count("1") :] if rest else []
-        assert all(size == capacity for size in sizes[: len(sizes) - len(tail)]), "only the last groups may be short"
+        assert all(size == capacity for size in sizes[: len(sizes) - len(tail)]), (
+            "only the last groups may be short"
+        )
         assert sum(tail) == rest
         assert all(size.bit_count() == 1 for size in tail), "few batch sizes: powers of two"
 

@@ -6,7 +6,12 @@ import pytest
 from PIL import Image
 
 from energon_prep.errors import PrepError
-from energon_prep.pipeline.carrying import carried_caption, carried_media, check_carry, missing_parts
+from energon_prep.pipeline.carrying import (
+    carried_caption,
+    carried_media,
+    check_carry,
+    missing_parts,
+)
 from energon_prep.recipes.load import load_recipe
 from energon_prep.samples import Media, RawSample
 from energon_prep.targets import get_target
@@ -20,7 +25,9 @@ def png() -> bytes:
 
 def raw(name: str, content: bytes, parts: dict[str, bytes] | None = None) -> RawSample:
     media = Media.of(content)
-    return RawSample(key="k", source="s", media_name=name, media=media, captions=("a cat",), parts=parts or {})
+    return RawSample(
+        key="k", source="s", media_name=name, media=media, captions=("a cat",), parts=parts or {}
+    )
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.pickle", "a.json", "a.pth", "a", "a.jpg"])
@@ -29,7 +36,9 @@ def test_media_are_named_by_their_content(name: str) -> None:
 
 
 def test_what_is_no_media_is_called_so() -> None:
-    assert carried_media(raw("evil.pickle", b"cos\nsystem\n."), ("media", "caption")) == {"media": b"cos\nsystem\n."}
+    assert carried_media(raw("evil.pickle", b"cos\nsystem\n."), ("media", "caption")) == {
+        "media": b"cos\nsystem\n."
+    }
     assert carried_caption("a cat", ("media", "caption")) == {"txt": b"a cat"}
 
 
@@ -53,13 +62,17 @@ def test_further_parts_are_kept_by_name_and_noted_where_they_are_missing() -> No
         (("media", "png"), "dit"),
     ],
 )
-def test_parts_that_could_be_run_or_mistaken_are_refused(carry: tuple[str, ...], target: str) -> None:
+def test_parts_that_could_be_run_or_mistaken_are_refused(
+    carry: tuple[str, ...], target: str
+) -> None:
     with pytest.raises(PrepError, match=f"--carry {carry[-1]}: "):
         check_carry(carry, get_target(target))
     check_carry(("media", "caption", "mask.png", "cls"), get_target(target))
 
 
-@pytest.mark.parametrize("name", ["../x.png", "Mask.png", "a b", "", ".png", "x/mask.png", "m\u00fcsk.png", "x" * 41])
+@pytest.mark.parametrize(
+    "name", ["../x.png", "Mask.png", "a b", "", ".png", "x/mask.png", "m\u00fcsk.png", "x" * 41]
+)
 def test_a_part_is_called_by_plain_characters(name: str) -> None:
     with pytest.raises(PrepError, match="carry"):
         load_recipe("dit", {"carry": [name]})

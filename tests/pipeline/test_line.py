@@ -23,7 +23,15 @@ from energon_prep.pipeline.tally import Tally
 from energon_prep.pipeline.window import Clips
 from energon_prep.plan.shards import Cut, make_plan
 from energon_prep.recipes.load import load_recipe
-from energon_prep.samples import CAPTION_LEFT_OUT, DecodedSample, Frames, PendingSample, RawSample, Reject, SampleInfo
+from energon_prep.samples import (
+    CAPTION_LEFT_OUT,
+    DecodedSample,
+    Frames,
+    PendingSample,
+    RawSample,
+    Reject,
+    SampleInfo,
+)
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import LocalStorage
 from energon_prep.targets import get_target
@@ -67,7 +75,11 @@ def run(
     tally = Tally(num_planned=sum(shard.num_samples for shard in shards))
     with ThreadPoolExecutor(workers) as pool:
         ahead = Ahead(least=4, most=4, in_turn=in_turn)
-        entries = list(encode_shards(shards, line, storage=LocalStorage(dest), pool=pool, ahead=ahead, counts=tally))
+        entries = list(
+            encode_shards(
+                shards, line, storage=LocalStorage(dest), pool=pool, ahead=ahead, counts=tally
+            )
+        )
     tally.finish()
     return entries, tally
 
@@ -105,7 +117,10 @@ def test_bytes_do_not_depend_on_the_workers(tmp_path: Path, workers: int) -> Non
     one, _ = run(tmp_path / "one", stations(Numbers(50)))
     many, _ = run(tmp_path / "many", stations(Numbers(50), decode=slow_at_random), workers=workers)
     assert [entry.sha256 for entry in one] == [entry.sha256 for entry in many]
-    assert all((tmp_path / "one" / e.shard).read_bytes() == (tmp_path / "many" / e.shard).read_bytes() for e in one)
+    assert all(
+        (tmp_path / "one" / e.shard).read_bytes() == (tmp_path / "many" / e.shard).read_bytes()
+        for e in one
+    )
 
 
 def test_rejects_are_recorded_and_leave_the_others_alone(tmp_path: Path) -> None:
@@ -163,7 +178,9 @@ def test_decoding_runs_ahead_but_not_away(bytes_each: int, expected: int) -> Non
     source = Numbers(100)
     (shard,) = make_plan(source, Cut(samples_per_shard=100))
     started: list[int] = []
-    frame = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (1, bytes_each, 1, 1), (0, 0, 0, 0))
+    frame = np.lib.stride_tricks.as_strided(
+        np.zeros(1, np.uint8), (1, bytes_each, 1, 1), (0, 0, 0, 0)
+    )
 
     def counting(serial: int, sample: PendingSample) -> Clips:
         started.append(serial)
@@ -175,9 +192,13 @@ def test_decoding_runs_ahead_but_not_away(bytes_each: int, expected: int) -> Non
         outcomes = next(windows).outcomes
         seen = [next(outcomes) for _ in range(2)]
         time.sleep(0.2)
-        assert len(started) == 2 + expected, "a slow consumer must not fill the memory, nor find it empty"
+        assert len(started) == 2 + expected, (
+            "a slow consumer must not fill the memory, nor find it empty"
+        )
         seen += outcomes
-    assert [clips[0].info.serial for clips in seen if not isinstance(clips, Reject)] == list(range(100))
+    assert [clips[0].info.serial for clips in seen if not isinstance(clips, Reject)] == list(
+        range(100)
+    )
 
 
 def test_decoding_and_models_take_turns_on_the_same_processors(tmp_path: Path) -> None:
@@ -196,7 +217,9 @@ def test_decoding_and_models_take_turns_on_the_same_processors(tmp_path: Path) -
         for _ in itertools.chain.from_iterable(window.outcomes for window in windows):
             time.sleep(0.0005)
             seen.append(len(started))
-    assert seen == [10] * 10 + [50] * 40 + [90] * 40 + [100] * 10, "nothing is decoded while there is something left"
+    assert seen == [10] * 10 + [50] * 40 + [90] * 40 + [100] * 10, (
+        "nothing is decoded while there is something left"
+    )
     run(tmp_path / "ahead", stations(source))
     run(tmp_path / "in turn", stations(source), in_turn=True)
     assert tar_digests(tmp_path / "in turn") == tar_digests(tmp_path / "ahead")
@@ -207,9 +230,9 @@ def test_tars_are_plain(tmp_path: Path) -> None:
     data = (tmp_path / entries[0].shard).read_bytes()
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         names = tar.getnames()
-    assert names[:4] == [f"samples/sample_000000000.{part}" for part in ("json", "pickle", "pth")] + [
-        "samples/sample_000000001.json"
-    ]
+    assert names[:4] == [
+        f"samples/sample_000000000.{part}" for part in ("json", "pickle", "pth")
+    ] + ["samples/sample_000000001.json"]
 
 
 def test_a_video_of_several_clips_is_one_sample_in_and_several_out(tmp_path: Path) -> None:
@@ -231,7 +254,10 @@ def test_a_video_of_several_clips_is_one_sample_in_and_several_out(tmp_path: Pat
 def test_originals_are_carried(tmp_path: Path) -> None:
     (entry,), _ = run(tmp_path, stations(Numbers(2), carry=("media", "caption")))
     parts = members(tmp_path / entry.shard)
-    assert (parts["samples/sample_000000001.media"], parts["samples/sample_000000001.txt"]) == (b"1", b"word ")
+    assert (parts["samples/sample_000000001.media"], parts["samples/sample_000000001.txt"]) == (
+        b"1",
+        b"word ",
+    )
 
 
 def test_decoding_goes_on_beyond_the_end_of_a_shard(tmp_path: Path) -> None:
@@ -248,11 +274,21 @@ def test_decoding_goes_on_beyond_the_end_of_a_shard(tmp_path: Path) -> None:
             at_first_shard.append(max(decoded))
             return super().encode(token_ids)
 
-    run(tmp_path, stations(Numbers(40), decode=noting, texts=((TEXT, Noting(max_tokens=TEXT.max_tokens)),), window=20))
+    run(
+        tmp_path,
+        stations(
+            Numbers(40),
+            decode=noting,
+            texts=((TEXT, Noting(max_tokens=TEXT.max_tokens)),),
+            window=20,
+        ),
+    )
     assert at_first_shard[0] > 19, "the second shard must be decoded while the first is encoded"
 
 
-def test_an_error_in_the_writing_thread_stops_the_run_and_publishes_nothing_more(tmp_path: Path) -> None:
+def test_an_error_in_the_writing_thread_stops_the_run_and_publishes_nothing_more(
+    tmp_path: Path,
+) -> None:
     class Unwritable:
         def __getattr__(self, name: str) -> Any:
             return getattr(get_target("dit"), name)
@@ -293,14 +329,19 @@ def test_every_caption_makes_a_sample_and_pixels_are_encoded_once(tmp_path: Path
 def named_clips(raw: RawSample) -> list[dict[str, Frames]]:
     """Three clips that the metadata name."""
     (clip,) = decode_number(raw)
-    return [{name: dataclasses.replace(view, span=n) for name, view in clip.items()} for n in range(3)]
+    return [
+        {name: dataclasses.replace(view, span=n) for name, view in clip.items()} for n in range(3)
+    ]
 
 
 def test_each_of_several_clips_has_its_own_caption(tmp_path: Path) -> None:
     (entry,), _ = run(tmp_path, stations(ManyCaptions(4), decode=named_clips))
     assert entry.num_samples == 12
     parts = members(tmp_path / entry.shard)
-    captions = [load_json(parts[f"samples/sample_000000003_{clip:04d}.json"])["caption"] for clip in range(3)]
+    captions = [
+        load_json(parts[f"samples/sample_000000003_{clip:04d}.json"])["caption"]
+        for clip in range(3)
+    ]
     assert captions == ["of 3", "word of 3", "word word of 3"]
 
 
@@ -311,4 +352,6 @@ def test_clips_do_not_share_the_caption_of_the_first(tmp_path: Path) -> None:
             return dataclasses.replace(raw, captions=raw.captions[: 1 if i == 2 else 3])
 
     _, tally = run(tmp_path, stations(FirstCaption(4), decode=named_clips))
-    assert tally.rejects == {"caption: each of several clips has its own caption: give --captions all": 1}
+    assert tally.rejects == {
+        "caption: each of several clips has its own caption: give --captions all": 1
+    }

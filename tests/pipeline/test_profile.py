@@ -50,7 +50,9 @@ def text() -> Any:
     ],
     ids=["decode", "read", "visual", "text"],
 )
-def test_the_slow_station_is_named(tmp_path: Path, slow: dict[str, Any], source: Any, limit: str) -> None:
+def test_the_slow_station_is_named(
+    tmp_path: Path, slow: dict[str, Any], source: Any, limit: str
+) -> None:
     line = stations(source(60), **slow)
     run(tmp_path, line, workers=1)
     profile = line.profile
@@ -62,15 +64,27 @@ def test_the_slow_station_is_named(tmp_path: Path, slow: dict[str, Any], source:
 
 def test_waiting_for_the_disk_is_named() -> None:
     profile = Profile()
-    profile.merge({"busy": {"visual": 1.0, "text": 0.5, "write": 9.0}, "waits": {"write": 7.0}, "seconds": 9.5})
+    profile.merge(
+        {
+            "busy": {"visual": 1.0, "text": 0.5, "write": 9.0},
+            "waits": {"write": 7.0},
+            "seconds": 9.5,
+        }
+    )
     assert profile.limit() == "write"
 
 
 def test_workers_are_summed_up() -> None:
     profile = Profile()
     for _ in range(2):
-        profile.merge({"busy": {"visual": 3.0, "text": 1.0}, "waits": {"decode": 0.1}, "seconds": 5.0})
-    assert profile.to_dict() == {"seconds": 10.0, "busy": {"visual": 6.0, "text": 2.0}, "waits": {"decode": 0.2}}
+        profile.merge(
+            {"busy": {"visual": 3.0, "text": 1.0}, "waits": {"decode": 0.1}, "seconds": 5.0}
+        )
+    assert profile.to_dict() == {
+        "seconds": 10.0,
+        "busy": {"visual": 6.0, "text": 2.0},
+        "waits": {"decode": 0.2},
+    }
     assert profile.limit() == "visual"
 
 

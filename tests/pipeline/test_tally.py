@@ -11,7 +11,9 @@ def _reject(stage: str = "decode") -> Reject:
     return Reject(serial=0, key="k", source="s", stage=stage, reason="truncated")
 
 
-@pytest.mark.parametrize(("text", "limit"), [("5", RejectLimit(count=5)), ("2.5%", RejectLimit(percent=2.5))])
+@pytest.mark.parametrize(
+    ("text", "limit"), [("5", RejectLimit(count=5)), ("2.5%", RejectLimit(percent=2.5))]
+)
 def test_limits_parse(text: str, limit: RejectLimit) -> None:
     assert RejectLimit.parse(text) == limit
 
@@ -26,7 +28,9 @@ def test_a_number_stops_at_once() -> None:
     tally = Tally(num_planned=100, limit=RejectLimit(count=2))
     tally.add_reject(_reject())
     tally.add_reject(_reject())
-    with pytest.raises(PrepError, match=r"stopped after 3 rejects in 3 samples: 3 x decode: truncated"):
+    with pytest.raises(
+        PrepError, match=r"stopped after 3 rejects in 3 samples: 3 x decode: truncated"
+    ):
         tally.add_reject(_reject())
 
 
@@ -57,8 +61,13 @@ def test_a_run_without_any_success_stops_by_itself() -> None:
 def test_unaccounted_samples_and_empty_results_are_errors() -> None:
     tally = Tally(num_planned=2)
     tally.add_reject(_reject())
-    with pytest.raises(PrepError, match="2 samples went in, 0 were written and 1 rejected: some are unaccounted for"):
+    with pytest.raises(
+        PrepError,
+        match="2 samples went in, 0 were written and 1 rejected: some are unaccounted for",
+    ):
         tally.finish()
     tally.add_reject(_reject())
-    with pytest.raises(PrepError, match="no sample was written: all 2 were rejected: 2 x decode: truncated"):
+    with pytest.raises(
+        PrepError, match="no sample was written: all 2 were rejected: 2 x decode: truncated"
+    ):
         tally.finish()

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from energon_prep.errors import PrepError
 from energon_prep.layout import PLAN
-from energon_prep.plan.shards import Cut, PlanSummary, ShardPlan, compare_plan, make_plan, read_plan, write_plan
+from energon_prep.plan.shards import (
+    Cut,
+    PlanSummary,
+    ShardPlan,
+    compare_plan,
+    make_plan,
+    read_plan,
+    write_plan,
+)
 from energon_prep.samples import PendingSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
@@ -60,12 +68,17 @@ def test_shards_are_equal_and_every_sample_is_in_one(counts: list[int], size: in
         assert (shard.index, shard.first_serial) == (i, serial)
         serial += shard.num_samples
         covered += [(p.path, p.start // 100 + k) for p in shard.pieces for k in range(p.count)]
-    assert covered == [(f"f{file}", row) for file, count in enumerate(counts) for row in range(count)]
+    assert covered == [
+        (f"f{file}", row) for file, count in enumerate(counts) for row in range(count)
+    ]
 
 
 def test_limit_takes_the_first_samples() -> None:
     shards = list(plan(Listing([5, 5]), limit=6))
-    assert [shard.pieces for shard in shards] == [(Piece("f0", 0, 4),), (Piece("f0", 400, 1), Piece("f1", 0, 1))]
+    assert [shard.pieces for shard in shards] == [
+        (Piece("f0", 0, 4),),
+        (Piece("f0", 400, 1), Piece("f1", 0, 1)),
+    ]
 
 
 def test_a_plan_is_stored_and_compared(tmp_path: Path) -> None:
@@ -88,7 +101,9 @@ def test_a_plan_is_stored_and_compared(tmp_path: Path) -> None:
         ([5, 5], 8, r"files of shard 0 \(from f0 on\) have other sizes"),
     ],
 )
-def test_a_changed_source_is_refused(tmp_path: Path, counts: list[int], size: int, message: str) -> None:
+def test_a_changed_source_is_refused(
+    tmp_path: Path, counts: list[int], size: int, message: str
+) -> None:
     storage = LocalStorage(tmp_path)
     store(storage, plan(Listing([5, 5])))
     with pytest.raises(PrepError, match=message):
@@ -105,7 +120,8 @@ def test_more_samples_after_a_full_last_shard_are_refused(tmp_path: Path) -> Non
 def test_names_that_are_not_text_survive(tmp_path: Path) -> None:
     class Odd(Listing):
         def list(self, account: Account) -> Iterator[Entry]:
-            yield Entry("\udcff.jpg", 0, 1)  # a file name that is not UTF-8, as os.fsdecode gives it
+            # a file name that is not UTF-8, as os.fsdecode gives it
+            yield Entry("\udcff.jpg", 0, 1)
 
     storage = LocalStorage(tmp_path)
     store(storage, plan(Odd([])))
@@ -144,7 +160,9 @@ def test_shuffled_or_drawn_every_sample_is_in_one_shard_of_one_split(
     cut = Cut(samples_per_shard=size, shuffle=seed, split=split)
     shards = list(make_plan(Listing(counts), cut))
     covered = [place for shard in shards for place in places(shard)]
-    everything = [(f"f{file}", 100 * row) for file, count in enumerate(counts) for row in range(count)]
+    everything = [
+        (f"f{file}", 100 * row) for file, count in enumerate(counts) for row in range(count)
+    ]
     assert sorted(covered) == sorted(everything)
     assert [shard.index for shard in shards] == list(range(len(shards)))
     assert all(0 < shard.num_samples <= size for shard in shards)
@@ -157,7 +175,12 @@ def test_shuffled_or_drawn_every_sample_is_in_one_shard_of_one_split(
         for name, share in zip(("train", "val", "test"), split, strict=True):
             assert bool(samples[name]) == bool(share)
             quota = sum(counts) * share / sum(split)
-            assert abs(samples[name] - quota) < 1 or samples[name] == 1 or quota < 1 or min(samples.values()) <= 1
+            assert (
+                abs(samples[name] - quota) < 1
+                or samples[name] == 1
+                or quota < 1
+                or min(samples.values()) <= 1
+            )
 
 
 def test_the_order_is_that_of_the_seed_whatever_the_listing_s_order() -> None:
@@ -167,13 +190,16 @@ def test_the_order_is_that_of_the_seed_whatever_the_listing_s_order() -> None:
 
     cut = Cut(samples_per_shard=7, shuffle=1, split=(8, 1, 1))
     one, other = (
-        [(shard.split, places(shard)) for shard in make_plan(listing, cut)] for listing in (Listing([40]), Turned([40]))
+        [(shard.split, places(shard)) for shard in make_plan(listing, cut)]
+        for listing in (Listing([40]), Turned([40]))
     )
     assert one == other
     drawn = [place for _, shard in one for place in shard]
     assert drawn != sorted(drawn)
     again = [
-        place for shard in make_plan(Listing([40]), Cut(samples_per_shard=7, shuffle=2)) for place in places(shard)
+        place
+        for shard in make_plan(Listing([40]), Cut(samples_per_shard=7, shuffle=2))
+        for place in places(shard)
     ]
     assert again != drawn
 

@@ -1,1 +1,3 @@
-"""Builds small copies of published model repositories: their files and names, with random weights of small width."""
+"""Builds small copies of published model repositories: their files and names, with random weights
+of small width.
+"""

@@ -1,11 +1,14 @@
-"""Encodes two samples with each published model in small, by an installed ``energon-prep``, and prints how it went.
+"""Encodes two samples with each published model in small, by an installed ``energon-prep``, and
+prints how it went.
 
-For a fresh virtual environment, to see that nothing is lacking there that a published file is read with:
+For a fresh virtual environment, to see that nothing is lacking there that a published file is read
+with:
 
-    python3 -m venv fresh && fresh/bin/pip install -c constraints.txt . && fresh/bin/python -m tests.published
+    python3 -m venv fresh && fresh/bin/pip install -c constraints.txt . && fresh/bin/python -m
+    tests.published
 
-Run it in the repository, whose tests build the models; what encodes is the package that is installed. Exit code 1 if
-a model does not encode.
+Run it in the repository, whose tests build the models; what encodes is the package that is
+installed. Exit code 1 if a model does not encode.
 """
 
 from __future__ import annotations
@@ -43,7 +46,9 @@ class _Case:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.published", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.published",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", help="aliases and recipes; all if none is named")
     args = parser.parse_args()
@@ -55,7 +60,11 @@ def main() -> int:
         for case in _cases(hub, args.names):
             seconds, problem = _encode(case, hub, photos, Path(work_dir))
             failed += bool(problem)
-            print(f"{case.kind:<9} {case.name:<20} {case.hf_id:<60} {seconds:>7.1f}  {problem or 'yes'}", flush=True)
+            print(
+                f"{case.kind:<9} {case.name:<20} {case.hf_id:<60} {seconds:>7.1f}  "
+                f"{problem or 'yes'}",
+                flush=True,
+            )
     return 1 if failed else 0
 
 
@@ -66,13 +75,17 @@ def _cases(hub: Path, names: Sequence[str]) -> Iterator[_Case]:
             continue
         visual = info.family in VISUAL_FAMILIES
         options = _of_visual(info) if visual else _of_text(info)
-        yield _Case(kind="visual" if visual else "text", name=info.alias, hf_id=info.hf_id, options=options)
+        yield _Case(
+            kind="visual" if visual else "text", name=info.alias, hf_id=info.hf_id, options=options
+        )
     for name in recipe_names():
         if names and name not in names:
             continue
         for source in (sources := locate(load_recipe(name), weights=None)):
             snapshot(hub, source.location)
-        yield _Case(kind="recipe", name=name, hf_id=sources.texts[0].location, options=("--recipe", name))
+        yield _Case(
+            kind="recipe", name=name, hf_id=sources.texts[0].location, options=("--recipe", name)
+        )
 
 
 def _of_visual(info: ModelInfo) -> tuple[str, ...]:
@@ -85,7 +98,17 @@ def _of_text(info: ModelInfo) -> tuple[str, ...]:
     subfolder = ("--set", f"text.subfolder={info.subfolder}") if info.subfolder else ()
     template = ("--set", f"text.template={_CHAT}") if info.family == "qwen2.5-vl" else ()
     tokens = ("--set", "text.max_tokens=77")
-    return ("--recipe", "cogvideox", "--vae", "VAE", "--model", "FOLDER", *subfolder, *template, *tokens)
+    return (
+        "--recipe",
+        "cogvideox",
+        "--vae",
+        "VAE",
+        "--model",
+        "FOLDER",
+        *subfolder,
+        *template,
+        *tokens,
+    )
 
 
 def _encode(case: _Case, hub: Path, photos: Path, work_dir: Path) -> tuple[float, str]:
@@ -102,7 +125,13 @@ def _encode(case: _Case, hub: Path, photos: Path, work_dir: Path) -> tuple[float
     # Elsewhere, so that the installed package is run and not this repository's.
     environment = os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(
-        command, cwd=work_dir, env=environment, capture_output=True, text=True, timeout=600, check=False
+        command,
+        cwd=work_dir,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     seconds = time.monotonic() - began
     if run.returncode:

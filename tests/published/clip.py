@@ -45,7 +45,8 @@ def whole(folder: Path, alias: str, num_tokens: int, *, pickled: bool = False) -
         "model_type": "clip",
         "projection_dim": width,
         "text_config": text,
-        "text_config_dict": {key: text[key] for key in ("vocab_size", *CATALOG[alias].tiny)},  # wins
+        # wins
+        "text_config_dict": {key: text[key] for key in ("vocab_size", *CATALOG[alias].tiny)},
         "vision_config": {**_VISION, "projection_dim": width},
         "vision_config_dict": None,
     }
@@ -67,11 +68,15 @@ def text_encoder(folder: Path, alias: str, num_tokens: int, *, projection: bool)
     name = "CLIPTextModelWithProjection" if projection else "CLIPTextModel"
     config = {**_text_config(alias, num_tokens), "architectures": [name], "torch_dtype": "bfloat16"}
     model_class = transformers.CLIPTextModelWithProjection
-    state: State = dict(random_model(model_class, transformers.CLIPTextConfig(**config)).state_dict())
+    state: State = dict(
+        random_model(model_class, transformers.CLIPTextConfig(**config)).state_dict()
+    )
     if not projection:
         del state["text_projection.weight"]
     write_json(folder / "config.json", config)
-    write_safetensors(folder, {"text_model.embeddings.position_ids": torch.arange(77)[None], **state})
+    write_safetensors(
+        folder, {"text_model.embeddings.position_ids": torch.arange(77)[None], **state}
+    )
 
 
 def _text_config(alias: str, num_tokens: int) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Builds each repository once for all tests, in a hub's local cache of their own; no hub is asked."""
+"""Builds each repository once for all tests, in a hub's local cache of their own; no hub is
+asked.
+"""
 
 from __future__ import annotations
 

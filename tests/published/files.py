@@ -15,7 +15,9 @@ from energon_prep.encoders.tiny.fill import fill
 State = dict[str, torch.Tensor]
 
 
-def random_model(model_class: Any, *args: Any, d_kv: int = 1, embedding: float = 1.0, **kwargs: Any) -> Any:
+def random_model(
+    model_class: Any, *args: Any, d_kv: int = 1, embedding: float = 1.0, **kwargs: Any
+) -> Any:
     """A model with the values of the tool's tiny weights, in bf16."""
     with torch.device("meta"):
         model = model_class(*args, **kwargs)
@@ -30,7 +32,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_safetensors(folder: Path, state: State, *, shards: int = 1, stem: str = "model") -> None:
     """``model.safetensors``, or ``model-00001-of-00002.safetensors`` ... and their index."""
     for name, part in _shards(state, shards, stem, "safetensors"):
-        copies = {key: value.contiguous().clone() for key, value in part.items()}  # it refuses what shares memory
+        # it refuses what shares memory
+        copies = {key: value.contiguous().clone() for key, value in part.items()}
         save_file(copies, folder / name, metadata={"format": "pt"})
     _write_index(folder / f"{stem}.safetensors.index.json", state, shards, stem, "safetensors")
 

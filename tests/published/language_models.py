@@ -83,7 +83,9 @@ _VISION: dict[str, Any] = {
 def llama(folder: Path, alias: str, num_tokens: int) -> None:
     """``text_encoder`` of HunyuanVideo: a LlamaModel without a head, in four files."""
     config = {**_LLAMA, **CATALOG[alias].tiny, "vocab_size": num_tokens}
-    state = dict(random_model(transformers.LlamaModel, transformers.LlamaConfig(**config)).state_dict())
+    state = dict(
+        random_model(transformers.LlamaModel, transformers.LlamaConfig(**config)).state_dict()
+    )
     write_json(folder / "config.json", config)
     write_safetensors(folder, state, shards=4)
 
@@ -92,7 +94,9 @@ def gemma(folder: Path, alias: str, num_tokens: int) -> None:
     """A Gemma2ForCausalLM, whose head is its embeddings."""
     config = {**_GEMMA, **CATALOG[alias].tiny, "vocab_size": num_tokens}
     width = config["hidden_size"]
-    made = random_model(transformers.Gemma2ForCausalLM, transformers.Gemma2Config(**config), embedding=width**-0.5)
+    made = random_model(
+        transformers.Gemma2ForCausalLM, transformers.Gemma2Config(**config), embedding=width**-0.5
+    )
     state = dict(made.state_dict())
     del state["lm_head.weight"]
     write_json(folder / "config.json", config)
@@ -110,9 +114,10 @@ def qwen(
 ) -> None:
     """Qwen2_5_VLForConditionalGeneration.
 
-    ``names``: "published", as of transformers before 4.52 (``model.layers``, ``visual``), or "nested", as of later
-    ones (``model.language_model.layers``, ``model.visual``). ``vision``: with the tower's weights. ``nested``: the
-    language model's sizes in a ``text_config``, as Qwen-Image has them; at the top, as Qwen2.5-VL-7B-Instruct does.
+    ``names``: "published", as of transformers before 4.52 (``model.layers``, ``visual``), or
+    "nested", as of later ones (``model.language_model.layers``, ``model.visual``). ``vision``: with
+    the tower's weights. ``nested``: the language model's sizes in a ``text_config``, as Qwen-Image
+    has them; at the top, as Qwen2.5-VL-7B-Instruct does.
     """
     text = _qwen_sizes(alias, num_tokens)
     whole = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl"}
@@ -120,7 +125,9 @@ def qwen(
     config["vision_config"] = {**_VISION, "out_hidden_size": text["hidden_size"]}
     if nested:
         config["text_config"] = {**_QWEN, **text, "model_type": "qwen2_5_vl_text"}
-    made = random_model(transformers.Qwen2_5_VLForConditionalGeneration, transformers.Qwen2_5_VLConfig(**config))
+    made = random_model(
+        transformers.Qwen2_5_VLForConditionalGeneration, transformers.Qwen2_5_VLConfig(**config)
+    )
     state = dict(made.state_dict())
     if names == "published":
         renamed = {"model.language_model.": "model.", "model.visual.": "visual."}
@@ -134,16 +141,30 @@ def qwen(
 def qwen_text(folder: Path, alias: str, num_tokens: int) -> None:
     """``text_encoder`` of HunyuanVideo 1.5: the language model of Qwen2.5-VL by itself."""
     sizes = _qwen_sizes(alias, num_tokens)
-    config = {**_QWEN, **sizes, "architectures": ["Qwen2_5_VLTextModel"], "model_type": "qwen2_5_vl_text"}
-    config |= {"sliding_window": None, "layer_types": ["full_attention"] * sizes["num_hidden_layers"]}
-    made = random_model(transformers.Qwen2_5_VLTextModel, transformers.Qwen2_5_VLTextConfig(**config))
+    config = {
+        **_QWEN,
+        **sizes,
+        "architectures": ["Qwen2_5_VLTextModel"],
+        "model_type": "qwen2_5_vl_text",
+    }
+    config |= {
+        "sliding_window": None,
+        "layer_types": ["full_attention"] * sizes["num_hidden_layers"],
+    }
+    made = random_model(
+        transformers.Qwen2_5_VLTextModel, transformers.Qwen2_5_VLTextConfig(**config)
+    )
     write_json(folder / "config.json", config)
     write_safetensors(folder, dict(made.state_dict()), shards=4)
 
 
 def _qwen_sizes(alias: str, num_tokens: int) -> dict[str, Any]:
     tiny = CATALOG[alias].tiny
-    scaling = {"mrope_section": tiny["rope_scaling"]["mrope_section"], "rope_type": "default", "type": "default"}
+    scaling = {
+        "mrope_section": tiny["rope_scaling"]["mrope_section"],
+        "rope_type": "default",
+        "type": "default",
+    }
     return {**tiny, **_QWEN_NARROW, "rope_scaling": scaling, "vocab_size": num_tokens}
 
 

@@ -15,7 +15,9 @@ _T5_END = 1
 
 
 def library_ids(folder: Path) -> Callable[[str], list[int]]:
-    """What gives the ids of a caption, special tokens included, by the files in ``folder`` alone."""
+    """What gives the ids of a caption, special tokens included, by the files in ``folder``
+    alone.
+    """
     if (folder / "tokenizer.json").is_file():
         return _ids_of(Tokenizer.from_file(str(folder / "tokenizer.json")))
     if (folder / "spiece.model").is_file():
@@ -30,7 +32,9 @@ def _of_pairs(folder: Path) -> Tokenizer:
     if config["tokenizer_class"] == "Qwen2Tokenizer":
         return byte_pairs.qwen_tokenizer(models.BPE.from_file(*files))
     end = byte_pairs.CLIP_END
-    tokenizer = byte_pairs.clip_tokenizer(models.BPE.from_file(*files, unk_token=end, end_of_word_suffix="</w>"))
+    tokenizer = byte_pairs.clip_tokenizer(
+        models.BPE.from_file(*files, unk_token=end, end_of_word_suffix="</w>")
+    )
     for token in config.get("added_tokens_decoder", {}).values():
         tokenizer.add_tokens([_added_token(token)])
     return tokenizer

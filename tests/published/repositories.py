@@ -1,4 +1,6 @@
-"""The repositories behind the tool's short names, as they are published; of pipelines, the parts that encode."""
+"""The repositories behind the tool's short names, as they are published; of pipelines, the parts
+that encode.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def snapshot(hub: Path, hf_id: str) -> Path:
-    """The folder of a repository's files in the hub's local cache ``hub``, built if it is not there yet."""
+    """The folder of a repository's files in the hub's local cache ``hub``, built if it is not there
+    yet.
+    """
     folder = hub / f"models--{hf_id.replace('/', '--')}"
     files = folder / "snapshots" / COMMIT
     if not files.is_dir():
@@ -29,7 +33,9 @@ def snapshot(hub: Path, hf_id: str) -> Path:
     return files
 
 
-def _t5_small(folder: Path, *, alias: str, pickled: bool = False, tokenizer_config: bool = True) -> None:
+def _t5_small(
+    folder: Path, *, alias: str, pickled: bool = False, tokenizer_config: bool = True
+) -> None:
     num = tokenizer_files.t5_with_json(folder, config=tokenizer_config)
     t5.whole(folder, alias, num, pickled=pickled)
 
@@ -86,7 +92,9 @@ def _stable_diffusion_3(folder: Path) -> None:
 def _flux1(folder: Path) -> None:
     autoencoder(folder / "vae", "flux1")
     _clip_of_a_pipeline(folder, "", "clip-l")
-    t5.encoder(folder / "text_encoder_2", "t5-xxl", tokenizer_files.t5_with_json(folder / "tokenizer_2"))
+    t5.encoder(
+        folder / "text_encoder_2", "t5-xxl", tokenizer_files.t5_with_json(folder / "tokenizer_2")
+    )
     _index(folder, "FluxPipeline", vae="AutoencoderKL")
 
 
@@ -129,7 +137,9 @@ def _qwen_image(folder: Path) -> None:
 
 def _sana(folder: Path) -> None:
     autoencoder(folder / "vae", "dc-ae")
-    language_models.gemma(folder / "text_encoder", "gemma-2-2b-it", tokenizer_files.gemma(folder / "tokenizer"))
+    language_models.gemma(
+        folder / "text_encoder", "gemma-2-2b-it", tokenizer_files.gemma(folder / "tokenizer")
+    )
     _index(folder, "SanaPipeline", vae="AutoencoderDC")
 
 
@@ -141,7 +151,12 @@ def _cosmos_diffusion(folder: Path) -> None:
 
 
 def _clip_of_a_pipeline(
-    folder: Path, suffix: str, alias: str, *, projection: bool = False, pad_token: str = "<|endoftext|>"
+    folder: Path,
+    suffix: str,
+    alias: str,
+    *,
+    projection: bool = False,
+    pad_token: str = "<|endoftext|>",
 ) -> None:
     num = tokenizer_files.clip(folder / f"tokenizer{suffix}", pad_token=pad_token)
     clip.text_encoder(folder / f"text_encoder{suffix}", alias, num, projection=projection)
@@ -157,7 +172,9 @@ REPOSITORIES: dict[str, Build] = {
     "google-t5/t5-base": functools.partial(_t5_small, alias="t5-base"),
     "google-t5/t5-large": functools.partial(_t5_small, alias="t5-large"),
     "google-t5/t5-3b": functools.partial(_t5_small, alias="t5-3b", tokenizer_config=False),
-    "google-t5/t5-11b": functools.partial(_t5_small, alias="t5-11b", pickled=True, tokenizer_config=False),
+    "google-t5/t5-11b": functools.partial(
+        _t5_small, alias="t5-11b", pickled=True, tokenizer_config=False
+    ),
     "google/t5-v1_1-xxl": _t5_xxl,
     "google/flan-t5-xxl": _flan,
     "google/umt5-xxl": _umt5,
@@ -180,9 +197,15 @@ REPOSITORIES: dict[str, Build] = {
     "black-forest-labs/FLUX.1-schnell": _flux1,
     "Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers": _sana,
     "nvidia/Cosmos-1.0-Diffusion-7B-Text2World": _cosmos_diffusion,
-    "Lightricks/LTX-Video": functools.partial(_of_t5, vae="ltx-video", pipeline="LTXPipeline", max_tokens=128),
-    "zai-org/CogVideoX-5b": functools.partial(_of_t5, vae="cogvideox", pipeline="CogVideoXPipeline", max_tokens=226),
-    "genmo/mochi-1-preview": functools.partial(_of_t5, vae="mochi", pipeline="MochiPipeline", max_tokens=256),
+    "Lightricks/LTX-Video": functools.partial(
+        _of_t5, vae="ltx-video", pipeline="LTXPipeline", max_tokens=128
+    ),
+    "zai-org/CogVideoX-5b": functools.partial(
+        _of_t5, vae="cogvideox", pipeline="CogVideoXPipeline", max_tokens=226
+    ),
+    "genmo/mochi-1-preview": functools.partial(
+        _of_t5, vae="mochi", pipeline="MochiPipeline", max_tokens=256
+    ),
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": functools.partial(_wan, vae="wan2.1"),
     "Wan-AI/Wan2.2-T2V-A14B-Diffusers": functools.partial(
         _wan, vae="wan2.2-a14b", embeddings="encoder.embed_tokens.weight"

@@ -1,4 +1,6 @@
-"""Real sentencepiece models with the special pieces and the normalisation of the published ones, but few pieces."""
+"""Real sentencepiece models with the special pieces and the normalisation of the published ones,
+but few pieces.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +15,44 @@ from energon_prep.encoders.tiny.corpus import TEXT
 
 #: Letters that English captions lack, as a vocabulary of many languages has them.
 _OTHER_LANGUAGES = (
-    "\u00fcber die Stra\u00dfe\n\u732b\u304c\u5ea7\u3063\u3066\u3044\u308b\n\u043a\u043e\u0448\u043a\u0430\n"
+    "\u00fcber die Stra\u00dfe\n"
+    "\u732b\u304c\u5ea7\u3063\u3066\u3044\u308b\n"
+    "\u043a\u043e\u0448\u043a\u0430\n"
 )
 
 
 @functools.cache
 def t5() -> bytes:
     """``spiece.model`` of T5: 0 pads, 1 ends, 2 is unknown; what it has no piece for is unknown."""
-    return _train(TEXT, model_type="unigram", vocab_size=900, bos_id=-1, unk_id=2, normalization_rule_name="nmt_nfkc")
+    return _train(
+        TEXT,
+        model_type="unigram",
+        vocab_size=900,
+        bos_id=-1,
+        unk_id=2,
+        normalization_rule_name="nmt_nfkc",
+    )
 
 
 @functools.cache
 def umt5() -> bytes:
     """``spiece.model`` of UMT5, which has a piece for every byte besides."""
     options = {"byte_fallback": True, "normalization_rule_name": "nmt_nfkc"}
-    return _train(TEXT + _OTHER_LANGUAGES, model_type="unigram", vocab_size=1200, bos_id=-1, unk_id=2, **options)
+    return _train(
+        TEXT + _OTHER_LANGUAGES,
+        model_type="unigram",
+        vocab_size=1200,
+        bos_id=-1,
+        unk_id=2,
+        **options,
+    )
 
 
 @functools.cache
 def gemma() -> bytes:
-    """``tokenizer.model`` of Gemma 2: blanks stay as they are, digits stand alone, bytes have pieces."""
+    """``tokenizer.model`` of Gemma 2: blanks stay as they are, digits stand alone, bytes have
+    pieces.
+    """
     return _train(
         TEXT,
         model_type="bpe",

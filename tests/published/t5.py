@@ -1,4 +1,6 @@
-"""T5 and UMT5 as published: whole models in repositories of their own, encoders alone in pipelines."""
+"""T5 and UMT5 as published: whole models in repositories of their own, encoders alone in
+pipelines.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ _UMT5: dict[str, Any] = {
 }
 
 
-def whole(folder: Path, alias: str, num_tokens: int, *, shards: int = 1, pickled: bool = False) -> None:
+def whole(
+    folder: Path, alias: str, num_tokens: int, *, shards: int = 1, pickled: bool = False
+) -> None:
     """Encoder and decoder together, their embeddings under every name that they have."""
     config = _config(alias, num_tokens)
     prefix = "UMT5" if config["model_type"] == "umt5" else "T5"
@@ -60,7 +64,9 @@ def whole(folder: Path, alias: str, num_tokens: int, *, shards: int = 1, pickled
         write_safetensors(folder, state, shards=shards)
 
 
-def encoder(folder: Path, alias: str, num_tokens: int, *, shards: int = 2, embeddings: str = "shared.weight") -> None:
+def encoder(
+    folder: Path, alias: str, num_tokens: int, *, shards: int = 2, embeddings: str = "shared.weight"
+) -> None:
     """``text_encoder*`` of a pipeline. ``embeddings``: the one name under which they are there."""
     config = _config(alias, num_tokens)
     name = "UMT5EncoderModel" if config["model_type"] == "umt5" else "T5EncoderModel"
@@ -76,7 +82,13 @@ def _config(alias: str, num_tokens: int) -> dict[str, Any]:
     """Rounded up as published: 28 or 84 rows of the embeddings are of no token."""
     info = CATALOG[alias]
     spare = 28 if info.family == "t5" else 84
-    version = _UMT5 if info.family == "umt5" else _VERSION_1_1 if "gated-gelu" in info.tiny.values() else {}
+    version = (
+        _UMT5
+        if info.family == "umt5"
+        else _VERSION_1_1
+        if "gated-gelu" in info.tiny.values()
+        else {}
+    )
     sizes = {key: value for key, value in info.tiny.items() if key != "feed_forward_proj"}
     return {**_CONFIG, **version, **sizes, "vocab_size": num_tokens + spare}
 

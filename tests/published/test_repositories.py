@@ -27,7 +27,9 @@ def test_a_recipe_loads_as_it_stands(name: str, repository: Callable[[str], Path
         assert (download.num_missing, download.problem) == (0, "")
     visual = load_visual(recipe, weights=None, device="cpu")
     assert visual.describe()["revision"] is not None
-    for spec, encoder in zip(recipe.text, load_texts(recipe, weights=None, device="cpu"), strict=True):
+    for spec, encoder in zip(
+        recipe.text, load_texts(recipe, weights=None, device="cpu"), strict=True
+    ):
         first, second = encoder.encode(encoder.tokenize(["a cat", "a dog"]))
         for ours, theirs in ((first.hidden, second.hidden), (first.pooled, second.pooled)):
             assert ours is theirs is None or not torch.equal(ours, theirs), spec.name

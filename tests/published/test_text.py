@@ -67,23 +67,35 @@ def tokenizer_folder(repository: Path, subfolder: str) -> Path:
 
 
 @pytest.mark.parametrize("alias", ALIASES)
-def test_a_text_encoder_loads_by_its_name_and_from_its_files(alias: str, repository: Callable[[str], Path]) -> None:
+def test_a_text_encoder_loads_by_its_name_and_from_its_files(
+    alias: str, repository: Callable[[str], Path]
+) -> None:
     info: ModelInfo = CATALOG[alias]
     folder = repository(info.hf_id)
     spec = {"template": CHAT} if info.family == "qwen2.5-vl" else {}
     by_name, by_folder = load(alias, **spec), load(folder, subfolder=info.subfolder or None, **spec)
     ids = library_ids(tokenizer_folder(folder, info.subfolder))
     prompts = [spec.get("template", "{}").replace("{}", caption) for caption in CAPTIONS]
-    assert by_name.tokenize(CAPTIONS) == by_folder.tokenize(CAPTIONS) == [ids(prompt) for prompt in prompts]
+    assert (
+        by_name.tokenize(CAPTIONS)
+        == by_folder.tokenize(CAPTIONS)
+        == [ids(prompt) for prompt in prompts]
+    )
     for named, given in zip(embed(by_name), embed(by_folder), strict=True):
         assert torch.equal(named, given)
     assert (by_name.describe()["model"], by_folder.describe()["model"]) == (info.hf_id, str(folder))
 
 
 @pytest.mark.parametrize("places", [T5_XXL, UMT5_XXL], ids=["t5-xxl", "umt5-xxl"])
-def test_a_model_is_the_same_in_all_its_repositories(places: dict[str, str], repository: Callable[[str], Path]) -> None:
-    """Pickled and not, with a decoder and without, tokenized by sentencepiece's file and by tokenizers'."""
-    (first, *others) = (load(repository(hf_id), subfolder=place or None) for hf_id, place in places.items())
+def test_a_model_is_the_same_in_all_its_repositories(
+    places: dict[str, str], repository: Callable[[str], Path]
+) -> None:
+    """Pickled and not, with a decoder and without, tokenized by sentencepiece's file and by
+    tokenizers'.
+    """
+    (first, *others) = (
+        load(repository(hf_id), subfolder=place or None) for hf_id, place in places.items()
+    )
     for other in others:
         assert other.tokenize(CAPTIONS) == first.tokenize(CAPTIONS)
         for ours, theirs in zip(embed(other), embed(first), strict=True):
@@ -100,7 +112,9 @@ def test_qwens_language_model_is_found_in_whatever_it_is_published_with(tmp_path
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(other, found[0], strict=True))
 
 
-def test_qwens_language_model_by_itself_is_that_of_hunyuan_video(repository: Callable[[str], Path]) -> None:
+def test_qwens_language_model_by_itself_is_that_of_hunyuan_video(
+    repository: Callable[[str], Path],
+) -> None:
     folder = repository("hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v")
     encoder = load(folder, template=CHAT)
     ids = library_ids(folder / "tokenizer")

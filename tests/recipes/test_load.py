@@ -21,7 +21,9 @@ def test_preset_round_trips_through_yaml(name: str, tmp_path: Path) -> None:
 
 
 def test_changes_reach_their_fields() -> None:
-    recipe = load_recipe("dit", {"text.max_tokens": 226, "resize.resolution": "720x1280", "visual.dtype": "fp32"})
+    recipe = load_recipe(
+        "dit", {"text.max_tokens": 226, "resize.resolution": "720x1280", "visual.dtype": "fp32"}
+    )
     assert recipe.text[0].max_tokens == 226
     assert recipe.resize.resolution == (720, 1280)
     assert recipe.visual.dtype == "fp32"
@@ -45,14 +47,24 @@ def test_a_file_extends_a_preset(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"extends": "dit", "resize": {"resolution": 256}}))
     recipe = load_recipe(path)
-    assert (recipe.name, recipe.resize.resolution, recipe.resize.mode) == ("mine", (256, 256), "bucket")
+    assert (recipe.name, recipe.resize.resolution, recipe.resize.mode) == (
+        "mine",
+        (256, 256),
+        "bucket",
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"resize.resolutoin": 512}, r"resize.resolutoin is not a field of resize, did you mean resize.resolution\?"),
-        ({"text.max_token": 5}, r"text.0.max_token is not a field of text.0, did you mean text.0.max_tokens\?"),
+        (
+            {"resize.resolutoin": 512},
+            r"resize.resolutoin is not a field of resize, did you mean resize.resolution\?",
+        ),
+        (
+            {"text.max_token": 5},
+            r"text.0.max_token is not a field of text.0, did you mean text.0.max_tokens\?",
+        ),
         ({"vizual": {}}, r"vizual is not a field of a recipe, did you mean visual\?"),
         ({"zzz": 1}, r"zzz is not a field of a recipe, it has name, description, target"),
         ({"samples_per_shard": 0}, r"samples_per_shard = 0: Input should be greater than 0"),
@@ -92,5 +104,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_a_field_may_be_is_told_without_pydantics_own_names() -> None:
-    with pytest.raises(PrepError, match=r"batch_size = 'many': .*; batch_size = 'many': Input should be 'auto'"):
+    with pytest.raises(
+        PrepError, match=r"batch_size = 'many': .*; batch_size = 'many': Input should be 'auto'"
+    ):
         load_recipe("dit", {"batch_size": "many"})

@@ -33,7 +33,8 @@ def test_a_bomb_is_refused_at_once(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 10**6, "- " * 10**5 + "1", "? " * 10**5, "".join(" " * i + "a:\n" for i in range(999))]
+    "text",
+    ["[" * 10**6, "- " * 10**5 + "1", "? " * 10**5, "".join(" " * i + "a:\n" for i in range(999))],
 )
 def test_deep_nesting_is_refused_before_it_takes_the_stack(text: str) -> None:
     with pytest.raises(yaml.YAMLError, match="nested deeper"):

@@ -15,10 +15,19 @@ from energon_prep.recipes.load import load_recipe
     [
         ({"template": "no place"}, r"template 'no place' must have the caption's place \{\} once"),
         ({"template": "{} and {}"}, r"must have the caption's place \{\} once"),
-        ({"drop_tokens": 3}, "drop_tokens and keep_start_token are of a template, and there is none"),
+        (
+            {"drop_tokens": 3},
+            "drop_tokens and keep_start_token are of a template, and there is none",
+        ),
         ({"keep_start_token": True}, "drop_tokens and keep_start_token are of a template"),
-        ({"hidden_layer": 0}, r"text\.0\.hidden_layer = 0: Input should be less than or equal to -1"),
-        ({"clean": "spotless"}, r"text\.0\.clean = 'spotless'.*'none', 'whitespace', 'wan' or 'lower'"),
+        (
+            {"hidden_layer": 0},
+            r"text\.0\.hidden_layer = 0: Input should be less than or equal to -1",
+        ),
+        (
+            {"clean": "spotless"},
+            r"text\.0\.clean = 'spotless'.*'none', 'whitespace', 'wan' or 'lower'",
+        ),
         ({"compute_dtype": "fp16"}, "T5 and UMT5 overflow in fp16"),
     ],
 )

@@ -26,12 +26,25 @@ def png() -> bytes:
 
 def run(source: Path, dest: Path, *, carry: tuple[str, ...] = (), **options: Any) -> EncodeReport:
     changes = {"carry": carry, "resize.resolution": 32, "text.max_tokens": 8}
-    return encode(source, dest, changes=changes, weights="tiny", device="cpu", options=SourceOptions(**options))
+    return encode(
+        source,
+        dest,
+        changes=changes,
+        weights="tiny",
+        device="cpu",
+        options=SourceOptions(**options),
+    )
 
 
 @pytest.mark.parametrize("kind", ["tar", "folder"])
 def test_masks_are_carried_by_name(tmp_path: Path, kind: str) -> None:
-    members = {"s0.jpg": png(), "s0.mask.png": b"mask 0", "s0.txt": b"cat", "s1.jpg": png(), "s1.txt": b"dog"}
+    members = {
+        "s0.jpg": png(),
+        "s0.mask.png": b"mask 0",
+        "s0.txt": b"cat",
+        "s1.jpg": png(),
+        "s1.txt": b"dog",
+    }
     if kind == "tar":
         source = write_tar(tmp_path / "a.tar", members.items())
     else:
@@ -43,7 +56,9 @@ def test_masks_are_carried_by_name(tmp_path: Path, kind: str) -> None:
         mask = tar.extractfile("samples/sample_000000000.mask.png")
         assert mask is not None and mask.read() == b"mask 0"
         names = set(tar.getnames())
-    assert "samples/sample_000000001.png" in names and "samples/sample_000000001.mask.png" not in names
+    assert (
+        "samples/sample_000000001.png" in names and "samples/sample_000000001.mask.png" not in names
+    )
     assert (report.num_samples, report.notes) == (2, {"without the part mask.png (--carry)": 1})
 
 
@@ -51,16 +66,27 @@ def test_a_part_that_no_sample_has_stops_the_run(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [("0.png", png()), ("0.txt", b"cat")])
     write(tmp_path / "in" / "0.png", png())
     for source in (tar, tmp_path / "in"):
-        with pytest.raises(PrepError, match=r"--carry depth\.png: no (sample|media) ha(s|ve) a part of that name"):
+        with pytest.raises(
+            PrepError, match=r"--carry depth\.png: no (sample|media) ha(s|ve) a part of that name"
+        ):
             run(source, tmp_path / "out", carry=("depth.png",), caption_text="c")
 
 
 def test_a_damaged_tar_is_an_error_that_can_be_allowed_afterwards(tmp_path: Path) -> None:
-    tar = write_tar(tmp_path / "a.tar", [("0.png", png()), ("0.txt", b"cat"), ("1.png", png()), ("1.txt", b"dog")])
+    tar = write_tar(
+        tmp_path / "a.tar",
+        [("0.png", png()), ("0.txt", b"cat"), ("1.png", png()), ("1.txt", b"dog")],
+    )
     tar.write_bytes(tar.read_bytes()[: 7 * 512])
-    with pytest.raises(PrepError, match=r"1 tar ends early or damaged, first a\.tar: byte .*--allow-damaged"):
+    with pytest.raises(
+        PrepError, match=r"1 tar ends early or damaged, first a\.tar: byte .*--allow-damaged"
+    ):
         run(tar, tmp_path / "out")
     totals = json.loads((tmp_path / "out" / ".energon-prep" / "run.json").read_text())["totals"]
     assert totals["num_written"] == 1 and list(totals["found"]["damaged"]) == ["a.tar"]
     report = run(tar, tmp_path / "out", allow_damaged=True)
-    assert (report.num_resumed, report.num_written, list(report.found["damaged"])) == (1, 1, ["a.tar"])
+    assert (report.num_resumed, report.num_written, list(report.found["damaged"])) == (
+        1,
+        1,
+        ["a.tar"],
+    )

@@ -14,7 +14,9 @@ from energon_prep.shards.tar import TarWriter
 from energon_prep.tar_headers import DamagedTarError
 
 parts = st.dictionaries(
-    st.sampled_from(["json", ".pth", "pickle", "latents.pth", "mean.bytes"]), st.binary(max_size=1500), min_size=1
+    st.sampled_from(["json", ".pth", "pickle", "latents.pth", "mean.bytes"]),
+    st.binary(max_size=1500),
+    min_size=1,
 )
 folders = st.sampled_from(["samples/", "", "a.b/c/", "d" * 90 + "/" + "e" * 60 + "/"])
 written = st.lists(st.tuples(folders, parts), max_size=6)
@@ -30,7 +32,9 @@ def write(samples: list[tuple[str, dict[str, bytes]]]) -> tuple[ShardRows, bytes
 
 
 @given(written)
-def test_what_is_noted_while_writing_is_where_tarfile_finds_it(samples: list[tuple[str, dict[str, bytes]]]) -> None:
+def test_what_is_noted_while_writing_is_where_tarfile_finds_it(
+    samples: list[tuple[str, dict[str, bytes]]],
+) -> None:
     rows, data = write(samples)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         members = tar.getmembers()
@@ -42,12 +46,16 @@ def test_what_is_noted_while_writing_is_where_tarfile_finds_it(samples: list[tup
     sizes = [size for *_, size in rows.samples(7)]
     assert sum(sizes) == end == rows.end
     firsts = {key: offset for _, key, _, offset, _ in rows.samples(7)}
-    assert list(firsts.values()) == [next(m.offset for m in members if m.name.startswith(f"{key}.")) for key in firsts]
+    assert list(firsts.values()) == [
+        next(m.offset for m in members if m.name.startswith(f"{key}.")) for key in firsts
+    ]
     assert {row[0] for row in rows.samples(7)} <= {7}
 
 
 @given(written)
-def test_rows_survive_the_disk_and_are_found_again_in_the_tar(samples: list[tuple[str, dict[str, bytes]]]) -> None:
+def test_rows_survive_the_disk_and_are_found_again_in_the_tar(
+    samples: list[tuple[str, dict[str, bytes]]],
+) -> None:
     rows, data = write(samples)
     for again in (ShardRows.from_bytes(rows.to_bytes()), read_tar(io.BytesIO(data))):
         assert again == rows
@@ -95,7 +103,9 @@ def test_a_head_that_does_not_fit_is_refused(change: dict[str, object]) -> None:
         ShardRows.from_bytes(data + zlib.crc32(data).to_bytes(4, "little"))
 
 
-@pytest.mark.parametrize("spoil", [lambda t: t[:700], lambda t: b"x" * 99 + t[99:], lambda t: t[:156] + b"5" + t[157:]])
+@pytest.mark.parametrize(
+    "spoil", [lambda t: t[:700], lambda t: b"x" * 99 + t[99:], lambda t: t[:156] + b"5" + t[157:]]
+)
 def test_a_damaged_tar_has_no_rows(spoil: object) -> None:
     assert callable(spoil)
     with pytest.raises(DamagedTarError):

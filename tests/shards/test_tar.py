@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from energon_prep.shards.tar import TarWriter, _header
 
-SAMPLES = st.lists(st.dictionaries(st.sampled_from(["json", ".pth", "pickle"]), st.binary(max_size=1500), min_size=1))
+SAMPLES = st.lists(
+    st.dictionaries(
+        st.sampled_from(["json", ".pth", "pickle"]), st.binary(max_size=1500), min_size=1
+    )
+)
 
 
 @given(SAMPLES)
@@ -26,16 +30,24 @@ def test_tarfile_reads_back_what_was_written(samples: list[dict[str, bytes]]) ->
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         members = tar.getmembers()
         found = [(m.name, tar.extractfile(m).read()) for m in members]  # type: ignore[union-attr]
-    expected = [(f"samples/sample_{i:09d}.{p}", d) for i, parts in enumerate(samples) for p, d in parts.items()]
+    expected = [
+        (f"samples/sample_{i:09d}.{p}", d)
+        for i, parts in enumerate(samples)
+        for p, d in parts.items()
+    ]
     assert found == expected
     assert all(m.mtime == 0 and m.uid == 0 and m.uname == "" and not m.pax_headers for m in members)
 
 
-@given(st.text(st.characters(max_codepoint=126), min_size=1, max_size=100), st.integers(0, 8**11 - 1))
+@given(
+    st.text(st.characters(max_codepoint=126), min_size=1, max_size=100), st.integers(0, 8**11 - 1)
+)
 def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
     info = tarfile.TarInfo(name)
     info.size = size
-    assert _header(name, size) == info.tobuf(format=tarfile.USTAR_FORMAT, encoding="ascii", errors="strict")
+    assert _header(name, size) == info.tobuf(
+        format=tarfile.USTAR_FORMAT, encoding="ascii", errors="strict"
+    )
 
 
 @pytest.mark.parametrize(("name", "size"), [("caf\u00e9", 1), ("x" * 101, 1), ("x", 8**11)])

@@ -15,7 +15,14 @@ from energon_prep.storage import LocalPublication, LocalStorage
 
 
 def _reject(serial: int) -> Reject:
-    return Reject(serial=serial, key=f"k{serial}", source="s", stage="decode", reason="truncated", detail="at 5")
+    return Reject(
+        serial=serial,
+        key=f"k{serial}",
+        source="s",
+        stage="decode",
+        reason="truncated",
+        detail="at 5",
+    )
 
 
 def test_a_finished_shard_has_tar_rejects_and_ledger_entry(tmp_path: Path) -> None:
@@ -27,7 +34,12 @@ def test_a_finished_shard_has_tar_rejects_and_ledger_entry(tmp_path: Path) -> No
         entry = writer.finish()
     assert read_ledger(tmp_path) == [entry]
     assert finished(storage) == {3: entry}
-    assert (entry.shard, entry.num_written, entry.num_rejected, entry.notes) == ("shard_000003.tar", 2, 1, {"cut": 1})
+    assert (entry.shard, entry.num_written, entry.num_rejected, entry.notes) == (
+        "shard_000003.tar",
+        2,
+        1,
+        {"cut": 1},
+    )
     assert entry.rejects == {"decode: truncated": 1}
     lines = (tmp_path / ".energon-prep/rejects/shard_000003.jsonl").read_text().splitlines()
     assert json.loads(lines[0]) == {
@@ -62,15 +74,21 @@ def test_a_shard_of_rejects_has_an_entry_and_no_tar(tmp_path: Path) -> None:
 def test_a_sample_that_is_neither_written_nor_rejected_stops_the_shard(tmp_path: Path) -> None:
     with ShardWriter(LocalStorage(tmp_path), index=0, num_planned=2) as writer:
         writer.write(0, [(None, {"json": b"{}"})])
-        with pytest.raises(PrepError, match="2 samples planned, 1 written and 0 rejected: some are unaccounted for"):
+        with pytest.raises(
+            PrepError, match="2 samples planned, 1 written and 0 rejected: some are unaccounted for"
+        ):
             writer.finish()
     assert not (tmp_path / "shard_000000.tar").exists()
 
 
-def _write(storage: LocalStorage, index: int = 0, *, samples: int = 2, rejects: int = 0) -> LedgerEntry:
+def _write(
+    storage: LocalStorage, index: int = 0, *, samples: int = 2, rejects: int = 0
+) -> LedgerEntry:
     with ShardWriter(storage, index=index, num_planned=samples + rejects) as writer:
         for serial in range(samples):
-            writer.write(serial, [(clip, {"json": b"{}", "pth": bytes(700)}) for clip in range(serial + 1)])
+            writer.write(
+                serial, [(clip, {"json": b"{}", "pth": bytes(700)}) for clip in range(serial + 1)]
+            )
         for serial in range(samples, samples + rejects):
             writer.reject(_reject(serial))
         return writer.finish()
@@ -94,7 +112,10 @@ def test_the_idx_and_the_rows_come_with_the_tar(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "shard_000000.tar") as tar:
         offsets = [member.offset for member in tar if member.name.endswith(".json")]
         ends = [*offsets, tar.offset]
-    assert list(struct.unpack(f"<{len(ends)}Q", (tmp_path / "shard_000000.tar.idx").read_bytes())) == ends
+    assert (
+        list(struct.unpack(f"<{len(ends)}Q", (tmp_path / "shard_000000.tar.idx").read_bytes()))
+        == ends
+    )
     assert (entry.num_written, entry.num_samples, entry.num_parts) == (2, 3, 6)
     assert entry.mtime_ns == (tmp_path / "shard_000000.tar").stat().st_mtime_ns
     assert [key for _, key, *_ in load_rows(storage, entry).samples(0)] == [
@@ -125,7 +146,9 @@ def test_a_lost_idx_or_rows_are_written_again(tmp_path: Path, name: str, damage:
     assert _files(tmp_path) == before
 
 
-def test_where_the_tar_is_another_of_the_same_size_the_shard_is_not_finished(tmp_path: Path) -> None:
+def test_where_the_tar_is_another_of_the_same_size_the_shard_is_not_finished(
+    tmp_path: Path,
+) -> None:
     storage = LocalStorage(tmp_path)
     _write(storage)
     tar = tmp_path / "shard_000000.tar"
@@ -188,9 +211,9 @@ def test_killed_between_any_two_changes_a_shard_is_finished_or_not_there(
             if done and done[0].shard:
                 load_rows(storage, done[0])
             _write(storage, samples=samples, rejects=1)
-            assert {name: data for name, data in _files(root).items() if not name.endswith(".json")} == {
-                name: data for name, data in expected.items() if not name.endswith(".json")
-            }
+            assert {
+                name: data for name, data in _files(root).items() if not name.endswith(".json")
+            } == {name: data for name, data in expected.items() if not name.endswith(".json")}
         else:
             assert steps >= 3
             return

@@ -1,4 +1,6 @@
-"""What the tests of all sources share: writing small sources, and reading one whole the way a worker does."""
+"""What the tests of all sources share: writing small sources, and reading one whole the way a
+worker does.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def account_of(source: Source) -> Account:
 
 
 def load_all(source: Source, *, cut: int = 1000) -> list[RawSample | SampleError]:
-    """Every sample or its fault, in order, read in shards of ``cut``; checks that read() joins with list()."""
+    """Every sample or its fault, in order, read in shards of ``cut``; checks that read() joins with
+    list().
+    """
     entries = [Listed(*item) for item in enumerate(listed(source))]
     outcomes: list[RawSample | SampleError] = []
     for first in range(0, len(entries), cut):
@@ -46,7 +50,8 @@ def load_all(source: Source, *, cut: int = 1000) -> list[RawSample | SampleError
                 try:
                     raw = sample.load()
                     assert (raw.key, raw.source) == (sample.key, sample.source)
-                    outcomes.append(dataclasses.replace(raw, media=raw.media.read()))  # which compares
+                    # which compares
+                    outcomes.append(dataclasses.replace(raw, media=raw.media.read()))
                 except SampleError as error:
                     outcomes.append(error)
     assert len(outcomes) == len(entries)
@@ -75,7 +80,11 @@ def write(path: Path, content: bytes | str = b"media") -> Path:
 
 
 def write_tar(
-    path: Path, members: Iterable[tuple[str, bytes]], *, tar_format: int = tarfile.USTAR_FORMAT, end_mark: bool = True
+    path: Path,
+    members: Iterable[tuple[str, bytes]],
+    *,
+    tar_format: int = tarfile.USTAR_FORMAT,
+    end_mark: bool = True,
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w", format=tar_format) as tar:
@@ -94,5 +103,9 @@ def samples(*keys: str) -> list[tuple[str, bytes]]:
     return [
         (f"{key}.{suffix}", content)
         for key in keys
-        for suffix, content in (("jpg", b"media of " + key.encode()), ("txt", key.encode()), ("json", b'{"n": 1}'))
+        for suffix, content in (
+            ("jpg", b"media of " + key.encode()),
+            ("txt", key.encode()),
+            ("json", b'{"n": 1}'),
+        )
     ]

@@ -14,7 +14,9 @@ def test_what_was_found_and_not_sorted_is_an_error() -> None:
     account.add_sample()
     account.add_companion(2)
     account.pass_over(".svg", "a.svg")
-    with pytest.raises(PrepError, match=r"5 things were found .* 1 samples, 2 companions and 1 passed over make 4"):
+    with pytest.raises(
+        PrepError, match=r"5 things were found .* 1 samples, 2 companions and 1 passed over make 4"
+    ):
         account.check()
     account.pass_over(".svg", "b.svg")
     account.check()
@@ -38,6 +40,6 @@ def test_the_parts_that_most_samples_have_are_told() -> None:
     assert account.told == []
     account.tell_parts(Counter({f"{number}.png": number for number in range(1, 8)}))
     assert account.told == [
-        "further parts of samples are left out: 7 x 7.png, 6 x 6.png, 5 x 5.png, 4 x 4.png, 3 x 3.png "
-        "(--carry NAME keeps them)"
+        "further parts of samples are left out: 7 x 7.png, 6 x 6.png, 5 x 5.png, 4 x 4.png, 3 "
+        "x 3.png (--carry NAME keeps them)"
     ]

@@ -151,25 +151,37 @@ def test_several_captions_become_what_was_chosen() -> None:
     assert captions(texts, captions="longest", **lines) == ("the longest",)
     assert captions(texts, captions="all", **lines) == ("one", "the longest", "three")
     assert captions(texts, captions="join", **lines) == ("one the longest three",)
-    found = find_captions(texts.get, {}, options=SourceOptions(**lines), key="1", media_name="a.jpg")
+    found = find_captions(
+        texts.get, {}, options=SourceOptions(**lines), key="1", media_name="a.jpg"
+    )
     assert found.num_left_out == 3
 
 
 def test_captions_are_drawn_by_weight_and_seed() -> None:
-    row = {"short": "short", "long": [{"text": "long", "weight": 0.5}, {"text": "never", "weight": 0}]}
+    row = {
+        "short": "short",
+        "long": [{"text": "long", "weight": 0.5}, {"text": "never", "weight": 0}],
+    }
     drawn = Counter(
-        captions({}, row, key=str(i), captions="draw", caption_keys=("short:0.25", "long:1.5"))[0] for i in range(1000)
+        captions({}, row, key=str(i), captions="draw", caption_keys=("short:0.25", "long:1.5"))[0]
+        for i in range(1000)
     )
     assert drawn.keys() == {"short", "long"} and 700 < drawn["long"] < 800  # 3 of 4
     seeds = [
-        [captions({}, row, key=str(i), captions="draw", caption_keys=("short", "long"), seed=seed) for i in range(50)]
+        [
+            captions(
+                {}, row, key=str(i), captions="draw", caption_keys=("short", "long"), seed=seed
+            )
+            for i in range(50)
+        ]
         for seed in (0, 0, 1)
     ]
     assert seeds[0] == seeds[1] != seeds[2]
 
 
 @pytest.mark.parametrize(
-    ("name", "caption"), [("red_car-01.jpg", "red car 01"), ("a  b.c.png", "a b.c"), ("__x__.jpg", "x")]
+    ("name", "caption"),
+    [("red_car-01.jpg", "red car 01"), ("a  b.c.png", "a b.c"), ("__x__.jpg", "x")],
 )
 def test_a_name_as_a_caption(name: str, caption: str) -> None:
     assert caption_of_name(name) == caption
@@ -226,14 +238,19 @@ def test_metadata_becomes_strict_json() -> None:
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 
 
-@given(st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10))
+@given(
+    st.recursive(
+        _SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10
+    )
+)
 def test_parsed_json_can_be_written_strictly_as_utf8(value: Any) -> None:
     parsed = parse_json(json.dumps(value).encode())
     json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 
 @pytest.mark.parametrize(
-    "text", [b"{", b"", b"{'a': 1}", b"[" * 100_000, b'{"n": ' + b"9" * 5000 + b"}", b'{"a": "\xff"}']
+    "text",
+    [b"{", b"", b"{'a': 1}", b"[" * 100_000, b'{"n": ' + b"9" * 5000 + b"}", b'{"a": "\xff"}'],
 )
 def test_broken_json_is_a_fault_of_the_sample(text: bytes) -> None:
     with pytest.raises(SampleError) as error:

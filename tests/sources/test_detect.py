@@ -34,7 +34,11 @@ from tests.sources.reading import load_all, samples, write, write_tar
         (["0.tar", "1.tar"], "{0..1}.tar", WebDatasetSource),
         (["img/1.jpg", "train/metadata.jsonl"], "", FolderSource),
         (["meta.jsonl"], "", FolderSource),
-        (["train-{0..1}.jsonl", "train-0.jsonl", "train-1.jsonl"], "train-{0..1}.jsonl", ManifestSource),
+        (
+            ["train-{0..1}.jsonl", "train-0.jsonl", "train-1.jsonl"],
+            "train-{0..1}.jsonl",
+            ManifestSource,
+        ),
         (["data/train-0.parquet", "README.md"], "", ManifestSource),
         (["m.jsonl"], "m.jsonl", ManifestSource),
         (["m.NDJSON"], "m.NDJSON", ManifestSource),
@@ -44,7 +48,10 @@ from tests.sources.reading import load_all, samples, write, write_tar
 )
 def test_the_kind_is_recognised(tmp_path: Path, files: list[str], src: str, kind: type) -> None:
     for name in files:
-        write(tmp_path / name, '{"file_name": "1.jpg", "text": "cat"}' if name.endswith(".jsonl") else b"media")
+        write(
+            tmp_path / name,
+            '{"file_name": "1.jpg", "text": "cat"}' if name.endswith(".jsonl") else b"media",
+        )
     source = open_source(str(tmp_path / src))
     assert type(source) is kind
     assert source.describe()["kind"] == {value: key for key, value in SOURCES.items()}[kind]
@@ -64,8 +71,12 @@ def test_a_folder_may_be_forced_to_be_its_metadata_file_alone(tmp_path: Path) ->
 def test_patterns_may_tell_tars_from_loose_media(tmp_path: Path) -> None:
     write(tmp_path / "preview.jpg")
     write_tar(tmp_path / "1.tar", samples("0"))
-    assert isinstance(open_source(tmp_path, options=SourceOptions(exclude=("*.jpg",))), WebDatasetSource)
-    assert isinstance(open_source(tmp_path, options=SourceOptions(include=("*.jpg",))), FolderSource)
+    assert isinstance(
+        open_source(tmp_path, options=SourceOptions(exclude=("*.jpg",))), WebDatasetSource
+    )
+    assert isinstance(
+        open_source(tmp_path, options=SourceOptions(include=("*.jpg",))), FolderSource
+    )
 
 
 def test_links_out_of_the_folder_do_not_make_it_a_source(tmp_path: Path) -> None:
@@ -75,7 +86,9 @@ def test_links_out_of_the_folder_do_not_make_it_a_source(tmp_path: Path) -> None
     source = open_source(tmp_path / "root")
     with pytest.raises(PrepError, match=r"it holds 1 links out of the source \(--follow-links\)"):
         load_all(source)
-    assert len(load_all(open_source(tmp_path / "root", options=SourceOptions(follow_links=True)))) == 1
+    assert (
+        len(load_all(open_source(tmp_path / "root", options=SourceOptions(follow_links=True)))) == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,30 +97,57 @@ def test_links_out_of_the_folder_do_not_make_it_a_source(tmp_path: Path) -> None
         ([], "gone", None, "the source .*gone does not exist$"),
         ([], "*.tar", None, r"does not exist; a \* is not expanded"),
         ([], "{0..1}.tar", None, "2 of the 2 files of .* do not exist, the first is .*0.tar"),
-        (["0.tar"], "{0..1}.tar", None, "1 of the 2 files of .* do not exist, the first is .*1.tar"),
+        (
+            ["0.tar"],
+            "{0..1}.tar",
+            None,
+            "1 of the 2 files of .* do not exist, the first is .*1.tar",
+        ),
         ([], "{0..1.tar", None, "cannot be expanded"),
         ([], "", None, r"nothing to encode in .* named \.jpg .*; tars; tables"),
         (["notes.md"], "", None, r"nothing to encode in .*; it holds 1 \.md\."),
-        (["1.jpg", "x/1.tar"], "", None, "tars and loose images .*--source webdataset or --source folder"),
-        (["1.jpg"], "1.jpg", None, "1.jpg is no source .* give a folder, or a file named .tar .jsonl"),
+        (
+            ["1.jpg", "x/1.tar"],
+            "",
+            None,
+            "tars and loose images .*--source webdataset or --source folder",
+        ),
+        (
+            ["1.jpg"],
+            "1.jpg",
+            None,
+            "1.jpg is no source .* give a folder, or a file named .tar .jsonl",
+        ),
         (["1.jpg"], "1.jpg", "folder", "needs a folder"),
         (["1.jpg"], "", "mds", "no source of kind 'mds': give one of folder, manifest, webdataset"),
         (["1.jpg"], "", "manifest", r"no table in .*: looked for \.jsonl"),
-        (["meta.jsonl", "metadata.jsonl"], "", None, r"several manifests \(metadata.jsonl, meta.jsonl\)"),
+        (
+            ["meta.jsonl", "metadata.jsonl"],
+            "",
+            None,
+            r"several manifests \(metadata.jsonl, meta.jsonl\)",
+        ),
     ],
 )
 def test_what_cannot_be_recognised_is_refused_with_the_remedy(
     tmp_path: Path, files: list[str], src: str, kind: str | None, message: str
 ) -> None:
     for name in files:
-        write(tmp_path / name, '{"file_name": "1.jpg", "text": "cat"}' if name.endswith(".jsonl") else b"media")
+        write(
+            tmp_path / name,
+            '{"file_name": "1.jpg", "text": "cat"}' if name.endswith(".jsonl") else b"media",
+        )
     with pytest.raises(PrepError, match=message):
         list(open_source(str(tmp_path / src), kind=kind).list(Account()))
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/path", "https://host/a.tar", "gs://bucket/{00..01}.tar"])
+@pytest.mark.parametrize(
+    "url", ["s3://bucket/path", "https://host/a.tar", "gs://bucket/{00..01}.tar"]
+)
 def test_urls_are_refused_with_the_remedy(url: str) -> None:
-    with pytest.raises(PrepError, match=r"remote sources .* are not read yet; copy it here or mount it"):
+    with pytest.raises(
+        PrepError, match=r"remote sources .* are not read yet; copy it here or mount it"
+    ):
         open_source(url)
 
 
@@ -126,7 +166,9 @@ def test_output_within_the_source_changes_nothing(tmp_path: Path) -> None:
     assert isinstance(open_source(tmp_path), FolderSource)
 
 
-def test_a_source_is_rebuilt_from_its_description_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_is_rebuilt_from_its_description_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "f" / "1.jpg")
     write(tmp_path / "f" / "1.long", "caption")
     write(tmp_path / "m" / "m.jsonl", '{"second": "../f/1.jpg", "long": "cat"}')
@@ -134,7 +176,12 @@ def test_a_source_is_rebuilt_from_its_description_alone(tmp_path: Path, monkeypa
         write_tar(tmp_path / f"{name}.tar", [("0.long", b"caption"), ("0.jpg", b"x")])
     monkeypatch.chdir(tmp_path)
     options = SourceOptions(caption_keys=("long",), allow_empty_captions=True, max_bytes=10)
-    for src, media_key in (("f", None), ("m/m.jsonl", "second"), ("w.tar", "jpg"), ("{w,v}.tar", None)):
+    for src, media_key in (
+        ("f", None),
+        ("m/m.jsonl", "second"),
+        ("w.tar", "jpg"),
+        ("{w,v}.tar", None),
+    ):
         monkeypatch.chdir(tmp_path)
         source = open_source(src, options=dataclasses.replace(options, media_key=media_key))
         description = json.loads(json.dumps(source.describe()))
@@ -147,9 +194,13 @@ def test_a_source_is_rebuilt_from_its_description_alone(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("change", [{"kind": "mds"}, {"kind": None}, {"new_option": 1}])
-def test_a_description_of_another_version_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_description_of_another_version_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     write(tmp_path / "1.jpg")
-    with pytest.raises(PrepError, match=r"not the (description|options) of a source that this version knows"):
+    with pytest.raises(
+        PrepError, match=r"not the (description|options) of a source that this version knows"
+    ):
         make_source({**open_source(tmp_path).describe(), **change})
 
 

@@ -8,7 +8,9 @@ from energon_prep.sources.links import LinkRule, absolute
 from tests.sources.reading import write
 
 
-def test_absolute_keeps_the_name_and_resolves_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absolute_keeps_the_name_and_resolves_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "real" / "target.tar")
     (tmp_path / "folder").symlink_to("real")
     (tmp_path / "real" / "linked.tar").symlink_to("target.tar")
@@ -31,7 +33,9 @@ def test_absolute_keeps_the_name_and_resolves_the_folder(tmp_path: Path, monkeyp
         ("/etc/hostname", True),
     ],
 )
-def test_a_snapshot_of_the_hub_may_lead_into_its_blobs_alone(tmp_path: Path, target: str, is_outside: bool) -> None:
+def test_a_snapshot_of_the_hub_may_lead_into_its_blobs_alone(
+    tmp_path: Path, target: str, is_outside: bool
+) -> None:
     snapshot = tmp_path / "snapshots" / "abc"
     write(tmp_path / "blobs" / "sha")
     link = snapshot / "data" / "a.jpg"

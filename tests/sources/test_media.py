@@ -29,7 +29,9 @@ def test_a_video_stays_in_its_file_and_is_not_limited(tmp_path: Path) -> None:
     with media.open() as one, media.open() as other:
         assert (one.seek(-3, os.SEEK_END), one.read()) == (50_005, bytes(3))
         assert (other.read(8), media.size) == (b"\0\0\0\x08free", 50_008)
-    with pytest.raises(SampleError, match=r"larger than limits\.max_bytes \(50008 bytes, the limit is 100\)"):
+    with pytest.raises(
+        SampleError, match=r"larger than limits\.max_bytes \(50008 bytes, the limit is 100\)"
+    ):
         media.read()
     path.write_bytes(b"\0\0\0\x08moov")
     assert media.head(100) == b"\0\0\0\x08moov"  # not what was read of the old file
@@ -120,5 +122,8 @@ def test_what_may_pass_is_tried_again() -> None:
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.EIO, SampleError), (errno.ESTALE, PrepError)])
 def test_a_fault_of_the_machine_stops_the_run(number: int, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match=r"cannot (read|be read)"), faults_of(Path("a.jpg"), stage="read"):
+    with (
+        pytest.raises(kind, match=r"cannot (read|be read)"),
+        faults_of(Path("a.jpg"), stage="read"),
+    ):
         raise OSError(number, os.strerror(number))

@@ -10,7 +10,9 @@ from energon_prep.sources.options import SourceOptions
 
 
 def test_options_are_rebuilt_from_their_description() -> None:
-    options = SourceOptions(caption_keys=("a", "b:0.5"), include=("*.jpg",), captions="draw", seed=3)
+    options = SourceOptions(
+        caption_keys=("a", "b:0.5"), include=("*.jpg",), captions="draw", seed=3
+    )
     assert SourceOptions.parse(json.loads(json.dumps(options.describe()))) == options
     with pytest.raises(PrepError, match="not the options of a source that this version knows"):
         SourceOptions.parse({**options.describe(), "more": 1})
@@ -30,6 +32,8 @@ def test_caption_keys_may_have_weights() -> None:
         ({"include": ("{a",)}, r"--include or --exclude '\{a': Unbalanced braces"),
     ],
 )
-def test_values_that_can_mean_nothing_are_refused_at_once(given: dict[str, Any], message: str) -> None:
+def test_values_that_can_mean_nothing_are_refused_at_once(
+    given: dict[str, Any], message: str
+) -> None:
     with pytest.raises(PrepError, match=message):
         SourceOptions(**given)

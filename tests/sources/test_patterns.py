@@ -21,5 +21,7 @@ from energon_prep.sources.patterns import is_chosen
         ("{a}.jpg", (r"\{a\}.jpg",), (), True),
     ],
 )
-def test_which_paths_are_chosen(path: str, include: tuple[str, ...], exclude: tuple[str, ...], chosen: bool) -> None:
+def test_which_paths_are_chosen(
+    path: str, include: tuple[str, ...], exclude: tuple[str, ...], chosen: bool
+) -> None:
     assert is_chosen(path, include=include, exclude=exclude) == chosen

@@ -31,7 +31,16 @@ def is_jpg(name: str) -> bool:
 
 
 def test_paths_are_sorted_as_whole_paths_and_of_the_wanted_suffixes(tmp_path: Path) -> None:
-    names = ["b.jpg", "a/2.JPG", "a/10.jpg", "a-b/1.jpg", "a.jpg", "a/notes.md", "a/x/1.jpg", "Z.jpg"]
+    names = [
+        "b.jpg",
+        "a/2.JPG",
+        "a/10.jpg",
+        "a-b/1.jpg",
+        "a.jpg",
+        "a/notes.md",
+        "a/x/1.jpg",
+        "Z.jpg",
+    ]
     for name in names:
         write(tmp_path / name)
     found = list(walk(tmp_path, is_jpg))
@@ -39,7 +48,13 @@ def test_paths_are_sorted_as_whole_paths_and_of_the_wanted_suffixes(tmp_path: Pa
 
 
 def test_hidden_names_and_what_this_tool_wrote_are_passed_over(tmp_path: Path) -> None:
-    for name in (".hidden/deep/1.jpg", ".energon-prep/1.jpg", ".nv-meta/1.jpg", "._2.jpg", "seen.jpg"):
+    for name in (
+        ".hidden/deep/1.jpg",
+        ".energon-prep/1.jpg",
+        ".nv-meta/1.jpg",
+        "._2.jpg",
+        "seen.jpg",
+    ):
         write(tmp_path / name)
     write(tmp_path / "encoded" / ".energon-prep" / "run.json")
     write(tmp_path / "encoded" / "shard_000000.jpg")
@@ -114,4 +129,8 @@ def test_packed_runs_give_what_sorting_gives(names: list[str]) -> None:
 
 
 def test_suffix_is_the_last_one_in_lower_case() -> None:
-    assert [suffix_of(name) for name in ("a.b.JPG", "x/y.z/plain", "a.tar.gz")] == [".jpg", "", ".gz"]
+    assert [suffix_of(name) for name in ("a.b.JPG", "x/y.z/plain", "a.tar.gz")] == [
+        ".jpg",
+        "",
+        ".gz",
+    ]

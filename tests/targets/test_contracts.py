@@ -22,7 +22,9 @@ VIDEO = ("dit", "nemo-dit", "wan", "generic")
 WIDTHS = {"dit": 1024, "nemo-dit": 1024, "generic": 8}
 
 
-def encoded(name: str = "dit", *, frames: int = 1, metadata: dict[str, Any] | None = None) -> EncodedSample:
+def encoded(
+    name: str = "dit", *, frames: int = 1, metadata: dict[str, Any] | None = None
+) -> EncodedSample:
     """A sample as the recipes of that target make it."""
     info = SampleInfo(
         serial=7,
@@ -40,16 +42,28 @@ def encoded(name: str = "dit", *, frames: int = 1, metadata: dict[str, Any] | No
     )
     hidden = torch.randn(3, WIDTHS.get(name, 4096)).bfloat16()
     text = TextEmbedding(hidden=hidden, pooled=None, num_tokens=3, truncated=False)
-    clip = TextEmbedding(hidden=None, pooled=torch.randn(768).bfloat16(), num_tokens=3, truncated=False)
-    texts = {key: clip if key == "clip" else text for key in get_target(name).text_names or ("t5", "clip")}
+    clip = TextEmbedding(
+        hidden=None, pooled=torch.randn(768).bfloat16(), num_tokens=3, truncated=False
+    )
+    texts = {
+        key: clip if key == "clip" else text
+        for key in get_target(name).text_names or ("t5", "clip")
+    }
     latent = torch.randn(CHANNELS.get(name, 16), 1 + (frames - 1) // 4, 8, 12).bfloat16()
     return EncodedSample(info=info, latents={"64x96": latent}, texts=texts)
 
 
 def read_back(parts: dict[str, Any]) -> dict[str, Any]:
     """The parts as they come from the tar."""
-    loaders: dict[str, Callable[[bytes], Any]] = {"pth": load_pth, "pickle": load_pickle, "json": load_json}
-    return {part: loaders.get(part.rpartition(".")[2], bytes)(data) for part, data in serialize(parts).items()}
+    loaders: dict[str, Callable[[bytes], Any]] = {
+        "pth": load_pth,
+        "pickle": load_pickle,
+        "json": load_json,
+    }
+    return {
+        part: loaders.get(part.rpartition(".")[2], bytes)(data)
+        for part, data in serialize(parts).items()
+    }
 
 
 @pytest.mark.parametrize(("name", "frames"), [(n, 1) for n in TARGETS] + [(n, 9) for n in VIDEO])
@@ -73,8 +87,14 @@ def test_a_clip_is_refused_where_images_are_trained(name: str) -> None:
 
 
 def test_the_subflavors_name_the_target() -> None:
-    assert get_target("primus-flux").subflavors() == {"target": "primus-flux", "encoding": "preencoded"}
-    assert get_target("mlperf-flux").subflavors() == {"target": "mlperf-flux", "encoding": "preencoded_numpy"}
+    assert get_target("primus-flux").subflavors() == {
+        "target": "primus-flux",
+        "encoding": "preencoded",
+    }
+    assert get_target("mlperf-flux").subflavors() == {
+        "target": "mlperf-flux",
+        "encoding": "preencoded_numpy",
+    }
     assert all(get_target(name).subflavors()["target"] == name for name in TARGETS)
 
 
@@ -117,9 +137,15 @@ def _set(part: str, change: Callable[[Any], Any]) -> Callable[[dict[str, Any]], 
 DIT_DAMAGE = [
     (_nan, "pth has NaN or Inf"),
     (_huge, "pth exceeds 1000 in magnitude"),
-    (_set("pth", lambda x: x[None]), r"pth has shape \[1, 16, 1, 8, 12\], 5 dimensions instead of 4"),
+    (
+        _set("pth", lambda x: x[None]),
+        r"pth has shape \[1, 16, 1, 8, 12\], 5 dimensions instead of 4",
+    ),
     (_set("pth", lambda x: x[:, :, :7].clone()), "height and width must be multiples of 2"),
-    (_set("pth", lambda x: torch.stack([x, x])[0]), "pth is a view: 6144 bytes are stored for 1536 numbers"),
+    (
+        _set("pth", lambda x: torch.stack([x, x])[0]),
+        "pth is a view: 6144 bytes are stored for 1536 numbers",
+    ),
     (_set("pth", lambda x: x.to(torch.int8)), "pth is torch.int8, not a float dtype"),
     (_set("pth", lambda x: x.float().numpy()), "pth is a ndarray, not a torch.Tensor"),
     (_set("pickle", lambda x: x[None]), r"pickle has shape \[1, 3, 1024\], not \[S, D\]"),
@@ -155,7 +181,9 @@ NEMO_DAMAGE = [
 
 
 @pytest.mark.parametrize(("damage", "frames", "message"), NEMO_DAMAGE)
-def test_nemo_dit_refuses(damage: Callable[[dict[str, Any]], None], frames: int, message: str) -> None:
+def test_nemo_dit_refuses(
+    damage: Callable[[dict[str, Any]], None], frames: int, message: str
+) -> None:
     target = get_target("nemo-dit")
     parts = target.build(encoded("nemo-dit", frames=frames))
     damage(parts)
@@ -179,24 +207,60 @@ OTHER_DAMAGE = [
     ("flux", _set("pth", lambda x: x[:, None]), "4 dimensions instead of 3"),
     ("flux", _set("pth", lambda x: x[:, :7].clone()), "multiples of 2"),
     ("flux", _set("pickle", lambda x: x["prompt_embeds"]), "pickle is a Tensor, not an object"),
-    ("flux", _key("pickle", "prompt_embeds", lambda x: x[None]), r"prompt_embeds has shape \[1, 3, 4096\]"),
-    ("flux", _key("pickle", "pooled_prompt_embeds", lambda x: x[None]), r"has shape \[1, 768\], not \[768\]"),
+    (
+        "flux",
+        _key("pickle", "prompt_embeds", lambda x: x[None]),
+        r"prompt_embeds has shape \[1, 3, 4096\]",
+    ),
+    (
+        "flux",
+        _key("pickle", "pooled_prompt_embeds", lambda x: x[None]),
+        r"has shape \[1, 768\], not \[768\]",
+    ),
     ("flux", _key("pickle", "pooled_prompt_embeds", lambda x: x * float("nan")), "has NaN or Inf"),
     ("primus-flux", lambda parts: parts.pop("latents.pth"), "part 'latents.pth' is missing"),
-    ("primus-flux", lambda parts: parts.update({"mean.pth": parts["latents.pth"]}), "one without the other"),
+    (
+        "primus-flux",
+        lambda parts: parts.update({"mean.pth": parts["latents.pth"]}),
+        "one without the other",
+    ),
     ("primus-flux", _set("caption.txt", lambda x: b"\xff"), "not UTF-8"),
     ("mlperf-flux", _set("t5.bytes", lambda x: b"junk"), "t5.bytes is no npy file"),
-    ("mlperf-flux", _set("mean.bytes", lambda x: _npy(np.zeros((16, 8, 12), np.float32))), "is float32, not uint16"),
-    ("mlperf-flux", _set("mean.bytes", lambda x: _npy(np.full((16, 8, 12), 0x7FC0, np.uint16))), "has NaN"),
-    ("mlperf-flux", _set("mean.bytes", lambda x: _npy(np.ones((16, 8, 10), np.uint16))), "different shapes"),
+    (
+        "mlperf-flux",
+        _set("mean.bytes", lambda x: _npy(np.zeros((16, 8, 12), np.float32))),
+        "is float32, not uint16",
+    ),
+    (
+        "mlperf-flux",
+        _set("mean.bytes", lambda x: _npy(np.full((16, 8, 12), 0x7FC0, np.uint16))),
+        "has NaN",
+    ),
+    (
+        "mlperf-flux",
+        _set("mean.bytes", lambda x: _npy(np.ones((16, 8, 10), np.uint16))),
+        "different shapes",
+    ),
     ("mlperf-flux", lambda parts: parts["json"].pop("key"), "lacks the key 'key'"),
     ("mlperf-flux", lambda parts: parts["json"].pop("timestep"), "lacks the key 'timestep'"),
-    ("mlperf-flux", _key("json", "timestep", lambda t: 8), "timestep is 8, not a whole number from 0 to 7"),
-    ("mlperf-flux", _key("json", "timestep", lambda t: True), "timestep is True, not a whole number"),
+    (
+        "mlperf-flux",
+        _key("json", "timestep", lambda t: 8),
+        "timestep is 8, not a whole number from 0 to 7",
+    ),
+    (
+        "mlperf-flux",
+        _key("json", "timestep", lambda t: True),
+        "timestep is True, not a whole number",
+    ),
     ("mlperf-flux", _key("json", "timestep", lambda t: 0.5), "timestep is 0.5, not a whole number"),
     ("generic", lambda parts: parts.pop("pth"), "there is no latent"),
     ("generic", _key("pickle", "t5", lambda x: {}), "'t5' is not a dict of hidden and pooled"),
-    ("generic", _key("pickle", "t5", lambda x: {"hidden": x["hidden"] * 0}), "pickle t5 hidden is all zero"),
+    (
+        "generic",
+        _key("pickle", "t5", lambda x: {"hidden": x["hidden"] * 0}),
+        "pickle t5 hidden is all zero",
+    ),
 ]
 
 
@@ -228,7 +292,9 @@ def test_mlperf_needs_moments_and_keeps_the_bits() -> None:
 
 @pytest.mark.parametrize(("given", "stored"), [(3, 3), (0, 0), ("5", 5), (2.0, 2)])
 def test_mlperf_takes_the_timestep_of_the_source(given: Any, stored: int) -> None:
-    timestep = get_target("mlperf-flux").build(encoded("mlperf-flux", metadata={"timestep": given}))["json"]["timestep"]
+    timestep = get_target("mlperf-flux").build(
+        encoded("mlperf-flux", metadata={"timestep": given})
+    )["json"]["timestep"]
     assert (timestep, type(timestep)) == (stored, int)
 
 
@@ -241,7 +307,9 @@ def test_mlperf_refuses_other_timesteps(given: Any) -> None:
 def test_without_one_mlperf_gives_the_eight_in_turn() -> None:
     target, sample = get_target("mlperf-flux"), encoded("mlperf-flux")
     infos = [dataclasses.replace(sample.info, serial=serial) for serial in range(7, 17)]
-    timesteps = [target.build(dataclasses.replace(sample, info=info))["json"]["timestep"] for info in infos]
+    timesteps = [
+        target.build(dataclasses.replace(sample, info=info))["json"]["timestep"] for info in infos
+    ]
     assert timesteps == [7, 0, 1, 2, 3, 4, 5, 6, 7, 0]
 
 
@@ -257,8 +325,15 @@ def test_the_empty_caption_is_what_the_model_build_reads(name: str) -> None:
     """``torch.from_numpy(numpy.load(path))[0]``, then to the training's dtype."""
     target, texts = get_target(name), encoded(name).texts
     files = {path: make(target.build_text(texts)) for path, make in target.caption_files.items()}
-    t5, clip = (np.load(io.BytesIO(files[f"empty_encodings/{kind}_empty.npy"])) for kind in ("t5", "clip"))
-    assert (t5.dtype, t5.shape, clip.dtype, clip.shape) == (np.float32, (1, 3, 4096), np.float32, (1, 768))
+    t5, clip = (
+        np.load(io.BytesIO(files[f"empty_encodings/{kind}_empty.npy"])) for kind in ("t5", "clip")
+    )
+    assert (t5.dtype, t5.shape, clip.dtype, clip.shape) == (
+        np.float32,
+        (1, 3, 4096),
+        np.float32,
+        (1, 768),
+    )
     assert torch.equal(torch.from_numpy(t5)[0].bfloat16(), texts["t5"].tokens)
     assert torch.equal(torch.from_numpy(clip)[0].bfloat16(), texts["clip"].pooled)
 
@@ -272,7 +347,9 @@ def test_primus_stores_moments_when_there_are() -> None:
 
 def test_generic_names_the_latents_of_several_resolutions() -> None:
     sample = encoded("generic")
-    sample = dataclasses.replace(sample, latents={"512": sample.latent, "256": sample.latent[..., :4, :6].clone()})
+    sample = dataclasses.replace(
+        sample, latents={"512": sample.latent, "256": sample.latent[..., :4, :6].clone()}
+    )
     parts = get_target("generic").build(sample)
     assert [part for part in parts if part.endswith("pth")] == ["512.pth", "256.pth"]
     get_target("generic").check(parts)

@@ -31,7 +31,9 @@ def test_pickles_are_stable_and_plain_pickle_reads_them() -> None:
     tensor = torch.randn(5, 8).bfloat16()
     value = {"prompt_embeds": tensor, "pooled": np.arange(4, dtype=np.float16)}
     first = dumps_pickle(value)
-    assert first == dumps_pickle({"prompt_embeds": tensor.clone(), "pooled": value["pooled"].copy()})
+    assert first == dumps_pickle(
+        {"prompt_embeds": tensor.clone(), "pooled": value["pooled"].copy()}
+    )
     back = pickle.loads(first)
     assert torch.equal(back["prompt_embeds"], tensor)
     assert back["prompt_embeds"].dtype == torch.bfloat16
@@ -39,12 +41,17 @@ def test_pickles_are_stable_and_plain_pickle_reads_them() -> None:
 
 
 def test_another_process_writes_the_same_bytes() -> None:
-    runs = {subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, check=True).stdout for _ in range(2)}
+    runs = {
+        subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, check=True).stdout
+        for _ in range(2)
+    }
     assert len(runs) == 1
 
 
 def test_json_is_strict_ascii() -> None:
-    assert json.loads(dumps_json({"caption": "caf\u00e9 \ud83d"})) == {"caption": "caf\u00e9 \ud83d"}
+    assert json.loads(dumps_json({"caption": "caf\u00e9 \ud83d"})) == {
+        "caption": "caf\u00e9 \ud83d"
+    }
     with pytest.raises(ValueError, match="not JSON compliant"):
         dumps_json({"score": float("nan")})
 

@@ -20,8 +20,14 @@ def saved(tensor: torch.Tensor) -> bytes:
     return buffer.getvalue()
 
 
-@given(st.sampled_from([*FLOATS, torch.int64, torch.bool, torch.complex64]), SHAPES, st.integers(0, 2**32))
-def test_every_tensor_of_a_shape_is_what_torch_save_writes(dtype: torch.dtype, shape: list[int], seed: int) -> None:
+@given(
+    st.sampled_from([*FLOATS, torch.int64, torch.bool, torch.complex64]),
+    SHAPES,
+    st.integers(0, 2**32),
+)
+def test_every_tensor_of_a_shape_is_what_torch_save_writes(
+    dtype: torch.dtype, shape: list[int], seed: int
+) -> None:
     files = TorchFiles()
     generator = torch.Generator().manual_seed(seed)
     for _ in range(4):  # the first becomes the form, the second proves it
@@ -30,7 +36,9 @@ def test_every_tensor_of_a_shape_is_what_torch_save_writes(dtype: torch.dtype, s
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_the_third_of_a_shape_is_filled_in(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_third_of_a_shape_is_filled_in(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = TorchFiles()
     tensors = [torch.randn(16, 1, 8, 8).to(dtype) for _ in range(3)]
     expected = [saved(tensor) for tensor in tensors]
@@ -55,7 +63,9 @@ def test_strides_are_told_apart() -> None:
         assert files.dump(tensor) == saved(tensor)
 
 
-def test_a_torch_that_combines_otherwise_writes_its_files_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_that_combines_otherwise_writes_its_files_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torch_file, "_combine", lambda seed, value: seed ^ value)
     files = TorchFiles()
     for _ in range(4):

@@ -10,14 +10,24 @@ import torch
 
 from task_encoders import DiTTaskEncoder, FluxTaskEncoder, NeMoDiTTaskEncoder, WanTaskEncoder
 from tests.datasets import write_samples
-from tests.task_encoders.trainers import CLIP, IMAGE, WIDE, described, numbers, open_loader, serialized, stored
+from tests.task_encoders.trainers import (
+    CLIP,
+    IMAGE,
+    WIDE,
+    described,
+    numbers,
+    open_loader,
+    serialized,
+    stored,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
 
 BF16, INT32, INT64 = torch.bfloat16, torch.int32, torch.int64
 PACKING = {"packing_buffer_size": 3, "shuffle_buffer_size": None}
 
-# A clip of 5 x 2 x 3 = 30 patches and images of 4 and 6; 40 tokens with the padding that an encoder adds.
+# A clip of 5 x 2 x 3 = 30 patches and images of 4 and 6; 40 tokens with the padding that an encoder
+# adds.
 SHAPES = [CLIP, IMAGE, WIDE]
 
 
@@ -113,6 +123,8 @@ def test_the_batch_is_the_trainers(tmp_path: Path, case: str) -> None:
     for serial, parts in enumerate(samples):
         if target == "flux":
             parts["pickle"]["pooled_prompt_embeds"] = numbers(serial, 768)
-    dataset_dir = write_samples(tmp_path / "dataset", [*map(serialized, samples)], subflavors={"target": target})
+    dataset_dir = write_samples(
+        tmp_path / "dataset", [*map(serialized, samples)], subflavors={"target": target}
+    )
     (batch,) = open_loader(dataset_dir, make_encoder(), repeat=False, **options)
     assert described(batch) == expected

@@ -8,7 +8,15 @@ import torch
 from megatron.energon import SkipSample
 
 from task_encoders import DiTTaskEncoder
-from tests.task_encoders.trainers import CLIP, IMAGE, WIDE, encode, open_loader, sample, write_target
+from tests.task_encoders.trainers import (
+    CLIP,
+    IMAGE,
+    WIDE,
+    encode,
+    open_loader,
+    sample,
+    write_target,
+)
 
 
 def dit(**options: Any) -> DiTTaskEncoder:
@@ -26,7 +34,10 @@ def test_what_is_in_a_pack() -> None:
     assert batch["seq_len_kv_padded"].tolist() == [128, 64]
     assert batch["latent_shape"].tolist() == [list(CLIP), list(IMAGE)]
     assert batch["video"].shape == (1, 128, 64)
-    for name, real in (("loss_mask", [*range(30), *range(64, 68)]), ("context_mask", [*range(65), *range(128, 131)])):
+    for name, real in (
+        ("loss_mask", [*range(30), *range(64, 68)]),
+        ("context_mask", [*range(65), *range(128, 131)]),
+    ):
         assert batch[name][0].nonzero().flatten().tolist() == real
     assert torch.equal(batch["context_embeddings"][0, 128:131], sample().text)
     assert not batch["context_embeddings"][0, 131:].any()
@@ -40,7 +51,8 @@ def test_what_is_in_a_pack() -> None:
 def test_without_packing_a_batch_has_one_length(tmp_path: Path) -> None:
     large = (16, 5, 8, 8)
     dataset_dir = write_target(tmp_path / "dataset", "dit", [IMAGE, large] * 2, tokens=70)
-    options = {"batch_size": 2, "shuffle_buffer_size": None}  # so that two of a kind never follow each other
+    # so that two of a kind never follow each other
+    options = {"batch_size": 2, "shuffle_buffer_size": None}
     batches = list(open_loader(dataset_dir, dit(seq_length=None), repeat=False, **options))
     assert sorted(tuple(batch["video"].shape) for batch in batches) == [(2, 64, 64), (2, 128, 64)]
     for batch in batches:
@@ -65,7 +77,8 @@ def test_what_the_trainer_skips(options: Any, shape: Any, caplog: pytest.LogCapt
 
 
 def test_what_fits_is_not_skipped() -> None:
-    encode(dit(tensor_parallel_size=2, context_parallel_size=4, seq_length=64), sample(IMAGE))  # 16 = 2 * 2 * 4
+    # 16 = 2 * 2 * 4
+    encode(dit(tensor_parallel_size=2, context_parallel_size=4, seq_length=64), sample(IMAGE))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,10 @@ def test_what_is_not(filters: Filters) -> None:
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
-        (Filters(min_aesthetic_score=1.0), r"sample a: its JSON tells no score \(aesthetic_score, "),
+        (
+            Filters(min_aesthetic_score=1.0),
+            r"sample a: its JSON tells no score \(aesthetic_score, ",
+        ),
         (Filters(min_size=64), r"sample a: its JSON tells no size \(original_height, "),
         (Filters(max_frames=16), r"sample a: its JSON tells no number of frames"),
         (Filters(max_seconds=2), r"sample a: its JSON tells no number of frames"),

@@ -29,7 +29,9 @@ def flux(**options: Any) -> FluxTaskEncoder:
 
 
 def batched(encoder: FluxTaskEncoder, *samples: dict[str, Any]) -> dict[str, Any]:
-    return encoder.batch([encode(encoder, sample(**{"pooled": POOLED, **fields})) for fields in samples])
+    return encoder.batch(
+        [encode(encoder, sample(**{"pooled": POOLED, **fields})) for fields in samples]
+    )
 
 
 def test_what_is_in_a_batch() -> None:
@@ -57,7 +59,9 @@ def test_context_parallel_padding_of_mask_and_text() -> None:
     assert batch["loss_mask"].tolist() == [[1.0] * 4 + [0.0] * 2]
     assert batch["latents"].shape == (1, 16, 4, 4)
     assert batch["prompt_embeds"].shape[1] == batch["text_ids"].shape[1] == 516
-    assert [batch[name].item() for name in ("seq_len_q", "seq_len_q_padded", "seq_len_kv_padded")] == [4, 6, 516]
+    assert [
+        batch[name].item() for name in ("seq_len_q", "seq_len_q_padded", "seq_len_kv_padded")
+    ] == [4, 6, 516]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,10 @@ def test_what_the_trainer_gets_wrong_is_an_error(options: Any, fault: Any, messa
 def test_sizes_do_not_mix_in_a_batch(tmp_path: Path) -> None:
     dataset_dir = write_target(tmp_path / "dataset", "flux", [IMAGE, WIDE] * 4)
     batches = list(open_loader(dataset_dir, flux(), repeat=False, batch_size=4))
-    assert sorted(tuple(batch["latents"].shape) for batch in batches) == [(4, 16, 4, 4), (4, 16, 4, 6)]
+    assert sorted(tuple(batch["latents"].shape) for batch in batches) == [
+        (4, 16, 4, 4),
+        (4, 16, 4, 6),
+    ]
 
 
 def test_there_is_no_packing() -> None:

@@ -43,7 +43,12 @@ def train_loader(
     **options: Any,
 ) -> Any:
     handler = {"global_error_handler": reraise_exception} if strict else {}
-    arguments = {"batch_size": 4, "shuffle_buffer_size": 8, "max_samples_per_sequence": None, **options}
+    arguments = {
+        "batch_size": 4,
+        "shuffle_buffer_size": 8,
+        "max_samples_per_sequence": None,
+        **options,
+    }
     dataset = get_train_dataset(
         dataset_dir,
         worker_config=WorkerConfig(rank=0, world_size=1, num_workers=workers, **handler),
@@ -57,7 +62,9 @@ def keys(batches: Any) -> list[str]:
     return [key for batch in batches for key in batch.__key__]
 
 
-def sample(num_tokens: int = 3, *, width: int = WIDTH, pooled: torch.Tensor | None = None) -> LatentSample:
+def sample(
+    num_tokens: int = 3, *, width: int = WIDTH, pooled: torch.Tensor | None = None
+) -> LatentSample:
     return LatentSample(
         __key__="a",
         __restore_key__=("a",),
@@ -80,7 +87,9 @@ def test_an_uneven_epoch_ends_with_smaller_batches(dataset_dir: Path) -> None:
     batches = list(train_loader(dataset_dir, repeat=False, batch_size=5))  # 8 samples of each shape
     assert sorted(keys(batches)) == KEYS
     assert sorted(len(batch.latents) for batch in batches) == [3, 3, 3, 5, 5, 5]
-    assert len(keys(train_loader(dataset_dir, repeat=False, batch_size=5, batch_drop_last=True))) == 15
+    assert (
+        len(keys(train_loader(dataset_dir, repeat=False, batch_size=5, batch_drop_last=True))) == 15
+    )
 
 
 def test_repeating_gives_full_batches_only(dataset_dir: Path) -> None:
@@ -97,7 +106,9 @@ def test_dotted_parts_and_arrays(tmp_path: Path) -> None:
 
 
 def test_the_validation_dataset_and_the_plain_loader(dataset_dir: Path) -> None:
-    worker_config = WorkerConfig(rank=0, world_size=1, num_workers=0, global_error_handler=reraise_exception)
+    worker_config = WorkerConfig(
+        rank=0, world_size=1, num_workers=0, global_error_handler=reraise_exception
+    )
     dataset = get_val_dataset(
         dataset_dir,
         split_part="train",
@@ -131,14 +142,20 @@ def test_what_is_in_a_batch(dataset_dir: Path) -> None:
 
 
 def steps(loader: Any, count: int) -> tuple[list[Any], Any]:
-    """What tells two runs apart (keys and, because of the dropout, token counts), and the loader's state."""
+    """What tells two runs apart (keys and, because of the dropout, token counts), and the loader's
+    state.
+    """
     with contextlib.closing(iter(loader)) as batches:
         taken = itertools.islice(batches, count)
-        return [(batch.__key__, batch.text_mask.sum(1).tolist()) for batch in taken], loader.save_state_rank()
+        return [
+            (batch.__key__, batch.text_mask.sum(1).tolist()) for batch in taken
+        ], loader.save_state_rank()
 
 
 @pytest.mark.parametrize(("workers", "stops"), [(0, (1, 5, 9)), (2, (5,))])
-def test_a_restored_loader_goes_on_exactly(dataset_dir: Path, workers: int, stops: tuple[int, ...]) -> None:
+def test_a_restored_loader_goes_on_exactly(
+    dataset_dir: Path, workers: int, stops: tuple[int, ...]
+) -> None:
     def loader() -> Any:
         encoder = LatentTaskEncoder(caption_dropout=0.4, empty_caption=dataset_dir)
         return train_loader(dataset_dir, encoder, workers=workers)
@@ -158,7 +175,10 @@ def test_caption_dropout(dataset_dir: Path) -> None:
     for batch in itertools.islice(train_loader(dataset_dir, encoder), 50):
         empty = (batch.text == 0).all(dim=(1, 2))
         serials = [int(key) for key in batch.__key__]
-        tokens = [1 if drop or n == 0 else 1 + n % 7 for n, drop in zip(serials, empty.tolist(), strict=True)]
+        tokens = [
+            1 if drop or n == 0 else 1 + n % 7
+            for n, drop in zip(serials, empty.tolist(), strict=True)
+        ]
         assert batch.text_mask.sum(1).tolist() == tokens
         dropped, total = dropped + int(empty.sum()), total + len(serials)
     assert 0.35 < dropped / total < 0.65
@@ -167,7 +187,9 @@ def test_caption_dropout(dataset_dir: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_poisoned_samples_are_skipped_and_do_not_run(tmp_path: Path) -> None:
     poison = pickle.dumps(Poison(tmp_path / "ran"))
-    dataset_dir = write_dataset(tmp_path / "dataset", replace={3: {"pickle": poison}, 9: {"pth": poison}})
+    dataset_dir = write_dataset(
+        tmp_path / "dataset", replace={3: {"pickle": poison}, 9: {"pth": poison}}
+    )
     left = keys(train_loader(dataset_dir, repeat=False, strict=False))
     assert sorted(left) == [key for key in KEYS if int(key) not in (3, 9)]
     with pytest.raises(ValueError, match=r"posix\.system|torch\.save"):
@@ -178,16 +200,21 @@ def test_poisoned_samples_are_skipped_and_do_not_run(tmp_path: Path) -> None:
 def test_a_text_that_is_too_long(tmp_path: Path) -> None:
     long = sample_parts(5, SHAPES[5 % 3], num_tokens=9)
     dataset_dir = write_dataset(tmp_path / "dataset", replace={5: long})
-    with pytest.raises(ValueError, match="000000005: text of 9 tokens, more than max_text_tokens=8"):
+    with pytest.raises(
+        ValueError, match="000000005: text of 9 tokens, more than max_text_tokens=8"
+    ):
         list(train_loader(dataset_dir, LatentTaskEncoder(max_text_tokens=8), repeat=False))
-    batches = list(train_loader(dataset_dir, LatentTaskEncoder(max_text_tokens=8, truncate=True), repeat=False))
+    batches = list(
+        train_loader(dataset_dir, LatentTaskEncoder(max_text_tokens=8, truncate=True), repeat=False)
+    )
     assert sorted(keys(batches)) == KEYS
     assert max(int(batch.text_mask.sum(1).max()) for batch in batches) == 8
 
 
 def test_an_empty_caption_of_another_width_stops_the_training(dataset_dir: Path) -> None:
     encoder = LatentTaskEncoder(caption_dropout=1.0, empty_caption=torch.zeros(1, WIDTH + 1))
-    with pytest.raises(FatalSampleError, match="empty caption"):  # also where Energon skips faulty samples
+    with pytest.raises(FatalSampleError, match="empty caption"):
+        # also where Energon skips faulty samples
         list(train_loader(dataset_dir, encoder, repeat=False, strict=False))
 
 
@@ -231,7 +258,13 @@ def test_a_batch_is_pinned(dataset_dir: Path) -> None:
 
 def test_where_the_empty_caption_comes_from(dataset_dir: Path, tmp_path: Path) -> None:
     stored = torch.zeros(1, WIDTH).bfloat16()
-    for source in (stored, stored[None], dataset_dir, str(dataset_dir), dataset_dir / EMPTY_CAPTION):
+    for source in (
+        stored,
+        stored[None],
+        dataset_dir,
+        str(dataset_dir),
+        dataset_dir / EMPTY_CAPTION,
+    ):
         empty = load_empty_caption(source)
         assert torch.equal(empty.text, stored)
         assert empty.pooled is None
@@ -246,17 +279,29 @@ def test_where_the_empty_caption_comes_from(dataset_dir: Path, tmp_path: Path) -
 
 def test_every_text_encoder_of_a_generic_dataset(tmp_path: Path) -> None:
     """T5 has hidden states and CLIP both; the masks are each encoder's own."""
-    empty = {"t5": {"hidden": torch.zeros(1, 8)}, "clip": {"hidden": torch.zeros(2, 6), "pooled": torch.zeros(4)}}
+    empty = {
+        "t5": {"hidden": torch.zeros(1, 8)},
+        "clip": {"hidden": torch.zeros(2, 6), "pooled": torch.zeros(4)},
+    }
     parts = []
     for serial in range(2):
         hidden = {"t5": numbers(serial + 1, 3 + serial, 8), "clip": numbers(serial + 1, 5, 6)}
-        text = {"t5": {"hidden": hidden["t5"]}, "clip": {"hidden": hidden["clip"], "pooled": numbers(serial + 1, 4)}}
+        text = {
+            "t5": {"hidden": hidden["t5"]},
+            "clip": {"hidden": hidden["clip"], "pooled": numbers(serial + 1, 4)},
+        }
         parts.append(serialized({**stored("generic", serial, SHAPES[0]), "pickle": text}))
-    dataset_dir = write_samples(tmp_path / "dataset", parts, subflavors={"target": "generic"}, empty_caption=empty)
+    dataset_dir = write_samples(
+        tmp_path / "dataset", parts, subflavors={"target": "generic"}, empty_caption=empty
+    )
     encoder = LatentTaskEncoder(text_dtype=torch.float32, pad_to_max=True, max_text_tokens=6)
     batch = next(iter(train_loader(dataset_dir, encoder, batch_size=2, shuffle_buffer_size=None)))
     t5, clip = batch.encoders["t5"], batch.encoders["clip"]
-    assert (t5["hidden"].shape, clip["hidden"].shape, clip["pooled"].shape) == ((2, 6, 8), (2, 6, 6), (2, 4))
+    assert (t5["hidden"].shape, clip["hidden"].shape, clip["pooled"].shape) == (
+        (2, 6, 8),
+        (2, 6, 6),
+        (2, 4),
+    )
     assert sorted(t5["mask"].sum(1).tolist()) == [3, 4]
     assert clip["mask"].sum(1).tolist() == [5, 5]
     assert clip["hidden"].dtype == torch.float32
@@ -276,9 +321,13 @@ def test_filters_skip_samples(tmp_path: Path) -> None:
 
 
 def test_arguments_that_do_not_go_together(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"energon-prep encode stores it as \.energon-prep/empty_caption\.pickle"):
+    with pytest.raises(
+        ValueError, match=r"energon-prep encode stores it as \.energon-prep/empty_caption\.pickle"
+    ):
         LatentTaskEncoder(caption_dropout=0.1)
-    with pytest.raises(ValueError, match=r"no embedding of the empty caption at .*empty_caption\.pickle"):
+    with pytest.raises(
+        ValueError, match=r"no embedding of the empty caption at .*empty_caption\.pickle"
+    ):
         LatentTaskEncoder(caption_dropout=0.1, empty_caption=tmp_path)
     with pytest.raises(ValueError, match=r"caption_dropout=1\.5"):
         LatentTaskEncoder(caption_dropout=1.5)

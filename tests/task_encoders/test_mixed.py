@@ -15,9 +15,15 @@ from tests.task_encoders.trainers import CLIP, IMAGE, WIDTH, open_loader, write_
 
 pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
 
-#: Target, encoder, options of the loader, and what of a batch is [..., 64] tokens or a latent [B, 16, ...].
+#: Target, encoder, options of the loader, and what of a batch is [..., 64] tokens or a latent [B,
+#: 16, ...].
 CASES: dict[str, Any] = {
-    "latent": ("wan", LatentTaskEncoder, {"batch_size": 2}, lambda batch: batch.latents.flatten(2).mT),
+    "latent": (
+        "wan",
+        LatentTaskEncoder,
+        {"batch_size": 2},
+        lambda batch: batch.latents.flatten(2).mT,
+    ),
     "dit": ("dit", DiTTaskEncoder, {"batch_size": 2}, lambda batch: batch["video"]),
     "nemo-dit": (
         "nemo-dit",
@@ -44,7 +50,9 @@ def test_one_loop_trains_on_both(tmp_path: Path, case: str) -> None:
     for batch in itertools.islice(open_loader(dataset_dir, make(), **options), 60):
         tokens = tokens_of(batch).float().clamp(-3, 3)
         loss = nn.functional.mse_loss(decoder(model(tokens)), tokens)
-        optimizer = optimizer or torch.optim.AdamW([*model.parameters(), *decoder.parameters()], lr=1e-2)
+        optimizer = optimizer or torch.optim.AdamW(
+            [*model.parameters(), *decoder.parameters()], lr=1e-2
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -52,6 +60,10 @@ def test_one_loop_trains_on_both(tmp_path: Path, case: str) -> None:
         if case == "latent":
             frames.add(batch.latents.shape[2])
         else:
-            frames |= set((batch["grid_sizes"][:, 0] if case == "wan" else batch["latent_shape"][:, 1]).tolist())
+            frames |= set(
+                (
+                    batch["grid_sizes"][:, 0] if case == "wan" else batch["latent_shape"][:, 1]
+                ).tolist()
+            )
     assert frames == {1, 5}
     assert sum(losses[-10:]) < sum(losses[:10])

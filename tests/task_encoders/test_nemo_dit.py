@@ -8,7 +8,16 @@ import torch
 from megatron.energon import SkipSample
 
 from task_encoders import Filters, NeMoDiTTaskEncoder
-from tests.task_encoders.trainers import CLIP, IMAGE, WIDE, encode, json_part, open_loader, sample, write_target
+from tests.task_encoders.trainers import (
+    CLIP,
+    IMAGE,
+    WIDE,
+    encode,
+    json_part,
+    open_loader,
+    sample,
+    write_target,
+)
 
 
 def nemo(**options: Any) -> NeMoDiTTaskEncoder:
@@ -23,7 +32,9 @@ def without(name: str, shape: Any) -> dict[str, Any]:
 
 def test_stacking_pads_to_seq_length() -> None:
     encoder = nemo(seq_length=40)
-    batch = encoder.batch([encode(encoder, sample(CLIP)), encode(encoder, sample(IMAGE, tokens=600))])
+    batch = encoder.batch(
+        [encode(encoder, sample(CLIP)), encode(encoder, sample(IMAGE, tokens=600))]
+    )
     assert batch["video"].shape == (2, 40, 64)
     assert batch["loss_mask"].sum(1).tolist() == batch["seq_len_q"].tolist() == [30, 4]
     assert batch["seq_len_kv"].tolist() == [512, 512]
@@ -42,7 +53,8 @@ def test_stacking_pads_to_seq_length() -> None:
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
 def test_without_any_length_a_batch_has_one_length(tmp_path: Path) -> None:
     dataset_dir = write_target(tmp_path / "dataset", "nemo-dit", [IMAGE, CLIP] * 2)
-    options = {"batch_size": 2, "shuffle_buffer_size": None}  # so that two of a kind never follow each other
+    # so that two of a kind never follow each other
+    options = {"batch_size": 2, "shuffle_buffer_size": None}
     batches = list(open_loader(dataset_dir, nemo(), repeat=False, **options))
     assert sorted(tuple(batch["video"].shape) for batch in batches) == [(2, 4, 64), (2, 30, 64)]
     assert all(batch["loss_mask"].all() for batch in batches)
@@ -85,7 +97,10 @@ def test_what_nemo_skips(options: Any, metadata: Any) -> None:
     ("fault", "message"),
     [
         (without("aesthetic_score", IMAGE), "sample a: its JSON tells no score"),
-        (without("image_width", IMAGE), "sample a: the JSON of an image without a number 'image_width'"),
+        (
+            without("image_width", IMAGE),
+            "sample a: the JSON of an image without a number 'image_width'",
+        ),
         (without("framerate", CLIP), "sample a: the JSON of a video without a number 'framerate'"),
         ({"shape": (16, 1, 3, 4)}, r"sample a: a latent \[16, 1, 3, 4\].* patches"),
     ],
@@ -102,12 +117,24 @@ def test_samples_without_a_score_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("options", "batch_size", "packing", "message"),
     [
-        ({"max_seq_length": 64}, 1, None, "max_seq_length=64 and packing_buffer_size=None: packing needs both"),
+        (
+            {"max_seq_length": 64},
+            1,
+            None,
+            "max_seq_length=64 and packing_buffer_size=None: packing needs both",
+        ),
         ({}, 1, 8, "max_seq_length=None and packing_buffer_size=8"),
         ({"max_seq_length": 64}, 2, 8, "batch_size=2: a batch is one pack"),
-        ({"seq_length": 65, "context_parallel_size": 2}, 2, None, "65 tokens cannot be split over 2 devices"),
+        (
+            {"seq_length": 65, "context_parallel_size": 2},
+            2,
+            None,
+            "65 tokens cannot be split over 2 devices",
+        ),
     ],
 )
-def test_lengths_that_do_not_go_together(options: Any, batch_size: int, packing: int | None, message: str) -> None:
+def test_lengths_that_do_not_go_together(
+    options: Any, batch_size: int, packing: int | None, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         nemo(**options).build_batch(None, batch_size=batch_size, packing_buffer_size=packing)

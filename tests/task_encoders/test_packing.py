@@ -19,7 +19,13 @@ class Row(Sample):
 
 
 def row(key: str, *values: int) -> Row:
-    return Row(__key__=key, __restore_key__=(key,), __subflavors__={"a": 1}, values=torch.tensor(values), names=[key])
+    return Row(
+        __key__=key,
+        __restore_key__=(key,),
+        __subflavors__={"a": 1},
+        values=torch.tensor(values),
+        names=[key],
+    )
 
 
 @given(lengths=st.lists(st.integers(1, 50), max_size=60))

@@ -9,14 +9,26 @@ import torch
 from task_encoders import LatentTaskEncoder, WanTaskEncoder
 from task_encoders.prepare import draw_latent
 from tests.datasets import write_samples
-from tests.task_encoders.trainers import CLIP, WIDTH, numbers, open_loader, sample, serialized, stored, take
+from tests.task_encoders.trainers import (
+    CLIP,
+    WIDTH,
+    numbers,
+    open_loader,
+    sample,
+    serialized,
+    stored,
+    take,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
 
 
 def test_a_draw_has_the_mean_and_variance_of_its_posterior() -> None:
     torch.manual_seed(0)
-    mean, logvar = torch.full((16, 1, 64, 64), 3.0).bfloat16(), torch.full((16, 1, 64, 64), -2.0).bfloat16()
+    mean, logvar = (
+        torch.full((16, 1, 64, 64), 3.0).bfloat16(),
+        torch.full((16, 1, 64, 64), -2.0).bfloat16(),
+    )
     drawn = draw_latent(sample(latent=mean, logvar=logvar))
     assert drawn.logvar is None
     assert drawn.latent.dtype == torch.bfloat16
@@ -31,16 +43,24 @@ def test_a_latent_without_moments_is_itself() -> None:
 
 @pytest.fixture(scope="module")
 def moments_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two clips of WAN: 32 channels, means and log-variances, and a JSON with the shape of what is drawn."""
+    """Two clips of WAN: 32 channels, means and log-variances, and a JSON with the shape of what is
+    drawn.
+    """
     samples = []
     for serial in range(2):
         parts = stored("wan", serial, CLIP)
-        samples.append(serialized({**parts, "pth": torch.cat([parts["pth"], numbers(9, *CLIP) - 3])}))
-    return write_samples(tmp_path_factory.mktemp("moments") / "dataset", samples, subflavors={"target": "wan"})
+        samples.append(
+            serialized({**parts, "pth": torch.cat([parts["pth"], numbers(9, *CLIP) - 3])})
+        )
+    return write_samples(
+        tmp_path_factory.mktemp("moments") / "dataset", samples, subflavors={"target": "wan"}
+    )
 
 
 def wan_loader(dataset_dir: Path) -> Any:
-    return open_loader(dataset_dir, WanTaskEncoder(seq_length=64, text_width=WIDTH), shuffle_buffer_size=None)
+    return open_loader(
+        dataset_dir, WanTaskEncoder(seq_length=64, text_width=WIDTH), shuffle_buffer_size=None
+    )
 
 
 def test_each_epoch_draws_anew_and_each_run_the_same(moments_dir: Path) -> None:

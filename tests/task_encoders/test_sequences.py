@@ -5,15 +5,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from task_encoders.sequences import counts, grid_positions, ones_to, pad_to, patchify, round_up, stack_padded
+from task_encoders.sequences import (
+    counts,
+    grid_positions,
+    ones_to,
+    pad_to,
+    patchify,
+    round_up,
+    stack_padded,
+)
 
 few = st.integers(1, 4)
 
 
 @settings(deadline=None)  # the first call loads what torch needs
 @given(channels=few, frames=few, height=few, width=few, spatial=few, temporal=few)
-def test_patchify_and_back(channels: int, frames: int, height: int, width: int, spatial: int, temporal: int) -> None:
-    """'(T H W) (ph pw pt C) -> C (T pt) (H ph) (W pw)' gives the latent, and positions tell where patches were."""
+def test_patchify_and_back(
+    channels: int, frames: int, height: int, width: int, spatial: int, temporal: int
+) -> None:
+    """'(T H W) (ph pw pt C) -> C (T pt) (H ph) (W pw)' gives the latent, and positions tell where
+    patches were.
+    """
     latent = torch.randn(channels, frames * temporal, height * spatial, width * spatial)
     tokens = patchify(latent, spatial=spatial, temporal=temporal)
     assert tokens.shape == (frames * height * width, channels * spatial * spatial * temporal)
@@ -33,7 +45,9 @@ def test_round_up(length: int, multiple: int) -> None:
     assert 0 <= rounded - length < multiple
 
 
-@pytest.mark.parametrize("rows", [torch.ones(2), torch.ones(2, 3), torch.ones(2, 3, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "rows", [torch.ones(2), torch.ones(2, 3), torch.ones(2, 3, dtype=torch.int64)]
+)
 def test_padding(rows: torch.Tensor) -> None:
     padded = pad_to(rows, 5)
     assert padded.dtype == rows.dtype

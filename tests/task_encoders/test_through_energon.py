@@ -1,4 +1,6 @@
-"""What holds for every trainer's task encoder: epochs, restored loaders, caption dropout, faulty samples."""
+"""What holds for every trainer's task encoder: epochs, restored loaders, caption dropout, faulty
+samples.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from tests.task_encoders.trainers import (
     write_target,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set", "ignore:Detected pickle protocol")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:'pin_memory' argument is set", "ignore:Detected pickle protocol"
+)
 
 Make = Callable[..., Any]
 
@@ -126,10 +130,13 @@ def test_a_restored_loader_goes_on_exactly(datasets: dict[str, Path], case: str)
 @pytest.mark.parametrize("case", CASES)
 def test_caption_dropout(datasets: dict[str, Path], case: str) -> None:
     target, _, _, name = CASES[case]
-    batches, _ = take(open_case(datasets, case, caption_dropout=0.5, empty_caption=datasets[target]), 40)
+    batches, _ = take(
+        open_case(datasets, case, caption_dropout=0.5, empty_caption=datasets[target]), 40
+    )
     dropped = [not bool(text.any()) for batch in batches for text in texts(batch, name)]
     assert len(dropped) == sum(map(num_samples, batches))
-    assert 0.3 < sum(dropped) / len(dropped) < 0.75  # sample 0 has a text of its own whose first number is zero too
+    # sample 0 has a text of its own whose first number is zero too
+    assert 0.3 < sum(dropped) / len(dropped) < 0.75
     if target == "flux":
         for batch in batches:
             gone = [not bool(text.any()) for text in texts(batch, name)]
@@ -137,7 +144,9 @@ def test_caption_dropout(datasets: dict[str, Path], case: str) -> None:
 
 
 def test_an_empty_caption_of_another_width_stops_the_training(datasets: dict[str, Path]) -> None:
-    loader = open_case(datasets, "dit", caption_dropout=1.0, empty_caption=torch.zeros(1, WIDTH + 1))
+    loader = open_case(
+        datasets, "dit", caption_dropout=1.0, empty_caption=torch.zeros(1, WIDTH + 1)
+    )
     with pytest.raises(FatalSampleError, match="empty caption"):
         take(loader, 1)
 
@@ -148,20 +157,30 @@ def test_a_batched_text_is_an_error_and_no_corruption(tmp_path: Path, case: str)
     samples = [stored(target, serial, IMAGE) for serial in range(4)]
     text_part = ".pickle" if target == "nemo-dit" else "pickle"
     text = samples[2][text_part]
-    samples[2][text_part] = {**text, "prompt_embeds": text["prompt_embeds"][None]} if target == "flux" else text[None]
-    dataset_dir = write_samples(tmp_path / "dataset", [*map(serialized, samples)], subflavors={"target": target})
+    samples[2][text_part] = (
+        {**text, "prompt_embeds": text["prompt_embeds"][None]} if target == "flux" else text[None]
+    )
+    dataset_dir = write_samples(
+        tmp_path / "dataset", [*map(serialized, samples)], subflavors={"target": target}
+    )
     if target == "dit":  # whose trainer reads it right
         assert sum(map(num_samples, open_loader(dataset_dir, make(), repeat=False, **options))) == 4
         return
-    with pytest.raises(ValueError, match=r"sample 000000002, part '\.?pickle': .*shape \[1, 3, 8\], not \[S, D\]"):
+    with pytest.raises(
+        ValueError, match=r"sample 000000002, part '\.?pickle': .*shape \[1, 3, 8\], not \[S, D\]"
+    ):
         list(open_loader(dataset_dir, make(), repeat=False, **options))
     tolerant = open_loader(dataset_dir, make(), repeat=False, strict=False, **options)
     assert sum(map(num_samples, tolerant)) == 3  # logged and left out
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_dataset_of_another_target_is_refused_at_once(datasets: dict[str, Path], case: str) -> None:
+def test_a_dataset_of_another_target_is_refused_at_once(
+    datasets: dict[str, Path], case: str
+) -> None:
     target, make, options, _ = CASES[case]
     other = "flux" if target != "flux" else "wan"
-    with pytest.raises(ValueError, match=f"dataset says target: '{other}'.* reads {target}, generic"):
+    with pytest.raises(
+        ValueError, match=f"dataset says target: '{other}'.* reads {target}, generic"
+    ):
         open_loader(datasets[other], make(), **options)

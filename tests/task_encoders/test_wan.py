@@ -11,11 +11,15 @@ from tests.task_encoders.trainers import CLIP, IMAGE, WIDE, WIDTH, encode, sampl
 
 
 def wan(**options: Any) -> WanTaskEncoder:
-    return WanTaskEncoder(**{"seq_length": 64, "text_width": WIDTH, "context_parallel_size": 1, **options})
+    return WanTaskEncoder(
+        **{"seq_length": 64, "text_width": WIDTH, "context_parallel_size": 1, **options}
+    )
 
 
 def packed(encoder: WanTaskEncoder, *shapes: tuple[int, ...]) -> dict[str, Any]:
-    return encoder.batch([encoder.pack_selected_samples([encode(encoder, sample(shape)) for shape in shapes])])
+    return encoder.batch(
+        [encoder.pack_selected_samples([encode(encoder, sample(shape)) for shape in shapes])]
+    )
 
 
 def unpatchify(tokens: torch.Tensor, grid: list[int]) -> torch.Tensor:
@@ -40,12 +44,17 @@ def test_what_is_in_a_pack() -> None:
     assert batch["video_metadata"] == [sample(CLIP).metadata, sample(IMAGE).metadata]
 
 
-@pytest.mark.parametrize(("size", "lengths", "text_length"), [(2, [32, 4, 8], 512), (3, [30, 6, 6], 516)])
-def test_context_parallel_padding_of_video_and_text(size: int, lengths: list[int], text_length: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "lengths", "text_length"), [(2, [32, 4, 8], 512), (3, [30, 6, 6], 516)]
+)
+def test_context_parallel_padding_of_video_and_text(
+    size: int, lengths: list[int], text_length: int
+) -> None:
     batch = packed(wan(context_parallel_size=size), CLIP, IMAGE, WIDE)
     assert batch["seq_len_q"].tolist() == [30, 4, 6]
     assert batch["seq_len_q_padded"].tolist() == lengths
-    assert batch["seq_len_kv_padded"].tolist() == [text_length] * 3  # also where the video needs none
+    # also where the video needs none
+    assert batch["seq_len_kv_padded"].tolist() == [text_length] * 3
     assert len(batch["video_latents"]) == len(batch["loss_mask"]) == sum(lengths)
     assert len(batch["context_embeddings"]) == 3 * text_length
     padding = batch["loss_mask"][:, 0] == 0
@@ -57,19 +66,30 @@ def test_packs_hold_seq_length_tokens_at_most() -> None:
     encoder = wan(seq_length=40)
     samples = [encode(encoder, sample(shape)) for shape in (IMAGE, CLIP, WIDE, CLIP, IMAGE)]
     packs = type(encoder).select_samples_to_pack.__wrapped__(encoder, samples)
-    assert sorted(sorted(len(item.video_latents) for item in items) for items in packs) == [[4, 6, 30], [4, 30]]
+    assert sorted(sorted(len(item.video_latents) for item in items) for items in packs) == [
+        [4, 6, 30],
+        [4, 30],
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "fault", "message"),
     [
-        ({}, {"shape": (16, 1, 4, 5)}, r"sample a: a latent \[16, 1, 4, 5\].* patches of 1 x 2 x 2"),
+        (
+            {},
+            {"shape": (16, 1, 4, 5)},
+            r"sample a: a latent \[16, 1, 4, 5\].* patches of 1 x 2 x 2",
+        ),
         ({}, {"shape": (32, 1, 4, 4)}, r"sample a: .* 32 channels, not 16; if these are moments"),
         ({}, {"shape": (4, 1, 4, 4)}, r"sample a: .* 4 channels, not 16$"),
         ({}, {"tokens": 513}, r"sample a: a text of 513 tokens, more than 512"),
         ({"text_width": 4096}, {}, r"sample a: text embeddings of width 8, not 4096"),
         ({}, {"text": torch.full((2, WIDTH), torch.nan)}, r"sample a: text embeddings with NaN"),
-        ({"seq_length": 29}, {"shape": CLIP}, r"sample a: 30 tokens, and a pack holds seq_length=29"),
+        (
+            {"seq_length": 29},
+            {"shape": CLIP},
+            r"sample a: 30 tokens, and a pack holds seq_length=29",
+        ),
         ({"seq_length": 31, "context_parallel_size": 2}, {"shape": CLIP}, r"sample a: 32 tokens"),
     ],
 )

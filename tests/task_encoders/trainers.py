@@ -1,4 +1,6 @@
-"""What each target stores, made of random numbers, with nothing of energon_prep; and how its loader is opened."""
+"""What each target stores, made of random numbers, with nothing of energon_prep; and how its loader
+is opened.
+"""
 
 from __future__ import annotations
 
@@ -46,12 +48,22 @@ def json_part(serial: int, shape: Sequence[int], **more: Any) -> dict[str, Any]:
         "framerate": None if is_image else 8.0,
         "latent_shape": list(shape),
     }
-    return {**info, **({"image_height": height * 8, "image_width": width * 8} if is_image else {}), **more}
+    return {
+        **info,
+        **({"image_height": height * 8, "image_width": width * 8} if is_image else {}),
+        **more,
+    }
 
 
-def stored(target: str, serial: int, shape: Sequence[int], *, tokens: int = 3, width: int = WIDTH) -> dict[str, Any]:
+def stored(
+    target: str, serial: int, shape: Sequence[int], *, tokens: int = 3, width: int = WIDTH
+) -> dict[str, Any]:
     """The parts of one sample, not serialised."""
-    latent, text, info = numbers(serial, *shape), numbers(serial, tokens, width), json_part(serial, shape)
+    latent, text, info = (
+        numbers(serial, *shape),
+        numbers(serial, tokens, width),
+        json_part(serial, shape),
+    )
     pooled = numbers(serial, POOLED_WIDTH)
     if target == "nemo-dit":
         array = text.float().numpy().astype(np.float16)
@@ -60,32 +72,57 @@ def stored(target: str, serial: int, shape: Sequence[int], *, tokens: int = 3, w
         embeddings = {"prompt_embeds": text, "pooled_prompt_embeds": pooled}
         return {"json": info, "pickle": embeddings, "pth": latent[:, 0].clone()}
     if target == "generic":
-        return {"json": info, "pickle": {"t5": {"hidden": text}, "clip": {"pooled": pooled}}, "pth": latent}
+        return {
+            "json": info,
+            "pickle": {"t5": {"hidden": text}, "clip": {"pooled": pooled}},
+            "pth": latent,
+        }
     return {"json": info, "pickle": text, "pth": latent}
 
 
 def serialized(parts: dict[str, Any]) -> Parts:
-    dump = {"json": lambda value: json.dumps(value).encode(), "pickle": pickle.dumps, "pth": torch_bytes}
+    dump = {
+        "json": lambda value: json.dumps(value).encode(),
+        "pickle": pickle.dumps,
+        "pth": torch_bytes,
+    }
     return {name: dump[name.rpartition(".")[2]](value) for name, value in parts.items()}
 
 
 def write_target(
-    dataset_dir: Path, target: str, shapes: Sequence[Sequence[int]], *, subflavors: Any = None, **sizes: int
+    dataset_dir: Path,
+    target: str,
+    shapes: Sequence[Sequence[int]],
+    *,
+    subflavors: Any = None,
+    **sizes: int,
 ) -> Path:
     """A dataset of one sample for each of ``shapes``, and the empty caption that goes with it."""
-    samples = [serialized(stored(target, serial, shape, **sizes)) for serial, shape in enumerate(shapes)]
+    samples = [
+        serialized(stored(target, serial, shape, **sizes)) for serial, shape in enumerate(shapes)
+    ]
     empty = torch.zeros(1, sizes.get("width", WIDTH)).bfloat16()
     empty_caption: Any = empty
     if target == "flux":
-        empty_caption = {"prompt_embeds": empty, "pooled_prompt_embeds": torch.zeros(POOLED_WIDTH).bfloat16()}
+        empty_caption = {
+            "prompt_embeds": empty,
+            "pooled_prompt_embeds": torch.zeros(POOLED_WIDTH).bfloat16(),
+        }
     subflavors = {"target": target} if subflavors is None else subflavors
     return write_samples(dataset_dir, samples, subflavors=subflavors, empty_caption=empty_caption)
 
 
-def open_loader(dataset_dir: Path, encoder: Any, *, workers: int = 0, strict: bool = True, **options: Any) -> Any:
+def open_loader(
+    dataset_dir: Path, encoder: Any, *, workers: int = 0, strict: bool = True, **options: Any
+) -> Any:
     """``strict``: the first faulty sample stops, instead of being skipped."""
     handler = {"global_error_handler": reraise_exception} if strict else {}
-    arguments = {"batch_size": 1, "shuffle_buffer_size": 8, "max_samples_per_sequence": None, **options}
+    arguments = {
+        "batch_size": 1,
+        "shuffle_buffer_size": 8,
+        "max_samples_per_sequence": None,
+        **options,
+    }
     dataset = get_train_dataset(
         dataset_dir,
         worker_config=WorkerConfig(rank=0, world_size=1, num_workers=workers, **handler),
@@ -101,7 +138,9 @@ def take(loader: Any, count: int) -> tuple[list[dict[str, Any]], Any]:
         return list(itertools.islice(batches, count)), loader.save_state_rank()
 
 
-def sample(shape: Sequence[int] = IMAGE, *, tokens: int = 3, width: int = WIDTH, **fields: Any) -> LatentSample:
+def sample(
+    shape: Sequence[int] = IMAGE, *, tokens: int = 3, width: int = WIDTH, **fields: Any
+) -> LatentSample:
     """A LatentSample as a cooker makes it, named "a"."""
     values = {
         "latent": numbers(1, *shape),

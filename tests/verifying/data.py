@@ -32,8 +32,12 @@ def make_parts(serial: int) -> dict[str, Any]:
     return {"json": {"key": serial}, "pickle": text, "pth": latent}
 
 
-def write_dit(root: Path, shards: int = 3, *, change: Change | None = None, all_rejected: int | None = None) -> Path:
-    """A dataset for ``dit``; ``change`` may alter a sample's parts (bytes are written as they are)."""
+def write_dit(
+    root: Path, shards: int = 3, *, change: Change | None = None, all_rejected: int | None = None
+) -> Path:
+    """A dataset for ``dit``; ``change`` may alter a sample's parts (bytes are written as they
+    are).
+    """
     storage = LocalStorage(root)
     plans = []
     for shard in range(shards):
@@ -41,14 +45,22 @@ def write_dit(root: Path, shards: int = 3, *, change: Change | None = None, all_
         with ShardWriter(storage, index=shard, num_planned=PLANNED) as writer:
             for serial in range(first, first + PLANNED):
                 if serial == first + PLANNED - 1 or shard == all_rejected:
-                    writer.reject(Reject(serial=serial, key=f"k{serial}", source="s", stage="read", reason="gone"))
+                    writer.reject(
+                        Reject(
+                            serial=serial, key=f"k{serial}", source="s", stage="read", reason="gone"
+                        )
+                    )
                     continue
                 parts = make_parts(serial)
                 if change is not None:
                     change(serial, parts)
                 writer.write(serial, [(None, serialize(parts))])
             writer.finish()
-        plans.append(ShardPlan(index=shard, first_serial=first, pieces=(Piece("s", first, PLANNED),), digest="x"))
+        plans.append(
+            ShardPlan(
+                index=shard, first_serial=first, pieces=(Piece("s", first, PLANNED),), digest="x"
+            )
+        )
     publish_bytes(storage, PLAN, b"".join(map(to_line, plans)))
     run = {"schema": 1, "target": {"name": "dit", "subflavors": {"target": "dit"}}}
     (root / ".energon-prep" / "run.json").write_text(json.dumps(run))

@@ -43,10 +43,22 @@ RECORDS = [f"{TAR}.idx", "shard_000001.rows"]
         (lambda root: os.truncate(root / TAR, 3000), "shard_000001", WHOLE),
         (lambda root: (root / TAR).unlink(), "shard_000001", WHOLE[1:]),
         (lambda root: (root / LEDGER / "shard_000001.json").write_text("{"), "shard_000001", WHOLE),
-        (lambda root: (root / ".energon-prep/rejects/shard_000001.jsonl").write_text("["), "shard_000001", WHOLE),
-        (lambda root: _flip(root / LEDGER / "shard_000001.rows", 90), "the index rows of shard_000001", RECORDS),
+        (
+            lambda root: (root / ".energon-prep/rejects/shard_000001.jsonl").write_text("["),
+            "shard_000001",
+            WHOLE,
+        ),
+        (
+            lambda root: _flip(root / LEDGER / "shard_000001.rows", 90),
+            "the index rows of shard_000001",
+            RECORDS,
+        ),
         (lambda root: _flip(root / f"{TAR}.idx", 9), "the index rows of shard_000001", RECORDS),
-        (lambda root: (root / ".energon-prep/plan.jsonl").write_text("{"), ".energon-prep/plan.jsonl", ["plan.jsonl"]),
+        (
+            lambda root: (root / ".energon-prep/plan.jsonl").write_text("{"),
+            ".energon-prep/plan.jsonl",
+            ["plan.jsonl"],
+        ),
         (lambda root: (root / CAPTION).write_bytes(b"x"), CAPTION, ["empty_caption.pickle"]),
     ],
 )
@@ -82,7 +94,11 @@ def test_a_quick_look_opens_no_tar(root: Path) -> None:
         tar.write_bytes(bytes(tar.stat().st_size))
     report = verify(root, deep=False)
     assert (report.ok, report.deep) == (True, False)
-    assert (report.shards, report.samples, report.parts) == (expected.shards, expected.samples, expected.parts)
+    assert (report.shards, report.samples, report.parts) == (
+        expected.shards,
+        expected.samples,
+        expected.parts,
+    )
     assert report.accounted == expected.accounted
 
 
@@ -106,6 +122,9 @@ def test_a_dataset_of_others(root: Path) -> None:
     os.truncate(root / f"{TAR}.idx", 8)
     os.truncate(root / "shard_000002.tar", 3000)
     report = verify(root, deep=False)
-    assert [problem.partition(":")[0] for problem in report.problems] == [f"{TAR}.idx", "shard_000002.tar.idx"]
+    assert [problem.partition(":")[0] for problem in report.problems] == [
+        f"{TAR}.idx",
+        "shard_000002.tar.idx",
+    ]
     with pytest.raises(PrepError, match="cannot make its tars again"):
         verify(root, mark_bad=True)

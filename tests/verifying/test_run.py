@@ -101,54 +101,133 @@ def _other_counts(root: Path) -> None:
         (lambda root: _flip(root / TAR, 0), f"{TAR}: it is cut, damaged or no (uncompressed) tar"),
         (lambda root: os.truncate(root / TAR, 3000), f"{TAR}: it has 3000 bytes and"),
         (lambda root: os.truncate(root / TAR, 3000), f"{TAR}: it is cut"),
-        (lambda root: os.truncate(root / TAR, 3000), f"{TAR}: it has 1 samples, and 3 were written"),
-        (lambda root: shutil.copy(root / TAR, root / "copy.tar"), "copy.tar: this stray tar"),
-        (lambda root: (root / ".energon-prep/plan.jsonl").unlink(), ".energon-prep/plan.jsonl: it is missing"),
-        (lambda root: (root / ".energon-prep/plan.jsonl").write_text("{"), ".energon-prep/plan.jsonl: it cannot be"),
-        (lambda root: (root / ".energon-prep/ledger/shard_000002.json").unlink(), "shard_000002: planned and not fin"),
-        (lambda root: (root / ".energon-prep/ledger/shard_000001.json").write_text("{"), "the ledger cannot be read"),
-        (lambda root: (root / ".energon-prep/rejects/shard_000002.jsonl").unlink(), "has 0 rejects, in the ledger 4"),
-        (lambda root: (root / ".energon-prep/rejects/shard_000002.jsonl").write_text("[]\n"), "it cannot be read"),
         (
-            lambda root: (root / ".energon-prep/rejects/shard_000001.jsonl").write_text('{"stage":"a","reason":"b"}'),
+            lambda root: os.truncate(root / TAR, 3000),
+            f"{TAR}: it has 1 samples, and 3 were written",
+        ),
+        (lambda root: shutil.copy(root / TAR, root / "copy.tar"), "copy.tar: this stray tar"),
+        (
+            lambda root: (root / ".energon-prep/plan.jsonl").unlink(),
+            ".energon-prep/plan.jsonl: it is missing",
+        ),
+        (
+            lambda root: (root / ".energon-prep/plan.jsonl").write_text("{"),
+            ".energon-prep/plan.jsonl: it cannot be",
+        ),
+        (
+            lambda root: (root / ".energon-prep/ledger/shard_000002.json").unlink(),
+            "shard_000002: planned and not fin",
+        ),
+        (
+            lambda root: (root / ".energon-prep/ledger/shard_000001.json").write_text("{"),
+            "the ledger cannot be read",
+        ),
+        (
+            lambda root: (root / ".energon-prep/rejects/shard_000002.jsonl").unlink(),
+            "has 0 rejects, in the ledger 4",
+        ),
+        (
+            lambda root: (root / ".energon-prep/rejects/shard_000002.jsonl").write_text("[]\n"),
+            "it cannot be read",
+        ),
+        (
+            lambda root: (root / ".energon-prep/rejects/shard_000001.jsonl").write_text(
+                '{"stage":"a","reason":"b"}'
+            ),
             "its reasons are not those",
         ),
         (
-            lambda root: _edit_json(root / ".energon-prep/ledger/shard_000001.json", num_planned=5, num_written=4),
+            lambda root: _edit_json(
+                root / ".energon-prep/ledger/shard_000001.json", num_planned=5, num_written=4
+            ),
             "shard_000001: 4 samples are planned, in the ledger 5",
         ),
         (lambda root: (root / ".energon-prep/run.json").unlink(), "the contract is not known"),
-        (lambda root: (root / ".energon-prep/empty_caption.pickle").write_bytes(b"x"), "empty_caption.pickle: not a"),
-        (lambda root: _edit_dataset(root, "target: dit", "a: b"), "subflavor target is missing, which is 'dit'"),
-        (lambda root: _edit_dataset(root, "target: dit", "target: wan"), "subflavor target is 'wan', not 'dit'"),
-        (lambda root: _edit_dataset(root, "subflavors:", "- ["), ".nv-meta/dataset.yaml: it cannot be read"),
-        (lambda root: (root / ".nv-meta/split.yaml").unlink(), ".nv-meta/split.yaml: it is missing"),
-        (lambda root: (root / ".nv-meta/split.yaml").write_text("- ["), ".nv-meta/split.yaml: it cannot be read"),
-        (lambda root: (root / ".nv-meta/.info.json").write_text("?"), ".nv-meta/.info.json: it cannot be read"),
-        (lambda root: (root / ".nv-meta/index.sqlite").write_text("?"), ".nv-meta/index.sqlite: it cannot be read"),
+        (
+            lambda root: (root / ".energon-prep/empty_caption.pickle").write_bytes(b"x"),
+            "empty_caption.pickle: not a",
+        ),
+        (
+            lambda root: _edit_dataset(root, "target: dit", "a: b"),
+            "subflavor target is missing, which is 'dit'",
+        ),
+        (
+            lambda root: _edit_dataset(root, "target: dit", "target: wan"),
+            "subflavor target is 'wan', not 'dit'",
+        ),
+        (
+            lambda root: _edit_dataset(root, "subflavors:", "- ["),
+            ".nv-meta/dataset.yaml: it cannot be read",
+        ),
+        (
+            lambda root: (root / ".nv-meta/split.yaml").unlink(),
+            ".nv-meta/split.yaml: it is missing",
+        ),
+        (
+            lambda root: (root / ".nv-meta/split.yaml").write_text("- ["),
+            ".nv-meta/split.yaml: it cannot be read",
+        ),
+        (
+            lambda root: (root / ".nv-meta/.info.json").write_text("?"),
+            ".nv-meta/.info.json: it cannot be read",
+        ),
+        (
+            lambda root: (root / ".nv-meta/index.sqlite").write_text("?"),
+            ".nv-meta/index.sqlite: it cannot be read",
+        ),
         (_other_counts, f".nv-meta/.info.json: {TAR} has 4 samples, in the ledger 3"),
         (_other_counts, ".nv-meta/index.sqlite: it has 9 samples, .info.json 10"),
-        (lambda root: _edit_split(root, lambda split: split["split_parts"]["val"].clear()), "is not in it"),
-        (lambda root: _edit_split(root, lambda split: split["split_parts"]["val"].append(TAR)), "is in it 2 times"),
-        (lambda root: _edit_split(root, lambda split: split["split_parts"]["val"].append("x.tar")), "x.tar is in it"),
-        (lambda root: _edit_split(root, lambda split: split["exclude"].append(TAR)), "takes samples out of training"),
+        (
+            lambda root: _edit_split(root, lambda split: split["split_parts"]["val"].clear()),
+            "is not in it",
+        ),
+        (
+            lambda root: _edit_split(root, lambda split: split["split_parts"]["val"].append(TAR)),
+            "is in it 2 times",
+        ),
+        (
+            lambda root: _edit_split(
+                root, lambda split: split["split_parts"]["val"].append("x.tar")
+            ),
+            "x.tar is in it",
+        ),
+        (
+            lambda root: _edit_split(root, lambda split: split["exclude"].append(TAR)),
+            "takes samples out of training",
+        ),
         (lambda root: (root / f"{TAR}.idx").unlink(), f"{TAR}: {TAR}.idx: it cannot be read"),
         (lambda root: _flip(root / f"{TAR}.idx", 9), f"{TAR}: {TAR}.idx: sample 1 begins at"),
-        (lambda root: _flip(root / f"{TAR}.idx", 25), f"{TAR}: {TAR}.idx: it does not end where the tar does"),
+        (
+            lambda root: _flip(root / f"{TAR}.idx", 25),
+            f"{TAR}: {TAR}.idx: it does not end where the tar does",
+        ),
         (
             lambda root: _sql(root, "UPDATE samples SET sample_key = 'x' WHERE rowid = 5"),
             "index.sqlite: sample 1 is 'x'",
         ),
-        (lambda root: _sql(root, "UPDATE samples SET byte_size = 1 WHERE rowid = 6"), "index.sqlite: sample 2 ends at"),
-        (lambda root: _sql(root, "UPDATE sample_parts SET content_byte_size = 1 WHERE rowid = 15"), "has in the tar"),
-        (lambda root: _sql(root, "DELETE FROM sample_parts WHERE rowid = 27"), "index.sqlite: sample 2 has in the tar"),
+        (
+            lambda root: _sql(root, "UPDATE samples SET byte_size = 1 WHERE rowid = 6"),
+            "index.sqlite: sample 2 ends at",
+        ),
+        (
+            lambda root: _sql(
+                root, "UPDATE sample_parts SET content_byte_size = 1 WHERE rowid = 15"
+            ),
+            "has in the tar",
+        ),
+        (
+            lambda root: _sql(root, "DELETE FROM sample_parts WHERE rowid = 27"),
+            "index.sqlite: sample 2 has in the tar",
+        ),
         (
             lambda root: _sql(root, "INSERT INTO sample_parts VALUES (1, 2, 'zip', 999999, 1)"),
             "index.sqlite: it has more samples or parts",
         ),
     ],
 )
-def test_what_is_wrong_with_the_files_is_told(root: Path, spoil: Callable[[Path], object], problem: str) -> None:
+def test_what_is_wrong_with_the_files_is_told(
+    root: Path, spoil: Callable[[Path], object], problem: str
+) -> None:
     spoil(root)
     report = verify(root)
     assert not report.ok
@@ -164,8 +243,14 @@ class _Harmful:
     ("change", "problem"),
     [
         (lambda parts: parts["pth"].view(-1)[:1].fill_(float("nan")), f"{TAR}: {KEY}: pth has NaN"),
-        (lambda parts: parts.update(pth=parts["pth"][:, 0]), f"{TAR}: {KEY}: pth has shape [16, 4, 6]"),
-        (lambda parts: parts.update(pickle=torch.ones(513, 8)), f"{TAR}: {KEY}: pickle has 513 tokens"),
+        (
+            lambda parts: parts.update(pth=parts["pth"][:, 0]),
+            f"{TAR}: {KEY}: pth has shape [16, 4, 6]",
+        ),
+        (
+            lambda parts: parts.update(pickle=torch.ones(513, 8)),
+            f"{TAR}: {KEY}: pickle has 513 tokens",
+        ),
         (lambda parts: parts.pop("pickle"), f"{TAR}: {KEY}: part 'pickle' is missing"),
         (
             lambda parts: parts.update(pth=dumps_pth(parts["pth"])[:-90]),
@@ -178,7 +263,9 @@ class _Harmful:
         ),
     ],
 )
-def test_what_is_wrong_with_a_part_is_told(tmp_path: Path, change: Callable[[Any], object], problem: str) -> None:
+def test_what_is_wrong_with_a_part_is_told(
+    tmp_path: Path, change: Callable[[Any], object], problem: str
+) -> None:
     root = write_dit(tmp_path / "set", change=lambda serial, parts: serial == 5 and change(parts))
     report = verify(root)
     assert [found for found in report.problems if found.startswith(problem)], report.problems
@@ -215,7 +302,10 @@ def test_what_breaks_keys_in_a_dataset_of_others_is_told(tmp_path: Path) -> None
             )
         ],
     )
-    rewrite_tar(root / "double.tar", [("c" + name[-5:], data) for name, data in [*others[1][:1], *others[1][:3]]])
+    rewrite_tar(
+        root / "double.tar",
+        [("c" + name[-5:], data) for name, data in [*others[1][:1], *others[1][:3]]],
+    )
     rewrite_tar(root / "hollow.tar", [])
     (root / "cut.tar").write_bytes((root / "again.tar").read_bytes()[:-10240])
     problems = "\n".join(verify(root, target="dit").problems)
@@ -258,7 +348,8 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     data = sum(tar.stat().st_size for tar in root.glob("*.tar"))
-    assert peaks[1] - peaks[0] < data / 3  # the ledger's entries, some 1 KB a shard, and uncollected cycles
+    # the ledger's entries, some 1 KB a shard, and uncollected cycles
+    assert peaks[1] - peaks[0] < data / 3
 
 
 def test_a_worker_that_dies_is_told(tmp_path: Path) -> None:
@@ -270,7 +361,11 @@ def test_a_worker_that_dies_is_told(tmp_path: Path) -> None:
     def kill() -> None:
         deadline = time.monotonic() + 60
         while not spawned and time.monotonic() < deadline:
-            spawned.extend(child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline()))
+            spawned.extend(
+                child
+                for child in psutil.Process().children()
+                if "spawn_main" in " ".join(child.cmdline())
+            )
             time.sleep(0.05)
         spawned[0].kill()
 

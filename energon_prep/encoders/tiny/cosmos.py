@@ -13,12 +13,14 @@ _PATCH = 4  #: pixels per side that become channels before the first convolution
 
 
 class CosmosEncoder(nn.Module):
-    """Pixels [B, 3, T, H, W] in [-1, 1] -> (latent [B, C, 1 + (T - 1) / f, H / s, W / s], tensor([0.0])).
+    """Pixels [B, 3, T, H, W] in [-1, 1] -> (latent [B, C, 1 + (T - 1) / f, H / s, W / s],
+    tensor([0.0])).
 
-    Causal: a latent frame sees its own frames and earlier ones, the first one only the first frame, so an image is
-    encoded as the first frame of a clip is. ``image``: [B, 3, H, W] -> [B, C, H / s, W / s] instead. The published
-    Cosmos tokenizers have this interface (their encoder returns a second value that nobody uses); with ``widths``
-    256, 512, 512 and two blocks this is of about their size and cost, but not their function.
+    Causal: a latent frame sees its own frames and earlier ones, the first one only the first frame,
+    so an image is encoded as the first frame of a clip is. ``image``: [B, 3, H, W] -> [B, C, H / s,
+    W / s] instead. The published Cosmos tokenizers have this interface (their encoder returns a
+    second value that nobody uses); with ``widths`` 256, 512, 512 and two blocks this is of about
+    their size and cost, but not their function.
     """
 
     def __init__(
@@ -42,7 +44,11 @@ class CosmosEncoder(nn.Module):
             strides = (2 if level < temporal else 1, 2 if level < spatial else 1)
             if strides != (1, 1):
                 layers.append(_CausalConv(width, width, kernel=(3, 3, 3), stride=strides))
-        layers += [_Norm(widths[-1]), nn.SiLU(), _CausalConv(widths[-1], latent_channels, kernel=(3, 3, 3))]
+        layers += [
+            _Norm(widths[-1]),
+            nn.SiLU(),
+            _CausalConv(widths[-1], latent_channels, kernel=(3, 3, 3)),
+        ]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,7 +57,9 @@ class CosmosEncoder(nn.Module):
             x = x.unsqueeze(2)
         assert x.dim() == 5, "this tokenizer takes clips, [B, 3, T, H, W]"
         batch, channels, frames, height, width = x.shape
-        x = functional.pixel_unshuffle(x.transpose(1, 2).reshape(batch * frames, channels, height, width), 4)
+        x = functional.pixel_unshuffle(
+            x.transpose(1, 2).reshape(batch * frames, channels, height, width), 4
+        )
         x = x.reshape(batch, frames, channels * 16, height // 4, width // 4).transpose(1, 2)
         x = self.layers(x)
         if self.image:
@@ -62,11 +70,20 @@ class CosmosEncoder(nn.Module):
 class _CausalConv(nn.Module):
     """Convolution that pads time with copies of the first frame, in front only."""
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: tuple[int, int, int], stride: tuple[int, int] = (1, 1)):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: tuple[int, int, int],
+        stride: tuple[int, int] = (1, 1),
+    ):
         super().__init__()
         self.frames_before = kernel[0] - 1
         padding = (0, kernel[1] // 2, kernel[2] // 2)
-        self.conv = nn.Conv3d(inputs, outputs, kernel, stride=(stride[0], stride[1], stride[1]), padding=padding)
+        self.conv = nn.Conv3d(
+            inputs, outputs, kernel, stride=(stride[0], stride[1], stride[1]), padding=padding
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # [B, C, T, H, W]
         before = x[:, :, :1].repeat(1, 1, self.frames_before, 1, 1)
@@ -102,7 +119,9 @@ class _Block(nn.Module):
             _CausalConv(outputs, outputs, kernel=(1, 3, 3)),
             _CausalConv(outputs, outputs, kernel=(3, 1, 1)),
         )
-        self.skip = _CausalConv(inputs, outputs, kernel=(1, 1, 1)) if inputs != outputs else nn.Identity()
+        self.skip = (
+            _CausalConv(inputs, outputs, kernel=(1, 1, 1)) if inputs != outputs else nn.Identity()
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.skip(x) + self.body(x)

@@ -36,12 +36,14 @@ logger = logging.getLogger(__name__)
 
 
 def build_pipeline(recipe: Recipe, size: Size, cache_dir: Path | None = None) -> Path:
-    """The pipeline folder with ``recipe``'s architectures and random weights, built if it is not there yet.
+    """The pipeline folder with ``recipe``'s architectures and random weights, built if it is not
+    there yet.
 
-    ``tiny`` keeps what a target checks (widths, channels, factors) and little else; ``random`` has the published
-    sizes: 10 GB for an xxl text encoder. Weights depend on architectures and library versions alone, and so does
-    the folder's name: CACHE/energon-prep/SIZE/HASH, with CACHE $XDG_CACHE_HOME or ~/.cache. ``cache_dir`` takes the
-    place of CACHE/energon-prep. Built aside and renamed when whole, so any number of processes may ask at once.
+    ``tiny`` keeps what a target checks (widths, channels, factors) and little else; ``random`` has
+    the published sizes: 10 GB for an xxl text encoder. Weights depend on architectures and library
+    versions alone, and so does the folder's name: CACHE/energon-prep/SIZE/HASH, with CACHE
+    $XDG_CACHE_HOME or ~/.cache. ``cache_dir`` takes the place of CACHE/energon-prep. Built aside
+    and renamed when whole, so any number of processes may ask at once.
     """
     encoders = _encoders(recipe)
     root = (cache_dir or default_cache_dir()) / size
@@ -49,7 +51,9 @@ def build_pipeline(recipe: Recipe, size: Size, cache_dir: Path | None = None) ->
     if folder.is_dir():
         return folder
     if size == "random":
-        logger.info("building random weights of the published sizes in %s, which takes a while", folder)
+        logger.info(
+            "building random weights of the published sizes in %s, which takes a while", folder
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(root)
@@ -61,7 +65,8 @@ def build_pipeline(recipe: Recipe, size: Size, cache_dir: Path | None = None) ->
             shutil.rmtree(aside, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise PrepError(
-            f"cannot build the {size} weights in {root}: {error}; free space there, or set XDG_CACHE_HOME"
+            f"cannot build the {size} weights in {root}: {error}; free space there, or set "
+            "XDG_CACHE_HOME"
         ) from error
     return folder
 
@@ -72,15 +77,21 @@ def default_cache_dir() -> Path:
 
 def _encoders(recipe: Recipe) -> dict[str, ModelInfo]:
     """Subfolder -> what to build there; not what the user named by its folder or hub id."""
-    encoders = {} if _has_weights("visual", recipe.visual) else {"vae": _known(recipe.visual.model, VISUAL_FAMILIES)}
-    for spec, subfolder in zip(recipe.text, text_subfolders([spec.subfolder for spec in recipe.text]), strict=True):
+    encoders = (
+        {}
+        if _has_weights("visual", recipe.visual)
+        else {"vae": _known(recipe.visual.model, VISUAL_FAMILIES)}
+    )
+    for spec, subfolder in zip(
+        recipe.text, text_subfolders([spec.subfolder for spec in recipe.text]), strict=True
+    ):
         if _has_weights("text", spec):
             continue
         info = _known(spec.model, TEXT_FAMILIES)
         if encoders.setdefault(subfolder, info) is not info:
             raise PrepError(
-                f"text encoders {encoders[subfolder].alias} and {info.alias} are both to be in {subfolder}/: "
-                "give them different subfolders in the recipe"
+                f"text encoders {encoders[subfolder].alias} and {info.alias} are both to be "
+                f"in {subfolder}/: give them different subfolders in the recipe"
             )
     return encoders
 
@@ -94,16 +105,26 @@ def _known(model: str, families: tuple[Family, ...]) -> ModelInfo:
     info = find(model, families)
     if info is None:
         kind = "visual" if families is VISUAL_FAMILIES else "text"
-        raise PrepError(f"there is no tiny or random variant of the {kind} encoder '{model}': name one by its alias")
+        raise PrepError(
+            f"there is no tiny or random variant of the {kind} encoder '{model}': name one by "
+            "its alias"
+        )
     return info
 
 
 def _fingerprint(encoders: Mapping[str, ModelInfo], size: Size) -> str:
     here = Path(__file__).parent
     identity = {
-        "encoders": {name: [info.family, info.architecture(size), info.pad_token] for name, info in encoders.items()},
-        "versions": {name: version(name) for name in ("torch", "transformers", "diffusers", "tokenizers")},
-        "builder": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(here.glob("*.py"))],
+        "encoders": {
+            name: [info.family, info.architecture(size), info.pad_token]
+            for name, info in encoders.items()
+        },
+        "versions": {
+            name: version(name) for name in ("torch", "transformers", "diffusers", "tokenizers")
+        },
+        "builder": [
+            hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(here.glob("*.py"))
+        ],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -149,7 +170,8 @@ def _build(encoders: Mapping[str, ModelInfo], size: Size, folder: Path) -> None:
 def _save_autoencoder(name: str, architecture: dict[str, Any], folder: Path) -> None:
     import diffusers
 
-    model_class = getattr(diffusers, name)  # imported here, or its module's own constants would be on meta too
+    # imported here, or its module's own constants would be on meta too
+    model_class = getattr(diffusers, name)
     with torch.device("meta"):
         model = model_class(**architecture)
     fill(model).save_pretrained(folder, safe_serialization=True)

@@ -21,12 +21,20 @@ _SAVED_CLASSES: Mapping[Family, str] = {
 }
 
 #: The vision tower of Qwen2.5-VL, which encodes no captions.
-_VISION = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "fullatt_block_indexes": [0]}
+_VISION = {
+    "depth": 1,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_heads": 2,
+    "fullatt_block_indexes": [0],
+}
 
 
 def text_class(family: Family) -> str:
     """What model_index.json says of such an encoder."""
-    return _SAVED_CLASSES["qwen2.5-vl"] if family == "qwen2.5-vl" else TEXT_FAMILY[family].model_class
+    return (
+        _SAVED_CLASSES["qwen2.5-vl"] if family == "qwen2.5-vl" else TEXT_FAMILY[family].model_class
+    )
 
 
 def save_text(info: ModelInfo, size: Size, folder: Path, tokenizer_folder: Path) -> None:
@@ -37,7 +45,11 @@ def save_text(info: ModelInfo, size: Size, folder: Path, tokenizer_folder: Path)
     options = architecture
     if info.family == "qwen2.5-vl":
         vision = {**_VISION, "out_hidden_size": architecture["hidden_size"]}
-        options = {"text_config": architecture, "vision_config": vision, "tie_word_embeddings": False}
+        options = {
+            "text_config": architecture,
+            "vision_config": vision,
+            "tie_word_embeddings": False,
+        }
     config = getattr(transformers, family.config_class)(**options)
     with torch.device("meta"):
         model = getattr(transformers, _SAVED_CLASSES.get(info.family, family.model_class))(config)

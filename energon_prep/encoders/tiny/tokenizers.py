@@ -1,7 +1,8 @@
 """Tokenizers for tiny and random weights, their vocabularies counted from a fixed text.
 
-The trainers of the ``tokenizers`` library give another vocabulary on every run, so the counting is done here: the
-same files on every machine, and about 1.4 tokens for a word of an ordinary English caption.
+The trainers of the ``tokenizers`` library give another vocabulary on every run, so the counting is
+done here: the same files on every machine, and about 1.4 tokens for a word of an ordinary English
+caption.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ _SPACE = "\u2581"  # sentencepiece's mark for the start of a word
 _CLIP_START, _CLIP_END = "<|startoftext|>", "<|endoftext|>"
 _CLIP_MAX_TOKENS = 77
 _CLIP_WORDS = (
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # of CLIP's own
+    # of CLIP's own
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 )
 
 _LM_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,{}}}"  # of Llama's and Qwen's own
+    # of Llama's and Qwen's own
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,{}}}"
     r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
@@ -35,21 +38,28 @@ _LM_WORDS = (
 def save_tokenizer(family: Family, folder: Path, pad_token: str | None = None) -> dict[str, int]:
     """Save the tokenizer of a text encoder's family in the layout of transformers.
 
-    Returns what the model's configuration has to know of it: vocab_size and the ids of special tokens.
+    Returns what the model's configuration has to know of it: vocab_size and the ids of special
+    tokens.
     """
     makers = {"clip": _clip, "llama": _llama, "gemma2": _gemma, "qwen2.5-vl": _qwen}
     tokenizer = makers.get(family, _t5)()
     if pad_token is not None:
         tokenizer.pad_token = pad_token
     tokenizer.save_pretrained(folder)
-    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    return {"vocab_size": len(tokenizer), **{name: token for name, token in ids.items() if token is not None}}
+    ids = {
+        name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")
+    }
+    return {
+        "vocab_size": len(tokenizer),
+        **{name: token for name, token in ids.items() if token is not None},
+    }
 
 
 def unigram_pieces(
     text: str, *, special: Sequence[str] = ("<pad>", "</s>", "<unk>"), num_parts: int = 400
 ) -> list[tuple[str, float]]:
-    """Pieces and log probabilities of a Unigram model: words, the commonest parts of words, ASCII characters.
+    """Pieces and log probabilities of a Unigram model: words, the commonest parts of words, ASCII
+    characters.
 
     The special pieces come first; by default with the ids of T5: 0 pads, 1 ends, 2 is unknown.
     """
@@ -60,7 +70,9 @@ def unigram_pieces(
         for word in line.split()[:2]:  # what captions begin with
             scores.setdefault(_SPACE + word.capitalize(), scores[_SPACE + word] - 1)
     parts = Counter(part for word in words for part in _parts(_SPACE + word))
-    common = sorted(parts.items(), key=lambda item: (-item[1] * (len(item[0]) - 1), item[0]))[:num_parts]
+    common = sorted(parts.items(), key=lambda item: (-item[1] * (len(item[0]) - 1), item[0]))[
+        :num_parts
+    ]
     for part, count in common:
         scores.setdefault(part, math.log(count / total) - 3)  # rather one word than its parts
     for character in _SPACE + string.printable.strip():
@@ -69,7 +81,8 @@ def unigram_pieces(
 
 
 def bpe_merges(words: Iterable[str], *, end: str = "") -> list[tuple[str, str]]:
-    """Merges of a BPE model under which every one of ``words`` becomes one token, the commonest words first.
+    """Merges of a BPE model under which every one of ``words`` becomes one token, the commonest
+    words first.
 
     ``end``: the mark of a word's last symbol.
     """
@@ -85,7 +98,9 @@ def bpe_merges(words: Iterable[str], *, end: str = "") -> list[tuple[str, str]]:
 
 
 def _parts(word: str) -> list[str]:
-    return [word[start : start + size] for size in range(2, 6) for start in range(len(word) - size + 1)]
+    return [
+        word[start : start + size] for size in range(2, 6) for start in range(len(word) - size + 1)
+    ]
 
 
 def _t5() -> Any:
@@ -98,19 +113,29 @@ def _t5() -> Any:
             pre_tokenizers.Metaspace(replacement=_SPACE, prepend_scheme="always", split=True),
         ]
     )
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
     return T5TokenizerFast(tokenizer_object=tokenizer, extra_ids=0, model_max_length=512)
 
 
 def _clip() -> Any:
-    """Byte level, so nothing is unknown; the end token has the highest id, by which older CLIP configs find it."""
+    """Byte level, so nothing is unknown; the end token has the highest id, by which older CLIP
+    configs find it.
+    """
     from transformers import CLIPTokenizerFast
 
     merges = bpe_merges(TEXT.split(), end="</w>")
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges)]
+    tokens = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        *("".join(pair) for pair in merges),
+    ]
     vocab = {token: i for i, token in enumerate([*tokens, _CLIP_START, _CLIP_END])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, end_of_word_suffix="</w>", unk_token=_CLIP_END))
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocab, merges=merges, end_of_word_suffix="</w>", unk_token=_CLIP_END)
+    )
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
@@ -121,7 +146,9 @@ def _clip() -> Any:
         ]
     )
     end, start = (_CLIP_END, vocab[_CLIP_END]), (_CLIP_START, vocab[_CLIP_START])
-    tokenizer.post_processor = processors.RobertaProcessing(end, start, trim_offsets=False, add_prefix_space=False)
+    tokenizer.post_processor = processors.RobertaProcessing(
+        end, start, trim_offsets=False, add_prefix_space=False
+    )
     return CLIPTokenizerFast(tokenizer_object=tokenizer, model_max_length=_CLIP_MAX_TOKENS)
 
 
@@ -141,7 +168,9 @@ def _llama() -> Any:
 
 
 def _gemma() -> Any:
-    """A start token; blanks and line breaks are tokens, or the beginnings of tokens, wherever they are."""
+    """A start token; blanks and line breaks are tokens, or the beginnings of tokens, wherever they
+    are.
+    """
     special = ("<pad>", "<eos>", "<bos>", "<unk>")
     pieces = [*unigram_pieces(TEXT, special=special), ("\n", -12.0)]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3))
@@ -149,18 +178,24 @@ def _gemma() -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(_SPACE, behavior="merged_with_next")
     tokenizer.add_special_tokens([*special])
     _start_with(tokenizer, "<bos>")
-    return _fast(tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>")
+    return _fast(
+        tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>"
+    )
 
 
 def _byte_level(special: Sequence[str], *, num_digits: int) -> Tokenizer:
-    """Byte level BPE that splits as Llama 3 and Qwen 2.5 do; ``num_digits``: of a number that stay together."""
+    """Byte level BPE that splits as Llama 3 and Qwen 2.5 do; ``num_digits``: of a number that stay
+    together.
+    """
     split = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_LM_WORDS.format(num_digits)), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    capitals = " ".join(word.capitalize() for line in TEXT.strip().splitlines() for word in line.split()[:2])
+    capitals = " ".join(
+        word.capitalize() for line in TEXT.strip().splitlines() for word in line.split()[:2]
+    )
     words = [word for word, _ in split.pre_tokenize_str(f"{TEXT}\n{capitals}\n\n{INSTRUCTIONS}")]
     merges = bpe_merges(words)
     tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges)]

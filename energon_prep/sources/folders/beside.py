@@ -1,4 +1,6 @@
-"""Which files belong to media of a folder, by their names: where captions are looked for, and what names mean."""
+"""Which files belong to media of a folder, by their names: where captions are looked for, and what
+names mean.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ _role_of = lru_cache(maxsize=1024)(role_of)
 class Role(NamedTuple):
     """What a file is by its name."""
 
-    role: Literal["media", "text", "part", "other"]  #: text: a caption or JSON; part: it may belong to media
+    #: text: a caption or JSON; part: it may belong to media
+    role: Literal["media", "text", "part", "other"]
     stem: str  #: of all but others, the path without its suffix
     kind: str  #: in plain words, what to call it where it belongs to no media
 
@@ -49,7 +52,10 @@ class Names:
         return Names(
             media_suffix=None if media_key is None else f".{media_key.lower().lstrip('.')}",
             text_suffixes=frozenset(
-                f".{spelling}" for suffix in suffixes if "/" not in suffix for spelling in spellings(suffix)
+                f".{spelling}"
+                for suffix in suffixes
+                if "/" not in suffix
+                for spelling in spellings(suffix)
             ),
             part_suffixes=tuple(f".{name}" for name in options.carry_parts),
         )
@@ -58,7 +64,10 @@ class Names:
         """What the file at ``path`` is; suffixes may have dots of their own."""
         name = path.rpartition("/")[2]
         suffix = suffix_of(name)
-        if part := next((part for part in self.part_suffixes if name.endswith(part) and len(name) > len(part)), ""):
+        if part := next(
+            (part for part in self.part_suffixes if name.endswith(part) and len(name) > len(part)),
+            "",
+        ):
             return Role("part", path[: -len(part)], f"{part} without media")
         if length := self._media_length(name, suffix):
             return Role("media", path[:-length], suffix)
@@ -106,7 +115,9 @@ def captions_folder(path: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where the captions and the JSON of media lie: beside them, or in a folder with the tree of the media."""
+    """Where the captions and the JSON of media lie: beside them, or in a folder with the tree of
+    the media.
+    """
 
     root: Path
     captions_dir: Path | None = None
@@ -118,11 +129,15 @@ class Places:
             return Places(root=root)
         folder = Path(os.path.normpath(root / options.captions_dir))
         if not folder.is_dir():
-            raise PrepError(f"there is no folder of captions {folder}: give --captions-dir relative to {root}")
+            raise PrepError(
+                f"there is no folder of captions {folder}: give --captions-dir relative to {root}"
+            )
         return Places(root=root, captions_dir=None if folder == root else folder)
 
     def text_files(self, path: str, stem: str, suffix: str) -> Iterator[Path]:
-        """The files that can hold the text with ``suffix`` of the media at ``path``, the likeliest first."""
+        """The files that can hold the text with ``suffix`` of the media at ``path``, the likeliest
+        first.
+        """
         if self.captions_dir is None:
             yield from _files(self.root, (stem, path), suffix)
         else:
@@ -134,10 +149,11 @@ class Places:
         yield from _files(self.root, (stem, path), METADATA_SUFFIX)
 
     def caption_stems(self, path: str, stem: str) -> tuple[str, ...]:
-        """What the caption files of the media at ``path`` can be called, relative to the captions folder.
+        """What the caption files of the media at ``path`` can be called, relative to the captions
+        folder.
 
-        That folder holds the tree of the whole source, or that of a folder beside it: images/cats/1.jpg goes with
-        captions/images/cats/1.txt and captions/cats/1.txt.
+        That folder holds the tree of the whole source, or that of a folder beside it:
+        images/cats/1.jpg goes with captions/images/cats/1.txt and captions/cats/1.txt.
         """
         assert self.captions_dir is not None
         found = dict.fromkeys((stem, path))
@@ -149,7 +165,9 @@ class Places:
         return tuple(found)
 
     def advice(self, path: str) -> str:
-        """Which folder nearby may hold the caption that the media at ``path`` lack, to begin a sentence; or ""."""
+        """Which folder nearby may hold the caption that the media at ``path`` lack, to begin a
+        sentence; or "".
+        """
         if self.captions_dir is not None:
             return f"looked in {self.captions_dir}; "
         folder = (self.root / path).parent
@@ -171,7 +189,9 @@ def _files(folder: Path, stems: tuple[str, ...], suffix: str) -> Iterator[Path]:
 
 
 def _forms(path: str) -> tuple[str, ...]:
-    """The path, and with the accents of its name within their letters (NFC) and apart from them (NFD, as on macOS)."""
+    """The path, and with the accents of its name within their letters (NFC) and apart from them
+    (NFD, as on macOS).
+    """
     if path.isascii():
         return (path,)
     parent, slash, name = path.rpartition("/")

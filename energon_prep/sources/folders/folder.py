@@ -1,4 +1,6 @@
-"""A folder of images and videos, each with its caption and metadata in files beside it or in a table."""
+"""A folder of images and videos, each with its caption and metadata in files beside it or in a
+table.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,12 @@ _MOST_REPEATS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
-    """Every media file below ``root`` is a sample; ``cats/1.jpg`` goes with ``cats/1.txt``, ``.caption`` and ``.json``.
+    """Every media file below ``root`` is a sample; ``cats/1.jpg`` goes with ``cats/1.txt``,
+    ``.caption`` and ``.json``.
 
-    So is every row of a metadata file, in place of the media that it names. Media of the same stem are samples of
-    their own that share caption and key. Links are not followed out of ``root``, unless the options say so.
+    So is every row of a metadata file, in place of the media that it names. Media of the same stem
+    are samples of their own that share caption and key. Links are not followed out of ``root``,
+    unless the options say so.
     """
 
     root: Path
@@ -47,7 +51,9 @@ class FolderSource:
         return {"kind": "folder", "root": str(absolute(self.root)), **self.options.describe()}
 
     def list(self, account: Account) -> Iterator[Entry]:
-        """One entry per row of metadata files, then one per media file. Raises PrepError if there are none."""
+        """One entry per row of metadata files, then one per media file. Raises PrepError if there
+        are none.
+        """
         metadata = find_metadata(self.root, self.options)
         for path in metadata.paths:
             size = _size(self.root / path)
@@ -66,10 +72,15 @@ class FolderSource:
         if not account.num_samples:
             raise PrepError(f"nothing to encode in {self.root}{_passed_over(account)}")
         for name in sorter.missing_parts():
-            raise PrepError(f"--carry {name}: no media have a part of that name beside them: cat.{name} of cat.jpg")
+            raise PrepError(
+                f"--carry {name}: no media have a part of that name beside them: cat.{name} "
+                "of cat.jpg"
+            )
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
-        """The samples of rows from ``piece.start`` on, or the one of a media file, again for each of its repeats."""
+        """The samples of rows from ``piece.start`` on, or the one of a media file, again for each
+        of its repeats.
+        """
         if is_metadata_name(piece.path):
             rows = ManifestSource(root=self.root, options=self.options)
             for start, row in rows.rows(piece):
@@ -79,10 +90,14 @@ class FolderSource:
             return
         key, source = printable(self._stem(piece.path)), printable(piece.path)
         for repeat in range(piece.start, piece.start + piece.count):
-            yield PendingSample(key=key, source=source, load=partial(self._load, piece.path, key, repeat))
+            yield PendingSample(
+                key=key, source=source, load=partial(self._load, piece.path, key, repeat)
+            )
 
     def _found(self) -> Iterator[Found]:
-        """What is below the root, but for the folder of captions, which is sorted when all media are known."""
+        """What is below the root, but for the folder of captions, which is sorted when all media
+        are known.
+        """
         prefix = self._captions_prefix
         for found in find(self.root, follow_links=self.options.follow_links):
             if prefix is None or not f"{found.path}/".startswith(prefix):
@@ -99,7 +114,9 @@ class FolderSource:
             yield Entry(path, repeat, size)
 
     def _repeats(self, path: str, account: Account) -> int:
-        """How often to take the media: those in the folder ``10_cats`` ten times, if that was asked for."""
+        """How often to take the media: those in the folder ``10_cats`` ten times, if that was asked
+        for.
+        """
         match = _REPEATS.search(path)
         number = int(match[1]) if match else 1
         if self.options.folder_repeats:
@@ -108,13 +125,20 @@ class FolderSource:
                 raise PrepError(f"the folder of {path} would be taken {number} times: {advice}")
             return number
         if 1 < number <= _MOST_REPEATS:
-            account.tell(f"folders named as 10_cats are taken once; {_REPEATS_OPTION} takes them as often as they say")
+            account.tell(
+                f"folders named as 10_cats are taken once; {_REPEATS_OPTION} takes them as "
+                "often as they say"
+            )
         return 1
 
     def _sort_captions(self, captioned: PathSet, account: Account) -> None:
-        """Enter the folder of captions into the account; ``captioned``: what its files can be called."""
+        """Enter the folder of captions into the account; ``captioned``: what its files can be
+        called.
+        """
         assert self._captions_prefix is not None
-        for name, kind in find(self.root / self._captions_prefix, follow_links=self.options.follow_links):
+        for name, kind in find(
+            self.root / self._captions_prefix, follow_links=self.options.follow_links
+        ):
             path = self._captions_prefix + name
             role, stem, name_kind = self._names.role(name)
             account.find()
@@ -127,7 +151,9 @@ class FolderSource:
                 account.pass_over(kind or f"{name_kind}{where}", path)
 
     def _load_row(self, pending: PendingSample, path: str | None) -> RawSample:
-        """The sample of a row of a metadata file that names the media at ``path``, if that fits the patterns."""
+        """The sample of a row of a metadata file that names the media at ``path``, if that fits the
+        patterns.
+        """
         if path is not None and not self._is_chosen(path):
             raise SampleError("filter", LEFT_OUT, printable(path))
         return pending.load()
@@ -138,7 +164,9 @@ class FolderSource:
         data = self._read_first(self._places.metadata_files(path, stem), stage="read")
         values = {} if data is None else parse_metadata(data)
         captions = find_captions(
-            lambda suffix: self._read_first(self._places.text_files(path, stem, suffix), stage="caption"),
+            lambda suffix: self._read_first(
+                self._places.text_files(path, stem, suffix), stage="caption"
+            ),
             values,
             options=self.options,
             key=f"{key}:{repeat}" if repeat else key,
@@ -203,16 +231,25 @@ class FolderSource:
 
     @cached_property
     def _captions_prefix(self) -> str | None:
-        """Path of the folder of captions with a "/" behind, None if there is none below the root."""
+        """Path of the folder of captions with a "/" behind, None if there is none below the
+        root.
+        """
         folder = self._places.captions_dir
-        return f"{folder.relative_to(self.root)}/" if folder and folder.is_relative_to(self.root) else None
+        return (
+            f"{folder.relative_to(self.root)}/"
+            if folder and folder.is_relative_to(self.root)
+            else None
+        )
 
 
 def _passed_over(account: Account) -> str:
     """What an empty source holds instead."""
     kinds = [f"{number} {kind}" for kind, number in account.passed_over.most_common(5)]
     found = f"; it holds {', '.join(kinds)}" if kinds else ""
-    read = f"images and videos named {' '.join(MEDIA_SUFFIXES)}; tars; tables such as metadata.jsonl and *.parquet"
+    read = (
+        f"images and videos named {' '.join(MEDIA_SUFFIXES)}; tars; tables such as "
+        "metadata.jsonl and *.parquet"
+    )
     return f"{found}. What is read: {read}"
 
 

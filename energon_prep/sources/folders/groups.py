@@ -1,4 +1,6 @@
-"""Sorts the files of a folder into samples, what belongs to them, and what is passed over, as they are found."""
+"""Sorts the files of a folder into samples, what belongs to them, and what is passed over, as they
+are found.
+"""
 
 from __future__ import annotations
 
@@ -45,15 +47,19 @@ class _Group:
         return bool(self.media or self.named)
 
     def has(self, files: list[str]) -> bool:
-        """Whether one of the ``files`` is what this group is named after: ``cat.jpg`` of ``cat.jpg.txt``."""
+        """Whether one of the ``files`` is what this group is named after: ``cat.jpg`` of
+        ``cat.jpg.txt``.
+        """
         return any(composed(file) == self.stem for file in files)
 
 
 class Sorter:
-    """Takes what is found below a folder, in the order of ``walk.find``, and gives the paths of the media to read.
+    """Takes what is found below a folder, in the order of ``walk.find``, and gives the paths of the
+    media to read.
 
-    Files with one stem follow each other in that order, but for those whose stems go on behind it. So a group is
-    open as long as paths begin with its stem and a dot, and only open groups are held.
+    Files with one stem follow each other in that order, but for those whose stems go on behind it.
+    So a group is open as long as paths begin with its stem and a dot, and only open groups are
+    held.
     """
 
     def __init__(self, options: SourceOptions, metadata: MetadataFiles, account: Account) -> None:
@@ -107,7 +113,9 @@ class Sorter:
             group.left_out.append(path)
 
     def _group(self, stem: str) -> _Group:
-        """The open group of that stem; opened with that of what its name has before the first dot."""
+        """The open group of that stem; opened with that of what its name has before the first
+        dot.
+        """
         for wanted in (_base(stem), stem):
             if wanted not in self._open:
                 self._open[wanted] = _Group(wanted)
@@ -136,7 +144,9 @@ class Sorter:
                 self._advise(text.path)
 
     def _sort_parts(self, group: _Group) -> None:
-        """Enter the parts of a group, or keep them for the group with what its name has before the first dot."""
+        """Enter the parts of a group, or keep them for the group with what its name has before the
+        first dot.
+        """
         base = self._open.get(_base(group.stem))
         if group.has_media:
             for part in group.parts:
@@ -148,7 +158,9 @@ class Sorter:
                 self._pass_over(part, is_left_out=bool(group.left_out))
 
     def _samples_of(self, group: _Group) -> Iterator[str]:
-        """The samples of a group that is closed, if they are not kept as parts for the group above."""
+        """The samples of a group that is closed, if they are not kept as parts for the group
+        above.
+        """
         if group.has_caption and not group.has_many:
             for path in group.media_parts:
                 self._add_part(group, path)
@@ -160,7 +172,12 @@ class Sorter:
         if not group.has_caption and self._metadata.covers(group.stem):
             for path in group.media:
                 self._account.pass_over(UNNAMED, path)
-        elif group.has_caption or base is None or base.has_many or self._options.captions_dir is not None:
+        elif (
+            group.has_caption
+            or base is None
+            or base.has_many
+            or self._options.captions_dir is not None
+        ):
             yield from group.media
         elif len(base.media_parts) + len(group.media) > _MAX_PARTS:
             base.has_many = True
@@ -183,7 +200,9 @@ class Sorter:
         self._account.pass_over(file.kind if kept else LEFT_OUT, file.path)
 
     def _advise(self, text: str) -> None:
-        """Of the first text without media in a folder of captions, say how its media may be found."""
+        """Of the first text without media in a folder of captions, say how its media may be
+        found.
+        """
         if not self._has_advised and (folder := captions_folder(text)):
             self._has_advised = True
             self._account.tell(

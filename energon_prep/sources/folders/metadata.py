@@ -1,4 +1,6 @@
-"""Metadata files as Hugging Face's image folders have them: each is the table of the media below its folder."""
+"""Metadata files as Hugging Face's image folders have them: each is the table of the media below
+its folder.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from energon_prep.sources.tables.table_files import PACKED_SUFFIXES, TABLE_SUFFI
 from energon_prep.sources.walk import walk
 
 METADATA_NAMES = tuple(
-    f"{stem}{suffix}" for stem in ("metadata", "meta") for suffix in (*TABLE_SUFFIXES, *PACKED_SUFFIXES)
+    f"{stem}{suffix}"
+    for stem in ("metadata", "meta")
+    for suffix in (*TABLE_SUFFIXES, *PACKED_SUFFIXES)
 )
 
 _NUM_TRIED = 10  # rows that are looked at for media
@@ -38,7 +42,8 @@ class MetadataFiles:
     root: Path
     options: SourceOptions
     paths: tuple[str, ...]  #: relative to the root
-    named: PathSet = field(default_factory=PathSet)  #: relative to the root; complete after ``starts`` of all
+    #: relative to the root; complete after ``starts`` of all
+    named: PathSet = field(default_factory=PathSet)
 
     def starts(self, path: str) -> Iterator[int]:
         """Where the rows of one file begin. Notes which media they name."""
@@ -57,7 +62,11 @@ class MetadataFiles:
 
     def covers(self, path: str) -> bool:
         """Whether ``path`` lies in or below the folder of one of the files."""
-        return any(folder in self._folders for folder in _folders_above(path)) if self._folders else False
+        return (
+            any(folder in self._folders for folder in _folders_above(path))
+            if self._folders
+            else False
+        )
 
     @cached_property
     def _folders(self) -> frozenset[str]:
@@ -65,22 +74,30 @@ class MetadataFiles:
 
 
 def find_metadata(root: Path, options: SourceOptions) -> MetadataFiles:
-    """The metadata files below ``root`` that are tables of media; a dataset card may have the same name.
+    """The metadata files below ``root`` that are tables of media; a dataset card may have the same
+    name.
 
-    One on top of ``root`` may be a link, as if it had been given itself. Raises PrepError if a folder has several.
+    One on top of ``root`` may be a link, as if it had been given itself. Raises PrepError if a
+    folder has several.
     """
     manifest = ManifestSource(root=root, options=options)
     on_top = (name for name in METADATA_NAMES if (root / name).is_file())
-    found = dict.fromkeys((*on_top, *walk(root, is_metadata_name, follow_links=options.follow_links, warn=False)))
+    found = dict.fromkeys(
+        (*on_top, *walk(root, is_metadata_name, follow_links=options.follow_links, warn=False))
+    )
     by_folder: dict[str, str] = {}
     for path in found:
-        if _is_taken(path, options) and not _lies_beside_media(root / path) and _is_table(manifest, path):
+        if (
+            _is_taken(path, options)
+            and not _lies_beside_media(root / path)
+            and _is_table(manifest, path)
+        ):
             folder = path.rpartition("/")[0]
             other = by_folder.setdefault(folder, path)
             if other != path:
                 raise PrepError(
-                    f"{root / folder} holds several manifests ({other}, {path}): give the one that is meant instead "
-                    "of the folder, or leave others out with --exclude"
+                    f"{root / folder} holds several manifests ({other}, {path}): give the one "
+                    "that is meant instead of the folder, or leave others out with --exclude"
                 )
     return MetadataFiles(root=root, options=options, paths=tuple(sorted(by_folder.values())))
 
@@ -107,12 +124,17 @@ def _is_table(manifest: ManifestSource, path: str) -> bool:
     try:
         columns = manifest.open(path).columns()
         if columns is not None:
-            return pick(dict.fromkeys(columns, ""), manifest.options.media_key, MEDIA_NAMES) is not None
+            return (
+                pick(dict.fromkeys(columns, ""), manifest.options.media_key, MEDIA_NAMES)
+                is not None
+            )
         return any(True for _ in _first_media(manifest, path))
     except PrepError as error:
         if path.lower().endswith((".json", ".json.gz")):  # which may be anything
             return False
-        raise PrepError(f"{error}. If it is no table of these media, leave it out with --exclude {path}") from error
+        raise PrepError(
+            f"{error}. If it is no table of these media, leave it out with --exclude {path}"
+        ) from error
 
 
 def _first_media(manifest: ManifestSource, path: str) -> Iterator[RowMedia]:

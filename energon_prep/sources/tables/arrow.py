@@ -1,4 +1,6 @@
-"""The rows of Arrow files and streams, such as Hugging Face's ``save_to_disk`` writes, left where they lie."""
+"""The rows of Arrow files and streams, such as Hugging Face's ``save_to_disk`` writes, left where
+they lie.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _FILE_MAGIC = b"ARROW1"  # of a file, which knows where its batches lie; a strea
 
 @dataclass(frozen=True, kw_only=True)
 class Arrow:
-    """An Arrow IPC file or stream; rows are known by their number. Needs pyarrow, the ``parquet`` extra."""
+    """An Arrow IPC file or stream; rows are known by their number. Needs pyarrow, the ``parquet``
+    extra.
+    """
 
     path: Path
 
@@ -30,7 +34,9 @@ class Arrow:
         yield from range(num_rows)
 
     def rows(self, start: int, count: int) -> Iterator[tuple[int, Row]]:
-        """Bytes come as memoryviews of the file. A batch that is broken gives a fault for each row."""
+        """Bytes come as memoryviews of the file. A batch that is broken gives a fault for each
+        row.
+        """
         with _open(self.path) as reader:
             first = 0
             for batch in _batches(reader):
@@ -49,8 +55,12 @@ class Arrow:
 def row_of(batch: Any, index: int) -> Row:
     """A row of a record batch."""
     try:
-        return {name: _value(column[index]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-    except (ValueError, OverflowError) as error:  # text that is not UTF-8, a date that Python does not have
+        return {
+            name: _value(column[index])
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        }
+    except (ValueError, OverflowError) as error:
+        # text that is not UTF-8, a date that Python does not have
         return SampleError("read", "a value of the row cannot be read", str(error))
 
 

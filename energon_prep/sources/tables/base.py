@@ -1,4 +1,6 @@
-"""What all tables have in common: rows that are found again by their place, and how the text of a file is opened."""
+"""What all tables have in common: rows that are found again by their place, and how the text of a
+file is opened.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from energon_prep.sources.captions import decode_text, parse_object
 from energon_prep.sources.media import MAX_TEXT_BYTES, check_text_size
 from energon_prep.sources.tables.gzipped import is_gzip, open_gzip
 
-#: A row by column names, or what is wrong with it: given, not raised, because raising would end the rows after it.
+#: A row by column names, or what is wrong with it: given, not raised, because raising would end the
+#: rows after it.
 Row: TypeAlias = dict[str, Any] | SampleError
 
 _BOM = b"\xef\xbb\xbf"
@@ -32,7 +35,9 @@ class Table(Protocol):
         ...
 
     def rows(self, start: int, count: int) -> Iterator[tuple[int, Row]]:
-        """``count`` rows, or as many as there are, from the one at ``start`` on, each with its place."""
+        """``count`` rows, or as many as there are, from the one at ``start`` on, each with its
+        place.
+        """
         ...
 
     def place(self, start: int) -> str:
@@ -41,7 +46,8 @@ class Table(Protocol):
 
 
 def open_text(path: Path, start: int = 0) -> BinaryIO:
-    """The text at byte ``start``, at 0 behind its byte order mark; what is packed by gzip is unpacked.
+    """The text at byte ``start``, at 0 behind its byte order mark; what is packed by gzip is
+    unpacked.
 
     Raises PrepError if the file is missing or UTF-16.
     """
@@ -58,7 +64,9 @@ def open_text(path: Path, start: int = 0) -> BinaryIO:
 
 
 def lines_of(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Lines with their offsets, blank ones too; of one that is too long to be a row, only the beginning."""
+    """Lines with their offsets, blank ones too; of one that is too long to be a row, only the
+    beginning.
+    """
     start = file.tell()
     while line := file.readline(MAX_TEXT_BYTES + 1):
         yield start, line
@@ -83,7 +91,9 @@ def name_values(columns: list[str], values: list[bytes], *, encoding: str, advic
     """The values of a line by its columns."""
     if len(values) != len(columns):
         detail = f"{len(values)} instead of {len(columns)}; {advice}"
-        return SampleError("read", "a row with another number of values than there are columns", detail)
+        return SampleError(
+            "read", "a row with another number of values than there are columns", detail
+        )
     try:
         return dict(zip(columns, decode_values(values, encoding), strict=True))
     except SampleError as error:

@@ -23,9 +23,9 @@ _QUOTE_ADVICE = "close the quotes of a value, and double those within it"
 class Csv:
     """Comma separated values, with line breaks where quotes allow them.
 
-    A record over several lines counts only if it is well formed and has as many values as there are columns. If not,
-    its first line is a row with a fault and reading goes on at the next line: an open quote costs its own line, and
-    not those up to the next quote.
+    A record over several lines counts only if it is well formed and has as many values as there are
+    columns. If not, its first line is a row with a fault and reading goes on at the next line: an
+    open quote costs its own line, and not those up to the next quote.
     """
 
     path: Path
@@ -50,7 +50,10 @@ class Csv:
                 if isinstance(record, SampleError):
                     yield place, record
                 else:
-                    yield place, name_values(columns, record, encoding=self.encoding, advice=_CSV_ADVICE)
+                    yield (
+                        place,
+                        name_values(columns, record, encoding=self.encoding, advice=_CSV_ADVICE),
+                    )
 
     def place(self, start: int) -> str:
         return f"byte {start} of {self.path.name}"
@@ -98,9 +101,12 @@ def _split(line: bytes) -> list[bytes]:
     return line.rstrip(b"\r\n").split(b"\t")
 
 
-def _records(file: BinaryIO, num_columns: int | None) -> Iterator[tuple[int, list[bytes] | SampleError]]:
+def _records(
+    file: BinaryIO, num_columns: int | None
+) -> Iterator[tuple[int, list[bytes] | SampleError]]:
     """Records with their offsets, blank lines left out."""
-    # The reader takes exactly the lines of a record. It sees Latin-1, one character a byte, whatever the bytes mean.
+    # The reader takes exactly the lines of a record. It sees Latin-1, one character a byte,
+    # whatever the bytes mean.
     lines = _RecordLines(file)
     reader = csv.reader(lines, strict=True)
     while True:
@@ -110,7 +116,9 @@ def _records(file: BinaryIO, num_columns: int | None) -> Iterator[tuple[int, lis
             if values is None:
                 return
             if len(lines.taken) > 1 and num_columns not in (None, len(values)):
-                raise csv.Error(f"{len(lines.taken)} lines with {len(values)} values instead of {num_columns}")
+                raise csv.Error(
+                    f"{len(lines.taken)} lines with {len(values)} values instead of {num_columns}"
+                )
         except csv.Error as error:
             start, line = lines.taken[0]
             detail = f"{error}, in the record that begins with {line[:80]!r}; {_QUOTE_ADVICE}"
@@ -122,7 +130,9 @@ def _records(file: BinaryIO, num_columns: int | None) -> Iterator[tuple[int, lis
 
 
 class _RecordLines:
-    """The lines that a CSV reader asks for; an iterator that goes on after it raised, as a generator would not."""
+    """The lines that a CSV reader asks for; an iterator that goes on after it raised, as a
+    generator would not.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.taken: list[tuple[int, bytes]] = []  #: for the record being read

@@ -1,4 +1,6 @@
-"""Gzip files that are read from any place on, at little cost: the decompressor's states are kept on the way."""
+"""Gzip files that are read from any place on, at little cost: the decompressor's states are kept on
+the way.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ _FIRST_STEP = 2**20  # bytes between kept states; doubled whenever there are too
 _MOST_STATES = 128  # of some 45 KB each
 _MOST_FILES = 4
 _FREE_BYTES = 2**30  #: may be unpacked of a file of any size
-_MOST_RATIO = 200  #: of unpacked to compressed bytes beyond that; tables reach 50, made-up files 1000
+#: of unpacked to compressed bytes beyond that; tables reach 50, made-up files 1000
+_MOST_RATIO = 200
 
 
 def is_gzip(name: str) -> bool:
@@ -28,7 +31,9 @@ def is_gzip(name: str) -> bool:
 
 
 def open_gzip(path: Path) -> BinaryIO:
-    """The unpacked bytes, seekable. Raises OSError here, and PrepError where they are damaged or far too many."""
+    """The unpacked bytes, seekable. Raises OSError here, and PrepError where they are damaged or
+    far too many.
+    """
     return io.BufferedReader(_Unpacked(path), _PIECE)
 
 
@@ -164,8 +169,8 @@ class _Unpacked(io.RawIOBase):
         self._place += len(piece)
         if self._place > self._most_bytes:
             raise PrepError(
-                f"{self._path} unpacks to more than {_MOST_RATIO} times its size: if that is right, unpack it "
-                "(gunzip) and give that"
+                f"{self._path} unpacks to more than {_MOST_RATIO} times its size: if that is "
+                "right, unpack it (gunzip) and give that"
             )
         if self._states.wants(self._place):
             copy = None if self._decompressor is None else self._decompressor.copy()
@@ -177,6 +182,6 @@ class _Unpacked(io.RawIOBase):
 
     def _damaged(self, what: str) -> PrepError:
         return PrepError(
-            f"{self._path} cannot be unpacked beyond byte {self._place} of its text: {what}. Fetch it again, or "
-            "unpack what is left of it (gunzip) and give that"
+            f"{self._path} cannot be unpacked beyond byte {self._place} of its text: {what}. "
+            "Fetch it again, or unpack what is left of it (gunzip) and give that"
         )

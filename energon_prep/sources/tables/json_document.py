@@ -1,4 +1,6 @@
-"""Tables that are one JSON object: captions by media path (kohya), COCO captions, or a list in it."""
+"""Tables that are one JSON object: captions by media path (kohya), COCO captions, or a list in
+it.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +26,21 @@ _NUM_LOOKED_AT = 100  # keys that show whether an object is keyed by media paths
 
 @dataclass(frozen=True, kw_only=True)
 class JsonDocument:
-    """A JSON object of one of these forms, read whole and kept while its rows are read; rows are known by number.
+    """A JSON object of one of these forms, read whole and kept while its rows are read; rows are
+    known by number.
 
     {"a.jpg": {"caption": "a cat", "tags": "cat, mat"}, "b": "a dog"}
-    {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a cat"}, ...]}
-    {"data": [{"file_name": "a.jpg", "caption": "a cat"}, ...]}
+    {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a
+    cat"}, ...]} {"data": [{"file_name": "a.jpg", "caption": "a cat"}, ...]}
     {"file_name": "a.jpg", "caption": "a cat"}
     """
 
     path: Path
     encoding: str = "utf-8"
-    media_root: Path | None = None  #: where keys without a suffix are looked up; None: the file's folder
-    media_key: str | None = None  #: the entry of a row that names its media; None: one with a usual name
+    #: where keys without a suffix are looked up; None: the file's folder
+    media_root: Path | None = None
+    #: the entry of a row that names its media; None: one with a usual name
+    media_key: str | None = None
 
     def columns(self) -> None:
         return None
@@ -76,7 +81,10 @@ def _read(path: Path, encoding: str, media: _Media, size: int, mtime: int) -> li
     with open_text(path) as file:
         data = file.read(MAX_DOCUMENT_BYTES + 1)
     if len(data) > MAX_DOCUMENT_BYTES:
-        raise PrepError(f"{path} is one JSON object of more than {MAX_DOCUMENT_BYTES} bytes: write it as JSON lines")
+        raise PrepError(
+            f"{path} is one JSON object of more than {MAX_DOCUMENT_BYTES} bytes: write it as "
+            "JSON lines"
+        )
     try:
         document = json.loads(decode_text(data, encoding=encoding, stage="read"))
     except (SampleError, ValueError, RecursionError) as error:
@@ -85,10 +93,15 @@ def _read(path: Path, encoding: str, media: _Media, size: int, mtime: int) -> li
         ) from error
     rows = next((rows for form in _FORMS if (rows := form(document, media)) is not None), None)
     if rows is None:
-        what = f"with {', '.join(islice(document, 8))}" if isinstance(document, dict) else "of another kind"
+        what = (
+            f"with {', '.join(islice(document, 8))}"
+            if isinstance(document, dict)
+            else "of another kind"
+        )
         raise PrepError(
-            f"{path} is no table that is known: a JSON value {what}. Its keys are no media paths (from "
-            f"{media.folder}; see --media-root), and it has no list of objects: write one object a line"
+            f"{path} is no table that is known: a JSON value {what}. Its keys are no media "
+            f"paths (from {media.folder}; see --media-root), and it has no list of objects: "
+            "write one object a line"
         )
     return rows
 
@@ -103,15 +116,25 @@ def _coco(document: Any, _: _Media) -> list[dict[str, Any]] | None:
     for annotation in annotations:
         if "caption" in annotation:
             captions.setdefault(str(annotation.get("image_id")), []).append(annotation["caption"])
-    return [{**image, "captions": captions.get(str(image.get("id")))} for image in document["images"]]
+    return [
+        {**image, "captions": captions.get(str(image.get("id")))} for image in document["images"]
+    ]
 
 
 def _one_row(document: Any, media: _Media) -> list[dict[str, Any]] | None:
     if not isinstance(document, dict):
         return None
-    paths = [document[name] for name in names_in(document, media.names) if isinstance(document[name], str)]
+    paths = [
+        document[name]
+        for name in names_in(document, media.names)
+        if isinstance(document[name], str)
+    ]
     has_captions = bool(names_in(document, CAPTION_NAMES))
-    return [document] if any(_is_media(path) or (has_captions and not URL.match(path)) for path in paths) else None
+    return (
+        [document]
+        if any(_is_media(path) or (has_captions and not URL.match(path)) for path in paths)
+        else None
+    )
 
 
 def _keyed(document: Any, media: _Media) -> list[dict[str, Any]] | None:
@@ -119,7 +142,9 @@ def _keyed(document: Any, media: _Media) -> list[dict[str, Any]] | None:
         return None
     if not all(isinstance(value, (dict, str)) or _are_texts(value) for value in document.values()):
         return None
-    if not any(_names_media(key, value, media) for key, value in islice(document.items(), _NUM_LOOKED_AT)):
+    if not any(
+        _names_media(key, value, media) for key, value in islice(document.items(), _NUM_LOOKED_AT)
+    ):
         return None
     return [_keyed_row(key, value, media) for key, value in document.items()]
 
@@ -138,11 +163,20 @@ def _names_media(key: str, value: Any, media: _Media) -> bool:
 
 def _list_in(document: Any, _: _Media) -> list[dict[str, Any]] | None:
     """The rows of an object that holds one list of objects, and perhaps other things."""
-    lists = [value for value in document.values() if _are_objects(value)] if isinstance(document, Mapping) else []
+    lists = (
+        [value for value in document.values() if _are_objects(value)]
+        if isinstance(document, Mapping)
+        else []
+    )
     return lists[0] if len(lists) == 1 else None
 
 
-_FORMS: tuple[Callable[[Any, _Media], list[dict[str, Any]] | None], ...] = (_coco, _one_row, _keyed, _list_in)
+_FORMS: tuple[Callable[[Any, _Media], list[dict[str, Any]] | None], ...] = (
+    _coco,
+    _one_row,
+    _keyed,
+    _list_in,
+)
 
 
 def _is_media(path: str) -> bool:

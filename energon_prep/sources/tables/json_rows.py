@@ -72,7 +72,8 @@ class JsonList:
 class _JsonElements:
     """The elements of a JSON list from where ``file`` stands, with their byte offsets.
 
-    The text is held as Latin-1, one character a byte: enough to find where an element ends, which is all it does.
+    The text is held as Latin-1, one character a byte: enough to find where an element ends, which
+    is all it does.
     """
 
     _decoder = json.JSONDecoder(parse_int=str, strict=False)
@@ -136,5 +137,6 @@ class _JsonElements:
     def _error(self, what: str) -> PrepError:
         place = self._base + self._pos
         return PrepError(
-            f"{self._path} is not a JSON list of objects: {what} at byte {place}. Mend it, or use JSON lines"
+            f"{self._path} is not a JSON list of objects: {what} at byte {place}. Mend it, or "
+            "use JSON lines"
         )

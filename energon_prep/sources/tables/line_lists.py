@@ -1,4 +1,6 @@
-"""Tables that are two text files: a media path a line, and its caption on the same line of another file."""
+"""Tables that are two text files: a media path a line, and its caption on the same line of another
+file.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def find_lists(folder: Path) -> list[Path]:
 
 def captions_beside(path: Path) -> Path | None:
     """The list of captions in the folder of ``path``."""
-    return next((path.with_name(name) for name in CAPTION_LISTS if path.with_name(name).is_file()), None)
+    return next(
+        (path.with_name(name) for name in CAPTION_LISTS if path.with_name(name).is_file()), None
+    )
 
 
 def _version(file: Path) -> tuple[int, int]:
@@ -70,13 +74,16 @@ def _version(file: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1)
-def _read(media: Path, captions: Path | None = None, *, versions: object) -> list[tuple[bytes, bytes]]:
+def _read(
+    media: Path, captions: Path | None = None, *, versions: object
+) -> list[tuple[bytes, bytes]]:
     """The lines of both lists, side by side."""
     paths = _lines(media)
     texts = [b""] * len(paths) if captions is None else _lines(captions)
     if len(_without_blank_end(paths)) > len(texts) or len(_without_blank_end(texts)) > len(paths):
         raise PrepError(
-            f"{media} has {len(paths)} lines and {captions} has {len(texts)}: line by line they must belong together"
+            f"{media} has {len(paths)} lines and {captions} has {len(texts)}: line by line "
+            "they must belong together"
         )
     num_lines = max(len(_without_blank_end(paths)), len(_without_blank_end(texts)))
     return list(zip_longest(paths[:num_lines], texts[:num_lines], fillvalue=b""))
@@ -86,7 +93,10 @@ def _lines(file: Path) -> list[bytes]:
     with open_text(file) as opened:
         data = opened.read(MAX_DOCUMENT_BYTES + 1)
     if len(data) > MAX_DOCUMENT_BYTES:
-        raise PrepError(f"{file} is a list of more than {MAX_DOCUMENT_BYTES} bytes: write a table (JSON lines, CSV)")
+        raise PrepError(
+            f"{file} is a list of more than {MAX_DOCUMENT_BYTES} bytes: write a table (JSON "
+            "lines, CSV)"
+        )
     lines = [line.strip() for line in data.split(b"\n")]
     return lines if lines[-1] else lines[:-1]
 

@@ -23,7 +23,14 @@ from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.tables.base import Row, Table
 from energon_prep.sources.tables.line_lists import LineLists
 from energon_prep.sources.tables.media_paths import MediaPaths
-from energon_prep.sources.tables.rows import CHAT_NAMES, MEDIA_NAMES, RowMedia, media_column, row_key, with_answers
+from energon_prep.sources.tables.rows import (
+    CHAT_NAMES,
+    MEDIA_NAMES,
+    RowMedia,
+    media_column,
+    row_key,
+    with_answers,
+)
 from energon_prep.sources.tables.table_files import open_rows
 from energon_prep.sources.tables.table_set import TableSet, TakenTables
 from energon_prep.sources.walk import printable, suffix_of
@@ -31,28 +38,36 @@ from energon_prep.sources.walk import printable, suffix_of
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestSource:
-    """Every row is a sample: its media column holds a path or bytes, its caption columns text, the rest is metadata.
+    """Every row is a sample: its media column holds a path or bytes, its caption columns text, the
+    rest is metadata.
 
-    Relative paths start from ``options.media_root``, or from the folder of their table, and must not leave it.
+    Relative paths start from ``options.media_root``, or from the folder of their table, and must
+    not leave it.
     """
 
-    root: Path  #: a table, a folder of tables, or a brace pattern such as ``/data/train-{00000..00009}.parquet``
+    #: a table, a folder of tables, or a brace pattern such as
+    #: ``/data/train-{00000..00009}.parquet``
+    root: Path
     options: SourceOptions = SourceOptions()
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "manifest", "root": str(absolute(self.root)), **self.options.describe()}
 
     def list(self, account: Account) -> Iterator[Entry]:
-        """One entry per row. Raises PrepError for a table that cannot be read or lacks the columns asked for.
+        """One entry per row. Raises PrepError for a table that cannot be read or lacks the columns
+        asked for.
 
-        A table of a folder that has no such columns is passed over, if others have them and none were asked for.
+        A table of a folder that has no such columns is passed over, if others have them and none
+        were asked for.
         """
         tables, taken = TableSet(root=self.root, options=self.options), TakenTables()
         fault = None
         for path in tables.paths(account):
             table = self.open(path)
             missing = self._missing_column(path, table.columns())
-            if missing and (not tables.is_folder or self.options.media_key or self.options.caption_keys):
+            if missing and (
+                not tables.is_folder or self.options.media_key or self.options.caption_keys
+            ):
                 raise PrepError(missing)
             if missing:
                 fault = fault or missing
@@ -72,23 +87,29 @@ class ManifestSource:
         self._enter_media(tables, account)
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
-        """The samples of the rows from ``piece.start`` on. Raises PrepError if the table has fewer by now."""
+        """The samples of the rows from ``piece.start`` on. Raises PrepError if the table has fewer
+        by now.
+        """
         for start, row in self.rows(piece):
             yield self.pending(piece.path, start, row)
 
     def rows(self, piece: Piece) -> Iterator[tuple[int, Row]]:
-        """The rows of the piece with their places. Raises PrepError if the table has fewer by now."""
+        """The rows of the piece with their places. Raises PrepError if the table has fewer by
+        now.
+        """
         num_read = 0
         for start, row in self.open(piece.path).rows(piece.start, piece.count):
             num_read += 1
             yield start, row
         if num_read < piece.count:
             raise PrepError(
-                f"{self._folder / piece.path} has fewer rows than when it was listed: was it replaced? Restore it"
+                f"{self._folder / piece.path} has fewer rows than when it was listed: was it "
+                "replaced? Restore it"
             )
 
     def pending(self, path: str, start: int, row: Row) -> PendingSample:
-        """The sample of the row at ``start`` of the table at ``path``, which is relative to the folder of the root.
+        """The sample of the row at ``start`` of the table at ``path``, which is relative to the
+        folder of the root.
 
         It is called by its own key, or else by its media; a row without media by its place.
         """
@@ -124,7 +145,8 @@ class ManifestSource:
             return error
 
     def named_file(self, path: str, row: Row) -> str | None:
-        """The media file that a row of the table at ``path`` names, relative to the folder of the root.
+        """The media file that a row of the table at ``path`` names, relative to the folder of the
+        root.
 
         None if the row is broken, holds its media itself, or names them outside of that folder.
         """
@@ -141,18 +163,26 @@ class ManifestSource:
         """The table at ``path``, relative to the folder of the root."""
         encoding = codecs.lookup(self.options.caption_encoding).name
         file = self._folder / path
-        return open_rows(file, encoding=encoding, media_root=self._media_root, media_key=self.options.media_key)
+        return open_rows(
+            file, encoding=encoding, media_root=self._media_root, media_key=self.options.media_key
+        )
 
-    def _raw(self, key: str, source: str, row: Row, media: RowMedia | SampleError, paths: MediaPaths) -> RawSample:
+    def _raw(
+        self, key: str, source: str, row: Row, media: RowMedia | SampleError, paths: MediaPaths
+    ) -> RawSample:
         if isinstance(row, SampleError):
             raise row
         if isinstance(media, SampleError):
             raise media
         options = self.options
         name, content = _read(media, key, paths, max_bytes=options.max_bytes)
-        captions = find_captions(lambda suffix: None, with_answers(row), options=options, key=key, media_name=name)
+        captions = find_captions(
+            lambda suffix: None, with_answers(row), options=options, key=key, media_name=name
+        )
         taken = media_column(row, options.media_key)
-        rest = {column: value for column, value in row.items() if column != taken or media.num_left_out}
+        rest = {
+            column: value for column, value in row.items() if column != taken or media.num_left_out
+        }
         return RawSample(
             key=key,
             source=source,
@@ -165,7 +195,9 @@ class ManifestSource:
         )
 
     def _enter_media(self, tables: TableSet, account: Account) -> None:
-        """Enter the media of a folder that no row names: a row and the file that it names are one thing found."""
+        """Enter the media of a folder that no row names: a row and the file that it names are one
+        thing found.
+        """
         files = tables.media()
         first = next(files, None)
         if first is None:
@@ -191,7 +223,9 @@ class ManifestSource:
         return _media_paths(self._folder, path, self._media_root, self.options.follow_links)
 
     def _missing_column(self, path: str, columns: Sequence[str] | None) -> str:
-        """What to say of a table that has no column of media or of captions; "" if it has, or if every row may."""
+        """What to say of a table that has no column of media or of captions; "" if it has, or if
+        every row may.
+        """
         if columns is None:
             return ""
         row = dict.fromkeys(columns, "")
@@ -199,7 +233,9 @@ class ManifestSource:
         media_key, keys = self.options.media_key, self.options.caption_weights
         if pick(row, media_key, MEDIA_NAMES) is None:
             return f"{path} has no media column {media_key or '(give --image-key)'}; {found}"
-        has_captions = keys.keys() & row.keys() if keys else names_in(row, (*CAPTION_NAMES, *CHAT_NAMES))
+        has_captions = (
+            keys.keys() & row.keys() if keys else names_in(row, (*CAPTION_NAMES, *CHAT_NAMES))
+        )
         if not has_captions and not self.options.has_fallback:
             advice = "(give --caption-key, --caption or --allow-empty-captions)"
             return f"{path} has no caption column {' '.join(keys) or advice}; {found}"
@@ -217,12 +253,17 @@ class ManifestSource:
             return None
         folder = absolute(Path(self.options.media_root).expanduser())
         if not folder.is_dir():
-            raise PrepError(f"--media-root {folder} is no folder: give the one that the tables' paths start from")
+            raise PrepError(
+                f"--media-root {folder} is no folder: give the one that the tables' paths "
+                "start from"
+            )
         return folder
 
 
 @lru_cache(maxsize=64)
-def _media_paths(folder: Path, path: str, media_root: Path | None, follow_links: bool) -> MediaPaths:
+def _media_paths(
+    folder: Path, path: str, media_root: Path | None, follow_links: bool
+) -> MediaPaths:
     table_dir = (folder / path).parent
     return MediaPaths(
         table_dir=table_dir,

@@ -1,4 +1,6 @@
-"""Where the media lie that a table names: what relative paths start from, and what they must not leave."""
+"""Where the media lie that a table names: what relative paths start from, and what they must not
+leave.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ from energon_prep.sources.walk import exists, printable, suffix_of
 class MediaPaths:
     """The media files that one table names.
 
-    A relative path begins at ``start``, or where that would lead out of the ``fence``, as ``../images/a.jpg`` may, at
-    the table; it must not leave the fence. An absolute path is taken as it is.
+    A relative path begins at ``start``, or where that would lead out of the ``fence``, as
+    ``../images/a.jpg`` may, at the table; it must not leave the fence. An absolute path is taken as
+    it is.
     """
 
     table_dir: Path  #: absolute, as the others
@@ -29,7 +32,9 @@ class MediaPaths:
     follow_links: bool = False
 
     def shown(self, path: str) -> str:
-        """How records call the media: relative to the fence where they lie within, else as the table does."""
+        """How records call the media: relative to the fence where they lie within, else as the
+        table does.
+        """
         try:
             file = self._target(path)
         except SampleError:
@@ -37,7 +42,9 @@ class MediaPaths:
         return printable(path if path.startswith("/") else file.removeprefix(self._prefix))
 
     def locate(self, path: str) -> Path:
-        """The media file, which need not exist. Raises SampleError for a path that leads where it must not."""
+        """The media file, which need not exist. Raises SampleError for a path that leads where it
+        must not.
+        """
         file = self.find(path)
         if not Path(path).is_absolute():
             self._check_links(file)
@@ -46,7 +53,9 @@ class MediaPaths:
     def find(self, path: str) -> Path:
         """As ``locate``, wherever links lead."""
         file = Path(self._target(path))
-        spellings = [self.start / path, *_composed(file)] if "\\" in path or not path.isascii() else []
+        spellings = (
+            [self.start / path, *_composed(file)] if "\\" in path or not path.isascii() else []
+        )
         if spellings and not exists(file):
             file = next((spelled for spelled in spellings if exists(spelled)), file)
         return file if suffix_of(file.name) in MEDIA_SUFFIXES else _with_suffix(file)
@@ -68,8 +77,12 @@ class MediaPaths:
         for target in targets:
             if target.startswith(self._prefix):
                 return target
-        detail = f"{path} leaves {self.fence}, and not {os.path.commonpath([targets[-1], self._prefix])}"
-        raise SampleError("read", "the media path leaves the media root (give --media-root)", detail)
+        detail = (
+            f"{path} leaves {self.fence}, and not {os.path.commonpath([targets[-1], self._prefix])}"
+        )
+        raise SampleError(
+            "read", "the media path leaves the media root (give --media-root)", detail
+        )
 
     def _check_links(self, file: Path) -> None:
         rule = self._link_rule
@@ -77,7 +90,11 @@ class MediaPaths:
             return
         real = os.path.realpath(file)
         if not any(f"{real}/".startswith(f"{folder.rstrip('/')}/") for folder in rule.folders):
-            raise SampleError("read", "a link leads out of the source (give --follow-links)", f"to {printable(real)}")
+            raise SampleError(
+                "read",
+                "a link leads out of the source (give --follow-links)",
+                f"to {printable(real)}",
+            )
 
     @cached_property
     def _prefix(self) -> str:
@@ -90,11 +107,16 @@ class MediaPaths:
 
 def _composed(file: Path) -> list[Path]:
     """The two ways to write accents: macOS stores them apart from their letters (NFD)."""
-    return [Path(unicodedata.normalize("NFC", str(file))), Path(unicodedata.normalize("NFD", str(file)))]
+    return [
+        Path(unicodedata.normalize("NFC", str(file))),
+        Path(unicodedata.normalize("NFD", str(file))),
+    ]
 
 
 def _with_suffix(file: Path) -> Path:
-    """The media that ``file`` names without their suffix; as it is if there are none, or if it exists itself."""
+    """The media that ``file`` names without their suffix; as it is if there are none, or if it
+    exists itself.
+    """
     if role_of(suffix_of(file.name)).role != "unknown" or exists(file):
         return file
     named = (file.with_name(file.name + suffix) for suffix in MEDIA_SUFFIXES)

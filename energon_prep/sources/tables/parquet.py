@@ -28,18 +28,25 @@ class Parquet:
             try:
                 return [str(name) for name in file.schema_arrow.names]
             except (OSError, ValueError, pyarrow.ArrowException) as error:
-                raise PrepError(f"cannot read the columns of the Parquet file {self.path}: {error}") from error
+                raise PrepError(
+                    f"cannot read the columns of the Parquet file {self.path}: {error}"
+                ) from error
 
     def starts(self) -> Iterator[int]:
         with _open(self.path) as file:
             num_rows = file.metadata.num_rows
         size = self.path.stat().st_size
         if num_rows > _MOST_ROWS_A_BYTE * size:  # the number is no more than a claim
-            raise PrepError(f"the Parquet file {self.path} claims {num_rows} rows in {size} bytes: write it again")
+            raise PrepError(
+                f"the Parquet file {self.path} claims {num_rows} rows in {size} bytes: write "
+                "it again"
+            )
         yield from range(num_rows)
 
     def rows(self, start: int, count: int) -> Iterator[tuple[int, Row]]:
-        """Bytes come as memoryviews of the decoded column. A row group that is broken gives a fault for each row."""
+        """Bytes come as memoryviews of the decoded column. A row group that is broken gives a fault
+        for each row.
+        """
         with _open(self.path) as file:
             first = 0
             for group in range(file.num_row_groups):
@@ -61,7 +68,8 @@ def _open(path: Path) -> Any:
     try:
         # Without pre_buffer a row group is read as it is needed, not whole.
         return pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
-    except (OSError, ValueError, pyarrow.ArrowException) as error:  # ValueError: a name that is not UTF-8
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        # ValueError: a name that is not UTF-8
         raise PrepError(f"cannot read the Parquet file {path}: {error}") from error
 
 
@@ -75,7 +83,9 @@ def _group_rows(file: Any, group: int, first: int, wanted: range) -> Iterator[tu
         try:
             batch = next(batches)
         except (OSError, ValueError, MemoryError, StopIteration, pyarrow.ArrowException) as error:
-            fault = SampleError("read", "the Parquet row group cannot be read", f"row group {group}: {error}")
+            fault = SampleError(
+                "read", "the Parquet row group cannot be read", f"row group {group}: {error}"
+            )
             yield from ((number, fault) for number in range(max(place, wanted.start), wanted.stop))
             return
         for index in range(max(0, wanted.start - place), min(batch.num_rows, wanted.stop - place)):

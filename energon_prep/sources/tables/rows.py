@@ -1,4 +1,6 @@
-"""What a row says: which media it names or holds, what it is called, and what a chat in it answers."""
+"""What a row says: which media it names or holds, what it is called, and what a chat in it
+answers.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,16 @@ MEDIA_NAMES = (  #: columns with a path or bytes; URLs come last, to be refused 
 )
 KEY_NAMES = ("key", "id", "sample_id")
 CHAT_NAMES = ("conversations", "messages")  #: columns with a list of turns
-_PATH_NAMES = ("path", "file_name", "filename", "file", "src", "url")  #: of media that are an object
+#: of media that are an object
+_PATH_NAMES = ("path", "file_name", "filename", "file", "src", "url")
 _MODEL_ROLES = ("assistant", "gpt", "model", "bot")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowMedia:
-    """The media in a column: bytes, a path, or Hugging Face's {bytes, path}; of a list of them, the first."""
+    """The media in a column: bytes, a path, or Hugging Face's {bytes, path}; of a list of them, the
+    first.
+    """
 
     path: str | None  #: as the row has it
     content: bytes | memoryview | None
@@ -37,7 +42,9 @@ class RowMedia:
         content, path = _bytes_in(first), _path_in(first)
         if content is None and path is None:
             if not first:
-                raise SampleError("read", "no media in the row (give --image-key)", "the media column is empty")
+                raise SampleError(
+                    "read", "no media in the row (give --image-key)", "the media column is empty"
+                )
             detail = f"it is {type(first).__name__}: {first!r:.80}"
             raise SampleError("read", "the media column holds neither a path nor bytes", detail)
         return RowMedia(path=path, content=content, num_left_out=max(len(items) - 1, 0))
@@ -46,8 +53,8 @@ class RowMedia:
 def media_column(row: Mapping[str, Any], media_key: str | None) -> str:
     """The column to take the media from.
 
-    Without ``media_key`` the first with a usual name that holds bytes, or else that holds anything. Raises SampleError
-    if there is none.
+    Without ``media_key`` the first with a usual name that holds bytes, or else that holds anything.
+    Raises SampleError if there is none.
     """
     if media_key is not None:
         names = [media_key] if media_key in row else []
@@ -68,8 +75,12 @@ def row_key(row: Mapping[str, Any]) -> str:
 
 
 def with_answers(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row with what the model said in place of a chat's turns, as captions where it has no others."""
-    chats = {name: answers for name in names_in(row, CHAT_NAMES) if (answers := _answers(row[name]))}
+    """The row with what the model said in place of a chat's turns, as captions where it has no
+    others.
+    """
+    chats = {
+        name: answers for name in names_in(row, CHAT_NAMES) if (answers := _answers(row[name]))
+    }
     if not chats:
         return row
     captions = {} if names_in(row, CAPTION_NAMES) else {"captions": next(iter(chats.values()))}
@@ -77,7 +88,9 @@ def with_answers(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _answers(turns: object) -> list[str]:
-    """What a model said: {"from": "gpt", "value": TEXT}, {"role": "assistant", "content": TEXT or PARTS}."""
+    """What a model said: {"from": "gpt", "value": TEXT}, {"role": "assistant", "content": TEXT or
+    PARTS}.
+    """
     answers = []
     for turn in turns if isinstance(turns, list) else ():
         if isinstance(turn, Mapping) and turn.get("role", turn.get("from")) in _MODEL_ROLES:

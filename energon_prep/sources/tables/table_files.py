@@ -14,7 +14,12 @@ from energon_prep.sources.tables.csv_rows import Csv, Tsv
 from energon_prep.sources.tables.gzipped import is_gzip
 from energon_prep.sources.tables.json_document import JsonDocument
 from energon_prep.sources.tables.json_rows import JsonLines, JsonList
-from energon_prep.sources.tables.line_lists import CAPTION_LISTS, MEDIA_LISTS, LineLists, captions_beside
+from energon_prep.sources.tables.line_lists import (
+    CAPTION_LISTS,
+    MEDIA_LISTS,
+    LineLists,
+    captions_beside,
+)
 from energon_prep.sources.tables.parquet import Parquet
 from energon_prep.sources.walk import suffix_of
 
@@ -36,12 +41,16 @@ def is_table(name: str) -> bool:
 
 
 def open_rows(
-    path: Path, *, encoding: str = "utf-8", media_root: Path | None = None, media_key: str | None = None
+    path: Path,
+    *,
+    encoding: str = "utf-8",
+    media_root: Path | None = None,
+    media_key: str | None = None,
 ) -> Table:
     """The table in a file. Raises PrepError if it is none.
 
-    ``encoding`` is that of text; ``media_root`` is where the paths in it start from, if not in its own folder, and
-    ``media_key`` where a row has them: by these a JSON object shows what it is.
+    ``encoding`` is that of text; ``media_root`` is where the paths in it start from, if not in its
+    own folder, and ``media_key`` where a row has them: by these a JSON object shows what it is.
     """
     suffix = table_suffix(path.name)
     if path.name in (*MEDIA_LISTS, *CAPTION_LISTS):
@@ -65,15 +74,21 @@ def open_rows(
 def _lists(path: Path, encoding: str) -> LineLists:
     if path.name in MEDIA_LISTS:
         return LineLists(path=path, captions=captions_beside(path), encoding=encoding)
-    media = next((path.with_name(name) for name in MEDIA_LISTS if path.with_name(name).is_file()), None)
+    media = next(
+        (path.with_name(name) for name in MEDIA_LISTS if path.with_name(name).is_file()), None
+    )
     if media is None:
-        raise PrepError(f"{path} is a list of captions, and beside it is no {' or '.join(MEDIA_LISTS)}")
+        raise PrepError(
+            f"{path} is a list of captions, and beside it is no {' or '.join(MEDIA_LISTS)}"
+        )
     return LineLists(path=media, captions=path, encoding=encoding)
 
 
 @lru_cache(maxsize=64)
 def _json_form(path: Path, mtime: int) -> str:
-    """ "list", "lines" or "document", which is one JSON value and no list; of the file as it is at ``mtime``."""
+    """ "list", "lines" or "document", which is one JSON value and no list; of the file as it is at
+    ``mtime``.
+    """
     with open_text(path) as file:
         lines = iter(partial(file.readline, MAX_TEXT_BYTES), b"")
         filled = (line for line in lines if not line.isspace())

@@ -1,4 +1,6 @@
-"""Which tables of a folder or pattern a source takes, and what its user should know of that choice."""
+"""Which tables of a folder or pattern a source takes, and what its user should know of that
+choice.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ class TableSet:
     def paths(self, account: Account) -> Iterator[str]:
         """The tables to take, in order.
 
-        All files of a folder but media are entered into ``account`` as found; what is not given here, as passed over.
+        All files of a folder but media are entered into ``account`` as found; what is not given
+        here, as passed over.
         """
         if self.is_folder:
             yield from self._in_folder(account)
@@ -63,7 +66,11 @@ class TableSet:
     def media(self) -> Iterator[str]:
         """Images and videos below the folder, whether a row names them or not."""
         if self.is_folder:
-            yield from (path for path, kind in self._found() if not kind and suffix_of(path) in MEDIA_SUFFIXES)
+            yield from (
+                path
+                for path, kind in self._found()
+                if not kind and suffix_of(path) in MEDIA_SUFFIXES
+            )
 
     def _found(self) -> Iterator[Found]:
         return find(self.root, follow_links=self.options.follow_links)
@@ -71,8 +78,11 @@ class TableSet:
     def _in_folder(self, account: Account) -> Iterator[str]:
         lists = [file.name for file in find_lists(self.root)]
         captions = captions_beside(self.root / "images.txt") if lists else None
-        # Data sets have JSON files of other kinds beside their tables: dataset_info.json, state.json.
-        with_json = not lists and not any(not kind and _is_sure(path) for path, kind in self._found())
+        # Data sets have JSON files of other kinds beside their tables: dataset_info.json,
+        # state.json.
+        with_json = not lists and not any(
+            not kind and _is_sure(path) for path, kind in self._found()
+        )
         for path, kind in self._found():
             if not kind and suffix_of(path) in MEDIA_SUFFIXES:
                 continue
@@ -81,7 +91,9 @@ class TableSet:
                 account.pass_over(kind, path)
             elif captions is not None and path == captions.name:
                 account.add_companion()
-            elif path not in lists and not _is_sure(path) and not (with_json and table_suffix(path)):
+            elif (
+                path not in lists and not _is_sure(path) and not (with_json and table_suffix(path))
+            ):
                 account.pass_over(_kind(path), path)
             elif not is_chosen(path, include=self.options.include, exclude=self.options.exclude):
                 account.pass_over("tables not chosen (--include, --exclude)", path)
@@ -104,11 +116,14 @@ class TakenTables:
         self.examples.setdefault(group, path)
 
     def tell(self, account: Account, *, is_chosen: bool) -> None:
-        """Say what is taken, unless it is one table; and where it may be too much, unless the user has chosen."""
+        """Say what is taken, unless it is one table; and where it may be too much, unless the user
+        has chosen.
+        """
         if self.files.total() < 2:
             return
         groups = [
-            f"{self.examples[group] if num == 1 else group}: {_count(num, 'file')}, {_count(self.rows[group], 'row')}"
+            f"{self.examples[group] if num == 1 else group}: {_count(num, 'file')}, "
+            f"{_count(self.rows[group], 'row')}"
             for group, num in self.files.items()
         ]
         more = [f"{len(groups) - _MOST_TOLD} further kinds"] if len(groups) > _MOST_TOLD else []
@@ -122,14 +137,14 @@ class TakenTables:
         if len(by_split) > 1:
             pattern = by_split.get("train", next(iter(by_split.values())))
             account.tell(
-                f"the splits {', '.join(sorted(by_split))} are encoded together: choose with --include '{pattern}' "
-                "or --exclude"
+                f"the splits {', '.join(sorted(by_split))} are encoded together: choose with "
+                f"--include '{pattern}' or --exclude"
             )
         suffixes = sorted({table_suffix(group) for group in self.files} - {""})
         if len(suffixes) > 1:
             account.tell(
-                f"tables of several kinds are taken ({' '.join(suffixes)}): if they hold the same rows, choose with "
-                f"--include '*{suffixes[0]}'"
+                f"tables of several kinds are taken ({' '.join(suffixes)}): if they hold the "
+                f"same rows, choose with --include '*{suffixes[0]}'"
             )
 
 

@@ -28,7 +28,12 @@ from energon_prep.tar_headers import NO_END_MARK, Damage, Member
 CUT = "of samples that the end of a tar cuts"
 NO_SUFFIX = "without suffix"
 
-_KINDS = {"directory": "directories", "link": "links in a tar", "device": "devices in a tar", "sparse": "sparse files"}
+_KINDS = {
+    "directory": "directories",
+    "link": "links in a tar",
+    "device": "devices in a tar",
+    "sparse": "sparse files",
+}
 _MOST_NAMES = 100  # that are told apart
 _MOST_TOLD = 5
 _MARK_ADVICE = "if nothing is missing, head -c 1024 /dev/zero >> TAR adds one"
@@ -43,11 +48,14 @@ class TarAccount:
     _tar: str = ""
     _num_before: int = 0
     _empty: list[str] = field(default_factory=list)  #: tars without a sample
-    _carried: Counter[str] = field(default_factory=Counter)  #: parts that are asked for -> samples that have them
-    _left_out: Counter[str] = field(default_factory=Counter)  #: further parts that are not asked for
+    #: parts that are asked for -> samples that have them
+    _carried: Counter[str] = field(default_factory=Counter)
+    #: further parts that are not asked for
+    _left_out: Counter[str] = field(default_factory=Counter)
     #: By a sample's parts: what is to be counted of it.
     _notes: dict[tuple[str, ...], list[tuple[Counter[str], str]]] = field(default_factory=dict)
-    _chosen: Counter[str] = field(default_factory=Counter)  #: what was taken where there were several -> samples
+    #: what was taken where there were several -> samples
+    _chosen: Counter[str] = field(default_factory=Counter)
 
     def begin(self, tar: str) -> None:
         self._tar, self._num_before = printable(tar), self.account.num_samples
@@ -59,12 +67,17 @@ class TarAccount:
     def add_damage(self, damage: Damage) -> None:
         num_samples = self.account.num_samples - self._num_before
         advice = f" ({_MARK_ADVICE})" if damage.what == NO_END_MARK else ""
-        known = f"byte {damage.start}: {damage.what}{advice}; samples before it, which are read: {num_samples}"
+        known = (
+            f"byte {damage.start}: {damage.what}{advice}; samples before it, which are read: "
+            f"{num_samples}"
+        )
         self.account.damaged[self._tar] = printable(known)
 
     def add_member(self, member: Member) -> None:
         """A member that is in no group."""
-        self._pass_over(member, _KINDS.get(member.kind) or (HIDDEN if is_hidden(member.name) else NO_SUFFIX))
+        self._pass_over(
+            member, _KINDS.get(member.kind) or (HIDDEN if is_hidden(member.name) else NO_SUFFIX)
+        )
 
     def add_group(self, group: Group) -> bool:
         """Returns whether it is a sample."""
@@ -86,7 +99,9 @@ class TarAccount:
         return True
 
     def tell(self) -> None:
-        """Tell what was chosen and left out. Raises PrepError for parts that are asked for and that no sample has."""
+        """Tell what was chosen and left out. Raises PrepError for parts that are asked for and that
+        no sample has.
+        """
         tell = self.account.tell
         for what, number in self._chosen.most_common(_MOST_TOLD):
             tell(f"samples with several {what}: {number}")
@@ -111,17 +126,31 @@ class TarAccount:
         return _kind_of(suffix)
 
     def _notes_of(self, parts: tuple[str, ...], main: str) -> Iterator[tuple[Counter[str], str]]:
-        """What was chosen where a sample has several of a kind, what is carried, and what is left out."""
+        """What was chosen where a sample has several of a kind, what is carried, and what is left
+        out.
+        """
         options = self.options
         kept = [part for name in options.carry_parts for part in matches(parts, name)]
         yield from ((self._carried, name) for name in options.carry_parts if matches(parts, name))
-        several = [part for part in media_parts(parts) if "." not in part and options.media_key is None]
+        several = [
+            part for part in media_parts(parts) if "." not in part and options.media_key is None
+        ]
         if len(several) > 1:
-            yield self._chosen, f"media ({' '.join(sorted(several))}), of which {main} is encoded (--image-key)"
+            yield (
+                self._chosen,
+                f"media ({' '.join(sorted(several))}), of which {main} is encoded (--image-key)",
+            )
         for suffix in () if options.caption_keys else CAPTION_SUFFIXES:
             texts = text_parts(parts, suffix, main)
-            if len(texts) > 1 and not any(text.startswith(main) for text in texts) and suffix not in texts:
-                yield self._chosen, f"captions ({' '.join(texts)}), of which the first is taken (--caption-key)"
+            if (
+                len(texts) > 1
+                and not any(text.startswith(main) for text in texts)
+                and suffix not in texts
+            ):
+                yield (
+                    self._chosen,
+                    f"captions ({' '.join(texts)}), of which the first is taken (--caption-key)",
+                )
         for part in parts:
             if part not in (main, *kept, *several) and suffix_of_part(part) not in TEXT_SUFFIXES:
                 yield self._left_out, part
@@ -132,7 +161,9 @@ def kind_of_loose(path: str) -> str:
     suffix = suffix_of(path)
     if table_suffix(path) not in ("", ".json"):
         return f"{suffix} (a table: give it as SRC)"
-    return f"{suffix} beside tars (--source folder)" if suffix in MEDIA_SUFFIXES else _kind_of(suffix)
+    return (
+        f"{suffix} beside tars (--source folder)" if suffix in MEDIA_SUFFIXES else _kind_of(suffix)
+    )
 
 
 def _kind_of(suffix: str) -> str:

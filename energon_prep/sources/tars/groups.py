@@ -18,7 +18,8 @@ MOST_DECIDING = 1000  #: members at a tar's beginning that decide where its name
 
 _MEDIA = tuple(suffix.lstrip(".") for suffix in MEDIA_SUFFIXES)
 _MOST_PARTS = 1000  # of one sample: a tar of names that all begin alike must not be held in memory
-_HIDDEN = re.compile(r"(^|/)\.(?!\.?(/|$))")  # a part that begins with a dot, and is not "." or ".."
+# a part that begins with a dot, and is not "." or ".."
+_HIDDEN = re.compile(r"(^|/)\.(?!\.?(/|$))")
 
 
 class Group(NamedTuple):
@@ -38,7 +39,8 @@ class Group(NamedTuple):
 class Naming:
     """How the names in a tar are cut into key and part.
 
-    Part names with a dot that were asked for, and doubled suffixes such as ``jpg.txt``, are cut off whole in any case.
+    Part names with a dot that were asked for, and doubled suffixes such as ``jpg.txt``, are cut off
+    whole in any case.
     """
 
     first_dot: bool
@@ -48,7 +50,10 @@ class Naming:
     def of(names: Iterable[str], *, first_dot: bool) -> Naming:
         """``names``: parts that were asked for, as people write them."""
         parts = {part_name(name) for name in names}
-        return Naming(first_dot=first_dot, asked=tuple(sorted((part for part in parts if "." in part), key=_longest)))
+        return Naming(
+            first_dot=first_dot,
+            asked=tuple(sorted((part for part in parts if "." in part), key=_longest)),
+        )
 
     def split(self, name: str) -> tuple[str, str] | None:
         """``a/b.c.JPG`` -> ``("a/b.c", "jpg")``, at the first dot ``("a/b", "c.jpg")``.
@@ -77,23 +82,31 @@ class Naming:
 def naming_for(names: Iterable[str], *, asked: Iterable[str], media_key: str | None) -> Naming:
     """How to cut the names of a tar that begins with ``names``.
 
-    At the first dot where more groups are one sample that way than are not: with one medium, or one whose part name
-    has no dot, and with a caption, and not two samples that are whole at the last dot. ``asked``: names of parts,
-    that of the media among them, if it is known.
+    At the first dot where more groups are one sample that way than are not: with one medium, or one
+    whose part name has no dot, and with a caption, and not two samples that are whole at the last
+    dot. ``asked``: names of parts, that of the media among them, if it is known.
     """
     first, last = Naming.of(asked, first_dot=True), Naming.of(asked, first_dot=False)
     named = ((split, name) for name in names if (split := first.split(name)) is not None)
     votes = 0
     for _, run in groupby(named, key=lambda item: item[0][0]):
         members = [(part, last.split(name)) for (_, part), name in run]
-        votes += _vote([(part, split[0]) for part, split in members if split is not None], media_key)
+        votes += _vote(
+            [(part, split[0]) for part, split in members if split is not None], media_key
+        )
     return first if votes > 0 else last
 
 
 def _vote(members: Sequence[tuple[str, str]], media_key: str | None) -> int:
-    """1 for the first dot, -1 for the last, 0 if it is all the same. ``members``: part and key at the last dot."""
+    """1 for the first dot, -1 for the last, 0 if it is all the same. ``members``: part and key at
+    the last dot.
+    """
     wanted = "" if media_key is None else f".{part_name(media_key)}"
-    media = [(part, key) for part, key in members if (f".{part}".endswith(wanted) if wanted else is_media(part))]
+    media = [
+        (part, key)
+        for part, key in members
+        if (f".{part}".endswith(wanted) if wanted else is_media(part))
+    ]
     texts = [(part, key) for part, key in members if suffix_of_part(part) in TEXT_SUFFIXES]
     if not media or len({key for _, key in members}) < 2:
         return 0
@@ -103,8 +116,12 @@ def _vote(members: Sequence[tuple[str, str]], media_key: str | None) -> int:
     return 1 if texts and num_whole < 2 and (has_main or shares_text) else -1
 
 
-def group_members(items: Iterable[Member | Damage], naming: Naming) -> Iterator[Group | Member | Damage]:
-    """The groups of a tar's members, the members that belong to none, and the Damage, in the tar's order."""
+def group_members(
+    items: Iterable[Member | Damage], naming: Naming
+) -> Iterator[Group | Member | Damage]:
+    """The groups of a tar's members, the members that belong to none, and the Damage, in the tar's
+    order.
+    """
     key, parts, usual = "", dict[str, Member](), frozenset[str]()
     for item in items:
         named = None if item.name is None else naming.split(item.name)
@@ -129,7 +146,9 @@ def group_members(items: Iterable[Member | Damage], naming: Naming) -> Iterator[
 
 
 def _extends(named: tuple[str, str], key: str, parts: Mapping[str, Member], naming: Naming) -> bool:
-    """Whether a name goes on behind a key that is certain, as a part of that sample was asked for."""
+    """Whether a name goes on behind a key that is certain, as a part of that sample was asked
+    for.
+    """
     is_certain = any(part in parts for part in naming.asked)
     return is_certain and named[1] not in naming.asked and named[0].startswith(f"{key}.")
 
@@ -138,8 +157,9 @@ def _extends(named: tuple[str, str], key: str, parts: Mapping[str, Member], nami
 def main_part(parts: tuple[str, ...], media_key: str | None) -> str | None:
     """The part that is the sample's medium; None if there is none that can be read.
 
-    The one that ``media_key`` names; else of those without a dot in their part name the first of MEDIA_SUFFIXES; else
-    the only one with a dot. Of several with a dot it is the first, and ``is_ambiguous``.
+    The one that ``media_key`` names; else of those without a dot in their part name the first of
+    MEDIA_SUFFIXES; else the only one with a dot. Of several with a dot it is the first, and
+    ``is_ambiguous``.
     """
     if media_key is not None:
         return next(iter(matches(parts, media_key)), None)
@@ -163,15 +183,19 @@ def media_parts(parts: Collection[str]) -> list[str]:
 
 
 def matches(parts: Collection[str], name: str) -> list[str]:
-    """The parts that ``name`` means: the one that is called so, or else those that end in it: "png", "mask.png"."""
+    """The parts that ``name`` means: the one that is called so, or else those that end in it:
+    "png", "mask.png".
+    """
     name = part_name(name)
     return [name] if name in parts else [part for part in parts if part.endswith(f".{name}")]
 
 
 def text_parts(parts: Collection[str], suffix: str, main: str) -> list[str]:
-    """The parts that may hold the text called ``suffix`` of the medium ``main``, the likeliest first.
+    """The parts that may hold the text called ``suffix`` of the medium ``main``, the likeliest
+    first.
 
-    "txt" itself; beside "input.jpg" also "input.jpg.txt" and "input.txt"; if there is none, all that end in it.
+    "txt" itself; beside "input.jpg" also "input.jpg.txt" and "input.txt"; if there is none, all
+    that end in it.
     """
     suffix = part_name(suffix)
     stem = main.rpartition(".")[0] or main

@@ -1,4 +1,6 @@
-"""What img2dataset leaves beside its tars: the table of a tar's rows, and how many of them failed to download."""
+"""What img2dataset leaves beside its tars: the table of a tar's rows, and how many of them failed
+to download.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,15 @@ from energon_prep.sources.captions import parse_object
 from energon_prep.sources.media import read_text_file
 
 _STATS = "_stats.json"
-_BESIDE = (_STATS, ".parquet", ".tar.idx", ".idx", ".json")  #: behind the name of a tar without ".tar"
+#: behind the name of a tar without ".tar"
+_BESIDE = (_STATS, ".parquet", ".tar.idx", ".idx", ".json")
 _MOST_REASONS = 3
 
 
 def tar_beside(file: Path) -> Path | None:
-    """The tar that a file such as ``00000_stats.json``, ``00000.parquet`` or ``00000.tar.idx`` goes with, if any."""
+    """The tar that a file such as ``00000_stats.json``, ``00000.parquet`` or ``00000.tar.idx`` goes
+    with, if any.
+    """
     for ending in _BESIDE:
         if file.name.endswith(ending):
             tar = file.with_name(f"{file.name.removesuffix(ending)}.tar")
@@ -43,18 +48,28 @@ class FailedRows:
             if data is not None:
                 self._add(parse_object(data))
         except SampleError as error:
-            account.tell(f"{file.name} cannot be read, so the rows that failed are not known: {error}")
+            account.tell(
+                f"{file.name} cannot be read, so the rows that failed are not known: {error}"
+            )
 
     def _add(self, stats: dict[str, Any]) -> None:
         failed = {name: stats.get(f"failed_to_{name}") for name in ("download", "resize")}
         numbers = [stats.get("count"), stats.get("successes"), *failed.values()]
         statuses = stats.get("status_dict", {})
-        if not isinstance(statuses, dict) or not all(_is_number(number) for number in (*numbers, *statuses.values())):
-            raise SampleError("read", "not what img2dataset writes", "it lacks count, successes or failed_to_*")
+        if not isinstance(statuses, dict) or not all(
+            _is_number(number) for number in (*numbers, *statuses.values())
+        ):
+            raise SampleError(
+                "read", "not what img2dataset writes", "it lacks count, successes or failed_to_*"
+            )
         self.num_rows += stats["count"]
         self.num_failed += stats["count"] - stats["successes"]
-        reasons = Counter({str(reason): number for reason, number in statuses.items() if reason != "success"})
-        self.reasons += reasons or Counter({f"failed to {name}": number for name, number in failed.items()})
+        reasons = Counter(
+            {str(reason): number for reason, number in statuses.items() if reason != "success"}
+        )
+        self.reasons += reasons or Counter(
+            {f"failed to {name}": number for name, number in failed.items()}
+        )
 
     def tell(self, account: Account) -> None:
         if not self.num_failed:
@@ -63,8 +78,8 @@ class FailedRows:
         words = [f"{number} x {reason:.80}" for reason, number in ranked[:_MOST_REASONS]]
         more = ", ..." if len(ranked) > _MOST_REASONS else ""
         account.tell(
-            f"{self.num_failed} of {self.num_rows} rows failed before, when img2dataset made these tars, and are not "
-            f"in them: {', '.join(words)}{more}"
+            f"{self.num_failed} of {self.num_rows} rows failed before, when img2dataset made "
+            f"these tars, and are not in them: {', '.join(words)}{more}"
         )
 
 

@@ -48,7 +48,11 @@ def read_media(tar: Path, member: Member, *, max_bytes: int) -> Media:
 def _require_file(member: Member, stage: str) -> None:
     if member.kind != "file":
         remedy = "pack the files themselves (tar --dereference --hard-dereference, and no --sparse)"
-        raise SampleError(stage, f"a {member.kind} in a tar is not followed", f"the member {member.name}: {remedy}")
+        raise SampleError(
+            stage,
+            f"a {member.kind} in a tar is not followed",
+            f"the member {member.name}: {remedy}",
+        )
 
 
 def _read(tar: Path, member: Member, size: int, stage: str) -> bytes:
@@ -63,7 +67,9 @@ def _read(tar: Path, member: Member, size: int, stage: str) -> bytes:
     with faults_of(tar, stage=stage):
         content = try_again(read)
     if len(content) < size:
-        raise SampleError(stage, "the tar was cut since it was listed", f"within the member {member.name}")
+        raise SampleError(
+            stage, "the tar was cut since it was listed", f"within the member {member.name}"
+        )
     return content
 
 

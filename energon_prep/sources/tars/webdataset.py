@@ -40,7 +40,8 @@ from energon_prep.sources.tars.members import read_media, read_part, read_text
 from energon_prep.sources.walk import find, printable
 from energon_prep.tar_headers import BLOCK, Damage, Member, scan_members
 
-_TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")  #: all but the first are refused
+#: all but the first are refused
+_TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 
@@ -48,10 +49,11 @@ _COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 class WebDatasetSource:
     """Neighbouring members of one key are a sample: ``a/1.jpg``, ``a/1.txt``.
 
-    A name is cut into key and part at the last dot, so that keys may hold dots (``v1.5_a.jpg``), or at the first, as
-    Energon does (``s0.jpg``, ``s0.mask.png``): in each tar where that makes more of its groups one sample, with one
-    main medium and a caption. The first MOST_DECIDING members decide, by their names. An entry's ``start`` is the byte
-    offset of the sample's first header, which is even, and one more where the tar's names are cut at the first dot.
+    A name is cut into key and part at the last dot, so that keys may hold dots (``v1.5_a.jpg``), or
+    at the first, as Energon does (``s0.jpg``, ``s0.mask.png``): in each tar where that makes more
+    of its groups one sample, with one main medium and a caption. The first MOST_DECIDING members
+    decide, by their names. An entry's ``start`` is the byte offset of the sample's first header,
+    which is even, and one more where the tar's names are cut at the first dot.
     """
 
     root: Path  #: a tar, a folder of tars, or a brace pattern such as ``/data/{00000..00099}.tar``
@@ -61,7 +63,8 @@ class WebDatasetSource:
         return {"kind": "webdataset", "root": str(absolute(self.root)), **self.options.describe()}
 
     def list(self, account: Account) -> Iterator[Entry]:
-        """One entry per sample. Raises PrepError for a tar that is missing or compressed, and for no samples at all.
+        """One entry per sample. Raises PrepError for a tar that is missing or compressed, and for
+        no samples at all.
 
         A tar that is damaged is in the account; what precedes the damage is listed.
         """
@@ -84,10 +87,14 @@ class WebDatasetSource:
         inside.tell()
         failed.tell(account)
         if not account.num_samples:
-            raise PrepError(f"no samples in {self.root}: looked into files named *.tar{_what_else(account)}")
+            raise PrepError(
+                f"no samples in {self.root}: looked into files named *.tar{_what_else(account)}"
+            )
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
-        """The samples from the one at ``piece.start`` on. Raises PrepError if the tar has fewer by now."""
+        """The samples from the one at ``piece.start`` on. Raises PrepError if the tar has fewer by
+        now.
+        """
         file = self._folder() / piece.path
         _checked_size(file)
         source = printable(piece.path)
@@ -96,20 +103,28 @@ class WebDatasetSource:
         items = group_members(scan_members(file, piece.start - first_dot), naming)
         groups = (item for item in items if isinstance(item, Group) and not item.is_cut)
         media_key = self.options.media_key
-        found = ((group, main) for group in groups if (main := main_part(tuple(group.parts), media_key)) is not None)
+        found = (
+            (group, main)
+            for group in groups
+            if (main := main_part(tuple(group.parts), media_key)) is not None
+        )
         num_read = 0
         for group, main in islice(found, piece.count):
             num_read += 1
             load = partial(self._load, file, source, group, main)
             yield PendingSample(key=group.key, source=source, load=load)
         if num_read < piece.count:
-            raise PrepError(f"{file} has fewer samples than when it was listed: was it replaced? Restore it")
+            raise PrepError(
+                f"{file} has fewer samples than when it was listed: was it replaced? Restore it"
+            )
 
     def _open(self, file: Path) -> tuple[Naming, Iterator[Group | Member | Damage]]:
         """How names are cut in a tar, and what is in it."""
         items = scan_members(file)
         first = list(islice(items, MOST_DECIDING))
-        names = (item.name for item in first if isinstance(item, Member) and item.kind != "directory")
+        names = (
+            item.name for item in first if isinstance(item, Member) and item.kind != "directory"
+        )
         naming = naming_for(names, asked=self._asked, media_key=self.options.media_key)
         return naming, group_members(itertools.chain(first, items), naming)
 
@@ -119,7 +134,12 @@ class WebDatasetSource:
         options = self.options
         media = options.media_key
         beside = () if media is None else tuple(f"{media}.{suffix}" for suffix in TEXT_SUFFIXES)
-        return (*options.caption_weights, *options.carry_parts, *(() if media is None else (media,)), *beside)
+        return (
+            *options.caption_weights,
+            *options.carry_parts,
+            *(() if media is None else (media,)),
+            *beside,
+        )
 
     def _folder(self) -> Path:
         """What the entries' paths are relative to."""
@@ -132,7 +152,9 @@ class WebDatasetSource:
         """The tars that are taken; what else lies in a folder of them goes into the account."""
         if is_brace_pattern(self.root):
             folder = self._folder()
-            paths = iter([str(Path(expanded).relative_to(folder)) for expanded in expand_braces(self.root)])
+            paths = iter(
+                [str(Path(expanded).relative_to(folder)) for expanded in expand_braces(self.root)]
+            )
         elif self.root.is_dir():
             paths = self._tars_in_folder(account)
         else:
@@ -159,7 +181,9 @@ class WebDatasetSource:
         options = self.options
         if is_ambiguous(group.parts, main, options.media_key):
             raise SampleError(
-                "read", "several media in the sample (give --image-key)", " ".join(media_parts(group.parts))
+                "read",
+                "several media in the sample (give --image-key)",
+                " ".join(media_parts(group.parts)),
             )
 
         def text(suffix: str, stage: str = "caption") -> bytes | None:
@@ -184,7 +208,9 @@ class WebDatasetSource:
             media_name=f"{group.key}.{suffix_of_part(main)}",
             advice=lambda: f"its parts: {' '.join(group.parts)}; ",
         )
-        further = {name: next(iter(matches(group.parts, name)), None) for name in options.carry_parts}
+        further = {
+            name: next(iter(matches(group.parts, name)), None) for name in options.carry_parts
+        }
         return RawSample(
             key=group.key,
             source=source,
@@ -239,8 +265,9 @@ def _checked_size(tar: Path) -> int:
         raise PrepError(f"cannot read {tar}: {error.strerror}") from error
     if magic.startswith(_COMPRESSED_MAGIC):
         raise PrepError(
-            f"{tar} is compressed, so no sample can be read at its place, and Energon cannot load such tars either: "
-            f"unpack it (gunzip, unzstd) first, or leave it out (--exclude '{tar.name}')"
+            f"{tar} is compressed, so no sample can be read at its place, and Energon cannot "
+            "load such tars either: unpack it (gunzip, unzstd) first, or leave it out "
+            f"(--exclude '{tar.name}')"
         )
     return size
 
@@ -249,4 +276,8 @@ def _what_else(account: Account) -> str:
     """What there was in the place of samples, for a message."""
     kinds = [f"{number} {kind}" for kind, number in account.passed_over.most_common(5)]
     damaged = [f"{tar}: {what}" for tar, what in itertools.islice(account.damaged.items(), 1)]
-    return "".join(f"; {words}" for words in (f"passed over: {', '.join(kinds)}" if kinds else "", *damaged) if words)
+    return "".join(
+        f"; {words}"
+        for words in (f"passed over: {', '.join(kinds)}" if kinds else "", *damaged)
+        if words
+    )

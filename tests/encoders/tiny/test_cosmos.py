@@ -15,7 +15,9 @@ from energon_prep.encoders.tiny.cosmos import CosmosEncoder
         ("cosmos-cv8x16x16", 1, (16, 1, 2, 3)),
     ],
 )
-def test_clips_become_latents_of_the_factors_in_the_name(alias: str, frames: int, shape: tuple[int, ...]) -> None:
+def test_clips_become_latents_of_the_factors_in_the_name(
+    alias: str, frames: int, shape: tuple[int, ...]
+) -> None:
     model = CosmosEncoder(**CATALOG[alias].tiny)
     latent, _ = torch.jit.script(model)(torch.zeros(2, 3, frames, 32, 48))
     assert latent.shape == (2, *shape)

@@ -15,7 +15,11 @@ from tests.encoders.recipes import DIT, FLUX1, SMALL, recipe
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_pipeline_folder_has_the_layout_of_the_hub(cache_dir: Path) -> None:
@@ -38,16 +42,22 @@ def test_a_pipeline_folder_has_the_layout_of_the_hub(cache_dir: Path) -> None:
     }
     assert (dit / "vae/encoder.jit").is_file()
     assert json.loads((flux / "text_encoder_2/config.json").read_text())["d_model"] == 4096
-    assert json.loads((flux / "model_index.json").read_text())["vae"] == ["diffusers", "AutoencoderKL"]
+    assert json.loads((flux / "model_index.json").read_text())["vae"] == [
+        "diffusers",
+        "AutoencoderKL",
+    ]
 
 
 def test_weights_and_tokenizers_are_the_same_every_time(tmp_path: Path) -> None:
     folders = [build_pipeline(SMALL, "tiny", tmp_path / name) for name in "ab"]
     assert folders[0] != folders[1]
     assert files(folders[0]) == files(folders[1])
-    # TorchScript writes its code in an order that changes, so of the Cosmos tokenizer the tensors are compared.
+    # TorchScript writes its code in an order that changes, so of the Cosmos tokenizer the tensors
+    # are compared.
     states = [
-        torch.jit.load(str(build_pipeline(DIT, "tiny", tmp_path / name) / "vae/encoder.jit")).state_dict()
+        torch.jit.load(
+            str(build_pipeline(DIT, "tiny", tmp_path / name) / "vae/encoder.jit")
+        ).state_dict()
         for name in "ab"
     ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -57,7 +67,9 @@ def test_the_callers_random_numbers_are_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    build_pipeline(recipe("sd3", {"model": "umt5-xxl"}, {"name": "clip", "model": "clip-l"}), "tiny", tmp_path)
+    build_pipeline(
+        recipe("sd3", {"model": "umt5-xxl"}, {"name": "clip", "model": "clip-l"}), "tiny", tmp_path
+    )
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -96,12 +108,21 @@ def test_random_has_the_published_sizes(tmp_path: Path) -> None:
     folder = build_pipeline(SMALL, "random", tmp_path)
     config = json.loads((folder / "text_encoder/config.json").read_text())
     assert (config["num_layers"], config["d_ff"], config["vocab_size"]) == (6, 2048, 32128)
-    assert json.loads((folder / "vae/config.json").read_text())["block_out_channels"] == [128, 256, 512, 512]
-    assert (folder / "text_encoder/model.safetensors").stat().st_size == pytest.approx(2 * 35.3e6, rel=0.01)
+    assert json.loads((folder / "vae/config.json").read_text())["block_out_channels"] == [
+        128,
+        256,
+        512,
+        512,
+    ]
+    assert (folder / "text_encoder/model.safetensors").stat().st_size == pytest.approx(
+        2 * 35.3e6, rel=0.01
+    )
 
 
 def test_encoders_without_a_tiny_variant_are_named() -> None:
-    with pytest.raises(PrepError, match="no tiny or random variant of the text encoder 'owner/unknown'"):
+    with pytest.raises(
+        PrepError, match="no tiny or random variant of the text encoder 'owner/unknown'"
+    ):
         build_pipeline(recipe("sdxl", {"model": "owner/unknown"}), "tiny")
     with pytest.raises(PrepError, match="visual encoder 't5-small'"):
         build_pipeline(recipe("t5-small", {"model": "t5-small"}), "tiny")

@@ -14,7 +14,8 @@ from energon_prep.encoders.tiny.tokenizers import bpe_merges, save_tokenizer, un
 
 CAPTIONS = [
     "A close-up of a fluffy orange kitten playing with a ball of yarn on a hardwood floor.",
-    "a mountain biker descends a steep, rocky trail surrounded by pine trees, kicking up dust behind him",
+    "a mountain biker descends a steep, rocky trail surrounded by pine trees, kicking up dust "
+    "behind him",
     "A group of people sitting around a table eating dinner",
     "Portrait of a young woman with long hair smiling at the camera",
 ]
@@ -40,7 +41,9 @@ def test_ordinary_captions_have_a_sensible_number_of_tokens(tokenizer) -> None:
 
 def test_the_empty_caption_is_the_start_and_the_end_token_if_there_are_any(tokenizer) -> None:
     start = [tokenizer.bos_token_id] if tokenizer.starts else []
-    assert tokenizer("")["input_ids"] == start + ([tokenizer.eos_token_id] if tokenizer.ends else [])
+    assert tokenizer("")["input_ids"] == start + (
+        [tokenizer.eos_token_id] if tokenizer.ends else []
+    )
 
 
 @settings(deadline=None)
@@ -70,7 +73,9 @@ def test_the_same_files_every_time(tmp_path: Path) -> None:
         folders = [tmp_path / family / name for name in "ab"]
         infos = [save_tokenizer(family, folder) for folder in folders]
         assert infos[0] == infos[1]
-        contents = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+        contents = [
+            {path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders
+        ]
         assert contents[0] == contents[1]
 
 

@@ -49,7 +49,8 @@ def test_every_media_suffix_in_any_case(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["v1.5_a", "two words", "\u00fcber \u732b", "sub/dir.d/1", "a,b;c'd\"e", "-x", "new\nline"]
+    "name",
+    ["v1.5_a", "two words", "\u00fcber \u732b", "sub/dir.d/1", "a,b;c'd\"e", "-x", "new\nline"],
 )
 def test_keys_are_relative_paths_without_suffix(tmp_path: Path, name: str) -> None:
     write(tmp_path / f"{name}.jpg")
@@ -86,7 +87,9 @@ def test_media_of_one_stem_are_two_samples_with_one_caption(tmp_path: Path) -> N
         ({"json": '{"a/b": "no file name"}'}, "a/b", "no file name"),
     ],
 )
-def test_where_the_caption_is(tmp_path: Path, beside: dict[str, str], key: str | None, caption: str) -> None:
+def test_where_the_caption_is(
+    tmp_path: Path, beside: dict[str, str], key: str | None, caption: str
+) -> None:
     write(tmp_path / "1.jpg")
     for suffix, content in beside.items():
         write(tmp_path / f"1.{suffix}", content)
@@ -98,14 +101,24 @@ def test_where_the_caption_is(tmp_path: Path, beside: dict[str, str], key: str |
     ("beside", "stage", "reason"),
     [
         ({}, "caption", "no caption (give --caption-key, --caption or --allow-empty-captions)"),
-        ({"txt": b"  \n"}, "caption", "empty caption (give --caption-key, --caption or --allow-empty-captions)"),
+        (
+            {"txt": b"  \n"},
+            "caption",
+            "empty caption (give --caption-key, --caption or --allow-empty-captions)",
+        ),
         ({"txt": b"caf\xe9"}, "caption", "not UTF-8"),
         ({"json": b'{"caption": 3}'}, "caption", "the caption is not text"),
         ({"json": b"{", "txt": b"caption"}, "read", "broken JSON"),
-        ({"json": b"[1, 2]"}, "caption", "no caption (give --caption-key, --caption or --allow-empty-captions)"),
+        (
+            {"json": b"[1, 2]"},
+            "caption",
+            "no caption (give --caption-key, --caption or --allow-empty-captions)",
+        ),
     ],
 )
-def test_faults_of_captions(tmp_path: Path, beside: dict[str, bytes], stage: str, reason: str) -> None:
+def test_faults_of_captions(
+    tmp_path: Path, beside: dict[str, bytes], stage: str, reason: str
+) -> None:
     write(tmp_path / "1.jpg")
     for suffix, content in beside.items():
         write(tmp_path / f"1.{suffix}", content)
@@ -115,7 +128,10 @@ def test_faults_of_captions(tmp_path: Path, beside: dict[str, bytes], stage: str
 
 def test_empty_captions_where_they_are_allowed(tmp_path: Path) -> None:
     write(tmp_path / "1.jpg")
-    assert only(FolderSource(root=tmp_path, options=SourceOptions(allow_empty_captions=True))).caption == ""
+    assert (
+        only(FolderSource(root=tmp_path, options=SourceOptions(allow_empty_captions=True))).caption
+        == ""
+    )
 
 
 def test_faults_of_media(tmp_path: Path) -> None:
@@ -150,8 +166,14 @@ def test_links_are_read_within_the_folder_only(tmp_path: Path) -> None:
         assert isinstance(caption, SampleError) and caption.stage == "caption"
         assert caption.reason == "a link leads out of the source (give --follow-links)"
         assert caption.detail == f"{path}/caption.txt leads to {secret}"
-        assert isinstance(broken, SampleError) and broken.reason == "cannot be read: No such file or directory"
-        assert isinstance(loop, SampleError) and loop.reason == "cannot be read: Too many levels of symbolic links"
+        assert (
+            isinstance(broken, SampleError)
+            and broken.reason == "cannot be read: No such file or directory"
+        )
+        assert (
+            isinstance(loop, SampleError)
+            and loop.reason == "cannot be read: Too many levels of symbolic links"
+        )
     broken, caption, deep, inside, loop, outside = load_all(
         FolderSource(root=root, options=SourceOptions(follow_links=True))
     )
@@ -199,7 +221,9 @@ def test_samples_load_in_threads(tmp_path: Path) -> None:
         write(tmp_path / f"{i:03d}.txt", f"caption {i}")
     source = FolderSource(root=tmp_path)
     pending = list(
-        chain.from_iterable(source.read(piece) for piece in join_entries(map(Listed, count(), listed(source))))
+        chain.from_iterable(
+            source.read(piece) for piece in join_entries(map(Listed, count(), listed(source)))
+        )
     )
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda sample: sample.load(), pending))
@@ -219,7 +243,10 @@ def test_the_output_of_an_earlier_run_within_the_folder_is_no_input(tmp_path: Pa
 def test_an_empty_folder_stops_the_run_and_says_what_it_holds(tmp_path: Path) -> None:
     write(tmp_path / "notes.md")
     write(tmp_path / "a.txt")
-    with pytest.raises(PrepError, match=r"nothing to encode in .*; it holds 1 \.txt without media, 1 \.md\. .* \.jpg"):
+    with pytest.raises(
+        PrepError,
+        match=r"nothing to encode in .*; it holds 1 \.txt without media, 1 \.md\. .* \.jpg",
+    ):
         listed(FolderSource(root=tmp_path))
 
 
@@ -239,7 +266,9 @@ def test_a_part_to_carry_that_no_media_have_stops_the_run(tmp_path: Path) -> Non
         listed(FolderSource(root=tmp_path, options=SourceOptions(carry_parts=("mask.png",))))
 
 
-@pytest.mark.parametrize("beside", ["cat.jpg.txt", "cat.jpg.TXT", "cat.jpg.json", "cat.jpg.caption", "cat.CAPTION"])
+@pytest.mark.parametrize(
+    "beside", ["cat.jpg.txt", "cat.jpg.TXT", "cat.jpg.json", "cat.jpg.caption", "cat.CAPTION"]
+)
 def test_captions_may_be_named_after_the_whole_file(tmp_path: Path, beside: str) -> None:
     write(tmp_path / "cat.jpg")
     write(tmp_path / beside, '{"caption": "a cat"}' if beside.endswith("json") else "a cat")
@@ -256,8 +285,12 @@ def test_an_empty_caption_file_falls_through_to_the_next(tmp_path: Path) -> None
     assert only(FolderSource(root=tmp_path)).caption == "of the json"
 
 
-@pytest.mark.parametrize(("text", "kept"), [("[1, 2]", {"json": [1, 2]}), ("3", {"json": 3}), ("null", {"json": None})])
-def test_json_that_is_no_object_costs_no_caption(tmp_path: Path, text: str, kept: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("text", "kept"), [("[1, 2]", {"json": [1, 2]}), ("3", {"json": 3}), ("null", {"json": None})]
+)
+def test_json_that_is_no_object_costs_no_caption(
+    tmp_path: Path, text: str, kept: dict[str, object]
+) -> None:
     write(tmp_path / "a.jpg")
     write(tmp_path / "a.txt", "good caption")
     write(tmp_path / "a.json", text)
@@ -268,7 +301,10 @@ def test_json_that_is_no_object_costs_no_caption(tmp_path: Path, text: str, kept
 def test_a_json_list_of_texts_is_the_captions(tmp_path: Path) -> None:
     write(tmp_path / "a.jpg")
     write(tmp_path / "a.json", '["one", "two"]')
-    assert only(FolderSource(root=tmp_path, options=SourceOptions(captions="all"))).captions == ("one", "two")
+    assert only(FolderSource(root=tmp_path, options=SourceOptions(captions="all"))).captions == (
+        "one",
+        "two",
+    )
 
 
 @pytest.mark.parametrize(("media", "text"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
@@ -289,7 +325,9 @@ def test_accents_may_be_stored_in_either_way(tmp_path: Path, media: str, text: s
         ("images/cats/a.jpg", "elsewhere/cats/a.txt", "images", "{absolute}/elsewhere"),
     ],
 )
-def test_captions_in_a_folder_of_their_own(tmp_path: Path, media: str, text: str, root: str, captions_dir: str) -> None:
+def test_captions_in_a_folder_of_their_own(
+    tmp_path: Path, media: str, text: str, root: str, captions_dir: str
+) -> None:
     write(tmp_path / media)
     write(tmp_path / text, '{"caption": "parallel"}' if text.endswith("json") else "parallel")
     options = SourceOptions(captions_dir=captions_dir.replace("{absolute}", str(tmp_path)))
@@ -309,7 +347,9 @@ def test_with_a_folder_of_captions_no_text_beside_the_media_serves(tmp_path: Pat
         listed(FolderSource(root=tmp_path, options=SourceOptions(captions_dir="gone")))
 
 
-@pytest.mark.parametrize(("name", "root", "given"), [("captions", "", "captions"), ("txt", "images", "../txt")])
+@pytest.mark.parametrize(
+    ("name", "root", "given"), [("captions", "", "captions"), ("txt", "images", "../txt")]
+)
 def test_a_missing_caption_points_to_a_folder_of_captions_nearby(
     tmp_path: Path, name: str, root: str, given: str
 ) -> None:
@@ -317,7 +357,9 @@ def test_a_missing_caption_points_to_a_folder_of_captions_nearby(
     write(tmp_path / "images" / "a.json", '{"score": 1}')
     write(tmp_path / name / "a.txt", "parallel")
     detail = fault(FolderSource(root=tmp_path / root)).detail
-    assert detail.startswith(f"there is a folder {given}: give --captions-dir {given}; looked for .txt .caption")
+    assert detail.startswith(
+        f"there is a folder {given}: give --captions-dir {given}; looked for .txt .caption"
+    )
     assert detail.endswith("; there are score")
 
 
@@ -327,7 +369,8 @@ def test_texts_without_media_in_a_folder_of_captions_are_told(tmp_path: Path) ->
     account = Account()
     list(FolderSource(root=tmp_path).list(account))
     assert account.told == [
-        "the texts in captions have no media beside them: is it the folder of captions? Give --captions-dir captions"
+        "the texts in captions have no media beside them: is it the folder of captions? Give "
+        "--captions-dir captions"
     ]
 
 
@@ -337,7 +380,9 @@ def test_folders_with_a_number_are_repeated_when_asked(tmp_path: Path) -> None:
     write(tmp_path / "0_none" / "b.jpg")
     account = Account()
     assert len(list(FolderSource(root=tmp_path).list(account))) == 2
-    assert account.told == ["folders named as 10_cats are taken once; --folder-repeats takes them as often as they say"]
+    assert account.told == [
+        "folders named as 10_cats are taken once; --folder-repeats takes them as often as they say"
+    ]
     options = SourceOptions(folder_repeats=True, captions="draw", caption_lines=True)
     source = FolderSource(root=tmp_path, options=options)
     assert [entry.start for entry in listed(source)] == list(range(8))

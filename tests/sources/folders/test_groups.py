@@ -45,7 +45,10 @@ def sort(paths: list[str], **given: Any) -> tuple[list[str], Account]:
 
 #: What a folder may hold: (suffix, how many of 1,000 files, what becomes of it; None: a sample).
 MIXED = (
-    *((suffix, 30, None) for suffix in (".jpg", ".JPG", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".jfif", ".mp4")),
+    *(
+        (suffix, 30, None)
+        for suffix in (".jpg", ".JPG", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".jfif", ".mp4")
+    ),
     *((suffix, 30, None) for suffix in (".mkv", ".ts", ".m2ts", ".flv", ".ogv", ".gif")),
     *((suffix, 10, f"{suffix} (convert to PNG or MP4)") for suffix in (".svg", ".psd", ".nef")),
     *((suffix, 10, suffix) for suffix in (".md", ".py", ".npy", ".db")),
@@ -59,22 +62,28 @@ MIXED = (
 
 
 def write_a_thousand(tmp_path: Path) -> tuple[Counter[str | None], int]:
-    """Mixed files; returns what is to become of them, samples under None, and how many are companions."""
+    """Mixed files; returns what is to become of them, samples under None, and how many are
+    companions.
+    """
     rng = random.Random(0)
     expected: Counter[str | None] = Counter()
     num_files = num_companions = 0
     for suffix, number, kind in MIXED:
         for i in range(number):
             folder = tmp_path / rng.choice(("", "a", "b c", "a/deep.er"))
-            stem = (
-                f"{(suffix or 'none').strip('.')}{i}{rng.choice(('', '-x', '_' + chr(0xE9), '.v1' if suffix else '.'))}"
-            )
+            ending = rng.choice(("", "-x", "_" + chr(0xE9), ".v1" if suffix else "."))
+            stem = f"{(suffix or 'none').strip('.')}{i}{ending}"
             write(folder / f"{stem}{suffix}", b"" if i % 7 == 0 else b"broken" * i)
             expected[kind] += 1
             num_files += 1
             if kind is None and i % 3:
-                beside = rng.choice((".txt", ".json", ".caption", f"{suffix}.txt", f"{suffix}.JSON"))
-                write(folder / f"{unicodedata.normalize('NFD', stem)}{beside}", b"" if i % 5 == 0 else b"{}")
+                beside = rng.choice(
+                    (".txt", ".json", ".caption", f"{suffix}.txt", f"{suffix}.JSON")
+                )
+                write(
+                    folder / f"{unicodedata.normalize('NFD', stem)}{beside}",
+                    b"" if i % 5 == 0 else b"{}",
+                )
                 num_companions += 1
                 num_files += 1
     while num_files < 1000:
@@ -98,12 +107,19 @@ def test_a_thousand_mixed_files_are_all_accounted_for(tmp_path: Path) -> None:
 def test_so_are_they_where_a_table_names_the_media(tmp_path: Path) -> None:
     expected, num_companions = write_a_thousand(tmp_path)
     media = {suffix.lower() for suffix, _, kind in MIXED if kind is None}
-    visible = (path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*")) if path.suffix.lower() in media)
-    names = [path.as_posix() for path in visible if not any(part.startswith(".") for part in path.parts)]
+    visible = (
+        path.relative_to(tmp_path)
+        for path in sorted(tmp_path.rglob("*"))
+        if path.suffix.lower() in media
+    )
+    names = [
+        path.as_posix() for path in visible if not any(part.startswith(".") for part in path.parts)
+    ]
     rows = [{"file_name": name, "text": "c"} for name in (*names, "gone.jpg", names[0])]
     write(tmp_path / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     account = account_of(tmp_path)
-    assert account.num_found == 1000 + 1 + 2  # the table, the row of no file, and the second row of one
+    # the table, the row of no file, and the second row of one
+    assert account.num_found == 1000 + 1 + 2
     assert (account.num_samples, account.num_companions) == (len(rows), num_companions + 1)
     assert len(rows) == expected.pop(None) + 2
     assert account.passed_over == expected
@@ -125,16 +141,27 @@ def test_what_is_no_file_to_read_is_counted_by_kind(tmp_path: Path) -> None:
         dict.fromkeys((HIDDEN, LINK_OUT, LINKED_FOLDER, SPECIAL, WRITTEN), 1)
     )
     followed = account_of(root, follow_links=True)
-    assert (followed.num_samples, followed.passed_over) == (3, Counter({HIDDEN: 1, SPECIAL: 1, WRITTEN: 1}))
+    assert (followed.num_samples, followed.passed_over) == (
+        3,
+        Counter({HIDDEN: 1, SPECIAL: 1, WRITTEN: 1}),
+    )
 
 
 def test_patterns_choose_media_and_take_or_leave_what_belongs_to_them(tmp_path: Path) -> None:
     for name in ("a/1.jpg", "a/1.txt", "a/2.png", "a/2.png.txt", "b/3.jpg", "b/3.txt", "README.md"):
         write(tmp_path / name)
     account = account_of(tmp_path, include=("*.jpg",), exclude=("b/*",))
-    assert (account.num_samples, account.num_companions, account.passed_over) == (1, 1, Counter({LEFT_OUT: 5}))
+    assert (account.num_samples, account.num_companions, account.passed_over) == (
+        1,
+        1,
+        Counter({LEFT_OUT: 5}),
+    )
     account = account_of(tmp_path, exclude=("*.md",))
-    assert (account.num_samples, account.num_companions, account.passed_over) == (3, 3, Counter({LEFT_OUT: 1}))
+    assert (account.num_samples, account.num_companions, account.passed_over) == (
+        3,
+        3,
+        Counter({LEFT_OUT: 1}),
+    )
 
 
 def test_a_suffix_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None:
@@ -143,7 +170,10 @@ def test_a_suffix_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None:
     source = FolderSource(root=tmp_path, options=SourceOptions(media_key="input.jpg"))
     assert [entry.path for entry in listed(source)] == ["s0.input.jpg"]
     account = account_of(tmp_path, media_key="input.jpg")
-    assert (account.num_companions, account.passed_over) == (1, Counter({".png (not the --image-key)": 1}))
+    assert (account.num_companions, account.passed_over) == (
+        1,
+        Counter({".png (not the --image-key)": 1}),
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,8 +195,14 @@ def test_what_is_named_after_a_sample_and_has_no_caption_is_a_part_of_it(
     paths: list[str], samples: list[str] | None, left_out: str
 ) -> None:
     found, account = sort(paths)
-    assert sorted(found) == sorted([path for path in paths if path.endswith(".jpg")] if samples is None else samples)
-    told = "".join(account.told).removeprefix("further parts of samples are left out: ").partition(" (--carry")[0]
+    assert sorted(found) == sorted(
+        [path for path in paths if path.endswith(".jpg")] if samples is None else samples
+    )
+    told = (
+        "".join(account.told)
+        .removeprefix("further parts of samples are left out: ")
+        .partition(" (--carry")[0]
+    )
     assert ", ".join(sorted(told.split(", "))) == left_out
 
 
@@ -187,7 +223,10 @@ def test_a_file_that_a_row_names_is_found_once_whatever_it_is(tmp_path: Path) ->
     for name in ("a.svg", "b.bin", ".c.jpg"):
         write(tmp_path / name)
     (tmp_path / "d.jpg").symlink_to("/nowhere")
-    rows = [{"file_name": name, "text": "x"} for name in ("a.svg", "b.bin", ".c.jpg", "d.jpg", "metadata.json")]
+    rows = [
+        {"file_name": name, "text": "x"}
+        for name in ("a.svg", "b.bin", ".c.jpg", "d.jpg", "metadata.json")
+    ]
     write(tmp_path / "metadata.json", json.dumps(rows))
     account = account_of(tmp_path)
     assert (account.num_found, account.num_samples, account.passed_over) == (6, 5, Counter())
@@ -197,8 +236,12 @@ _NAMES = st.builds(
     "".join,
     st.tuples(
         st.sampled_from(("", "d/", "cat.d/")),
-        st.sampled_from(("cat", "cat.b", "cat.jpg", "caf\u00e9", "cafe\u0301", "cat-1", "ca", "v1.5_a")),
-        st.sampled_from((".jpg", ".png", ".txt", ".json", ".caption", ".jpg.txt", ".png.json", ".md")),
+        st.sampled_from(
+            ("cat", "cat.b", "cat.jpg", "caf\u00e9", "cafe\u0301", "cat-1", "ca", "v1.5_a")
+        ),
+        st.sampled_from(
+            (".jpg", ".png", ".txt", ".json", ".caption", ".jpg.txt", ".png.json", ".md")
+        ),
     ),
 )
 
@@ -213,14 +256,20 @@ def test_texts_belong_to_media_of_their_stem_or_name(names: set[str]) -> None:
     media = {name for name in names if name.endswith((".jpg", ".png"))}
     parts = {name for name in names if name.endswith(".md")}
     texts = names - media - parts
-    owners = {composed(name) for name in media} | {composed(name).rpartition(".")[0] for name in media}
+    owners = {composed(name) for name in media} | {
+        composed(name).rpartition(".")[0] for name in media
+    }
     belong = {text for text in texts if composed(text).rpartition(".")[0] in owners}
     stems = {composed(name).rpartition(".")[0] for name in media}
     for part in parts:
         folder, slash, name = composed(part).rpartition("/")
-        if not stems.isdisjoint({composed(part).rpartition(".")[0], folder + slash + name.partition(".")[0]}):
+        if not stems.isdisjoint(
+            {composed(part).rpartition(".")[0], folder + slash + name.partition(".")[0]}
+        ):
             belong.add(part)
     assert set(samples) <= media and len(samples) == len(set(samples))
     assert account.num_companions == len(belong) + len(media) - len(samples)
     assert account.passed_over.total() == len(names) - len(media) - len(belong)
-    assert media - set(samples) <= {name for name in media if "." in name.rpartition("/")[2].rpartition(".")[0]}
+    assert media - set(samples) <= {
+        name for name in media if "." in name.rpartition("/")[2].rpartition(".")[0]
+    }

@@ -20,7 +20,9 @@ from tests.sources.reading import load_all, only, write
 
 
 def rows(*names: str) -> str:
-    return "".join(json.dumps({"file_name": name, "text": f"row of {name}"}) + "\n" for name in names)
+    return "".join(
+        json.dumps({"file_name": name, "text": f"row of {name}"}) + "\n" for name in names
+    )
 
 
 def account_of(root: Path, **options: object) -> Account:
@@ -32,7 +34,10 @@ def account_of(root: Path, **options: object) -> Account:
 
 def captions(root: Path, **options: object) -> list[str]:
     outcomes = load_all(open_source(root, options=SourceOptions(**options)))  # type: ignore[arg-type]
-    return [outcome.caption if isinstance(outcome, RawSample) else outcome.reason for outcome in outcomes]
+    return [
+        outcome.caption if isinstance(outcome, RawSample) else outcome.reason
+        for outcome in outcomes
+    ]
 
 
 def test_each_split_has_its_own_metadata(tmp_path: Path) -> None:
@@ -42,7 +47,9 @@ def test_each_split_has_its_own_metadata(tmp_path: Path) -> None:
         write(tmp_path / split / "metadata.jsonl", rows("0.jpg", "sub/1.jpg"))
     outcomes = load_all(open_source(tmp_path))
     assert [(raw.media, raw.caption) for raw in outcomes if isinstance(raw, RawSample)] == [
-        (f"{split} {name}".encode(), f"row of {name}") for split in ("test", "train") for name in ("0.jpg", "sub/1.jpg")
+        (f"{split} {name}".encode(), f"row of {name}")
+        for split in ("test", "train")
+        for name in ("0.jpg", "sub/1.jpg")
     ]
     account = account_of(tmp_path)
     assert (account.num_found, account.num_samples, account.num_companions) == (6, 4, 2)
@@ -65,7 +72,15 @@ def test_metadata_in_every_form_of_table(tmp_path: Path, suffix: str) -> None:
 
 
 def test_captioned_media_that_no_row_names_are_samples_too(tmp_path: Path) -> None:
-    for name in ("named.jpg", "loose.jpg", "loose.txt", "double.png", "double.png.txt", "bare.jpg", "named.txt"):
+    for name in (
+        "named.jpg",
+        "loose.jpg",
+        "loose.txt",
+        "double.png",
+        "double.png.txt",
+        "bare.jpg",
+        "named.txt",
+    ):
         write(tmp_path / "a" / name, name)
     write(tmp_path / "elsewhere" / "x.jpg")
     write(tmp_path / "a" / "metadata.jsonl", rows("named.jpg", "gone.jpg"))
@@ -77,7 +92,11 @@ def test_captioned_media_that_no_row_names_are_samples_too(tmp_path: Path) -> No
         "x",
     ]
     account = account_of(tmp_path)
-    assert (account.num_samples, account.num_companions, account.passed_over) == (5, 4, Counter({UNNAMED: 1}))
+    assert (account.num_samples, account.num_companions, account.passed_over) == (
+        5,
+        4,
+        Counter({UNNAMED: 1}),
+    )
 
 
 def test_a_row_may_name_media_beside_its_folder(tmp_path: Path) -> None:
@@ -89,7 +108,14 @@ def test_a_row_may_name_media_beside_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "card", ['{"name": "a dataset card"}', '{\n "name": "a card",\n "size": 1\n}', '["a", "b"]', "{broken", "3"]
+    "card",
+    [
+        '{"name": "a dataset card"}',
+        '{\n "name": "a card",\n "size": 1\n}',
+        '["a", "b"]',
+        "{broken",
+        "3",
+    ],
 )
 def test_a_dataset_card_is_no_table(tmp_path: Path, card: str) -> None:
     write(tmp_path / "a.jpg")
@@ -110,7 +136,9 @@ def test_several_tables_in_a_folder_are_refused_with_the_remedy(tmp_path: Path) 
     write(tmp_path / "a.jpg")
     for name in ("metadata.jsonl", "meta.jsonl"):
         write(tmp_path / name, rows("a.jpg"))
-    with pytest.raises(PrepError, match=r"several manifests \(metadata.jsonl, meta.jsonl\).* --exclude"):
+    with pytest.raises(
+        PrepError, match=r"several manifests \(metadata.jsonl, meta.jsonl\).* --exclude"
+    ):
         captions(tmp_path)
     assert captions(tmp_path, exclude=("meta.jsonl",)) == ["row of a.jpg"]
     assert account_of(tmp_path, exclude=("meta.jsonl",)).passed_over == Counter({LEFT_OUT: 1})
@@ -125,7 +153,11 @@ def test_rows_are_held_to_the_patterns_and_links_of_the_folder(tmp_path: Path) -
     write(root / "metadata.jsonl", rows("good/0.jpg", "bad/1.jpg", "link.jpg"))
     link = "a link leads out of the source (give --follow-links)"
     assert captions(root, exclude=("bad/*",)) == ["row of good/0.jpg", LEFT_OUT, link]
-    assert captions(root, follow_links=True) == ["row of good/0.jpg", "row of bad/1.jpg", "row of link.jpg"]
+    assert captions(root, follow_links=True) == [
+        "row of good/0.jpg",
+        "row of bad/1.jpg",
+        "row of link.jpg",
+    ]
 
 
 def test_a_table_that_is_a_link_is_read_on_top_of_the_folder_alone(tmp_path: Path) -> None:

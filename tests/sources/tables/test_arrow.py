@@ -25,20 +25,24 @@ def write_arrow(path: Path, columns: dict[str, Any], *, stream: bool, batch: int
 @pytest.mark.parametrize("stream", [True, False])
 def test_rows_of_save_to_disk(tmp_path: Path, stream: bool) -> None:
     images = [{"bytes": b"media %d" % n, "path": f"{n}.jpg" if n else None} for n in range(7)]
-    path = write_arrow(tmp_path / "a.arrow", {"image": images, "text": [f"c{n}" for n in range(7)]}, stream=stream)
+    path = write_arrow(
+        tmp_path / "a.arrow", {"image": images, "text": [f"c{n}" for n in range(7)]}, stream=stream
+    )
     assert Arrow(path=path).columns() == ["image", "text"]
     for start, count in ((0, 7), (2, 3), (6, 9)):
         found = list(Arrow(path=path).rows(start, count))
         assert [place for place, _ in found] == list(range(7))[start : start + count]
     outcomes = load_all(ManifestSource(root=path), cut=2)
-    assert [isinstance(raw, RawSample) and (raw.key, raw.source, raw.caption) for raw in outcomes] == [
-        ("a.arrow:0" if n == 0 else f"{n}.jpg", "a.arrow", f"c{n}") for n in range(7)
-    ]
+    assert [
+        isinstance(raw, RawSample) and (raw.key, raw.source, raw.caption) for raw in outcomes
+    ] == [("a.arrow:0" if n == 0 else f"{n}.jpg", "a.arrow", f"c{n}") for n in range(7)]
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_what_is_cut_or_no_arrow_stops_the_run(tmp_path: Path, stream: bool) -> None:
-    data = write_arrow(tmp_path / "a.arrow", {"image": [b"x" * 500] * 9, "text": ["c"] * 9}, stream=stream).read_bytes()
+    data = write_arrow(
+        tmp_path / "a.arrow", {"image": [b"x" * 500] * 9, "text": ["c"] * 9}, stream=stream
+    ).read_bytes()
     for broken in (b"", b"no arrow", data[: len(data) // 2]):
         with pytest.raises(PrepError, match=r"cannot read the Arrow file .*b\.arrow"):
             list(Arrow(path=write(tmp_path / "b.arrow", broken)).starts())

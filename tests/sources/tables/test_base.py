@@ -19,7 +19,9 @@ from energon_prep.sources.tables.json_rows import JsonLines, JsonList
 from tests.sources.reading import write
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-ROWS = st.lists(st.fixed_dictionaries({"path": TEXT.map(lambda text: "p" + text), "caption": TEXT}), max_size=8)
+ROWS = st.lists(
+    st.fixed_dictionaries({"path": TEXT.map(lambda text: "p" + text), "caption": TEXT}), max_size=8
+)
 
 
 def as_json_lines(rows: list[dict[str, Any]], ascii_only: bool) -> bytes:
@@ -33,7 +35,9 @@ def as_json_list(rows: list[dict[str, Any]], ascii_only: bool) -> bytes:
 
 def as_csv(rows: list[dict[str, Any]], quote_all: bool) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ["path", "caption"], quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL)
+    writer = csv.DictWriter(
+        text, ["path", "caption"], quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL
+    )
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
@@ -42,10 +46,14 @@ def as_csv(rows: list[dict[str, Any]], quote_all: bool) -> bytes:
 def faults_in(table: Table) -> list[str]:
     """The reason of each row that has a fault, "" for one that has none."""
     first = next(table.starts())
-    return [row.reason if isinstance(row, SampleError) else "" for _, row in table.rows(first, 1000)]
+    return [
+        row.reason if isinstance(row, SampleError) else "" for _, row in table.rows(first, 1000)
+    ]
 
 
-@pytest.mark.parametrize(("table", "write_rows"), [(JsonLines, as_json_lines), (JsonList, as_json_list), (Csv, as_csv)])
+@pytest.mark.parametrize(
+    ("table", "write_rows"), [(JsonLines, as_json_lines), (JsonList, as_json_list), (Csv, as_csv)]
+)
 @settings(max_examples=60, deadline=None)
 @example(rows=[{"path": "p", "caption": "\ufeff"}], flag=False, bom=False, count=1)
 @given(rows=ROWS, flag=st.booleans(), bom=st.booleans(), count=st.integers(1, 9))
@@ -70,7 +78,14 @@ def test_every_row_is_found_again_from_where_it_starts(
 def test_a_broken_json_line_is_one_fault(tmp_path: Path) -> None:
     lines = [b'{"a": 1}', b"{broken", b"[1]", b'{"a": "\xff"}', b"\x00", b'{"a": 2}\r']
     table = JsonLines(path=write(tmp_path / "a.jsonl", b"\n".join(lines)))
-    assert faults_in(table) == ["", "broken JSON", "the JSON is not an object", "not UTF-8", "not UTF-8", ""]
+    assert faults_in(table) == [
+        "",
+        "broken JSON",
+        "the JSON is not an object",
+        "not UTF-8",
+        "not UTF-8",
+        "",
+    ]
 
 
 def test_a_line_without_end_is_one_fault_and_little_memory(tmp_path: Path) -> None:
@@ -90,7 +105,12 @@ def test_a_line_without_end_is_one_fault_and_little_memory(tmp_path: Path) -> No
 def test_elements_of_a_json_list_may_lie_across_what_is_read_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows: list[Any] = [{"caption": "\u00e9" * n, "n": n} for n in range(30)] + [12345, "text", None, [1, {"a": 2}]]
+    rows: list[Any] = [{"caption": "\u00e9" * n, "n": n} for n in range(30)] + [
+        12345,
+        "text",
+        None,
+        [1, {"a": 2}],
+    ]
     path = write(tmp_path / "a.json", json.dumps(rows, ensure_ascii=False, indent=2))
     starts = list(JsonList(path=path).starts())
     for chunk in (1, 2, 3, 7, 100):
@@ -101,10 +121,13 @@ def test_elements_of_a_json_list_may_lie_across_what_is_read_at_once(
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": 1}', '[{"a": 1}', '[{"a": 1}, {"a"', '[{"a": 1} {"a": 2}]', "[{,}]", "", '[{"a": 1},]']
+    "text",
+    ['{"a": 1}', '[{"a": 1}', '[{"a": 1}, {"a"', '[{"a": 1} {"a": 2}]', "[{,}]", "", '[{"a": 1},]'],
 )
 def test_what_is_no_json_list_stops_the_run(tmp_path: Path, text: str) -> None:
-    with pytest.raises(PrepError, match=r"a\.json is not a JSON list of objects: .* at byte \d+\. Mend it"):
+    with pytest.raises(
+        PrepError, match=r"a\.json is not a JSON list of objects: .* at byte \d+\. Mend it"
+    ):
         list(JsonList(path=write(tmp_path / "a.json", text)).starts())
 
 
@@ -130,7 +153,9 @@ def test_broken_csv_rows_are_one_fault_each(tmp_path: Path) -> None:
 
 
 def test_a_csv_value_that_is_not_utf8_is_one_fault(tmp_path: Path) -> None:
-    table = Tsv(path=write(tmp_path / "a.tsv", b"path\tcaption\na.jpg\tcaf\xe9\nb.jpg\tcaf\xc3\xa9\n"))
+    table = Tsv(
+        path=write(tmp_path / "a.tsv", b"path\tcaption\na.jpg\tcaf\xe9\nb.jpg\tcaf\xc3\xa9\n")
+    )
     assert faults_in(table) == ["not UTF-8", ""]
 
 
@@ -152,7 +177,9 @@ def test_an_open_quote_does_not_hold_the_whole_file_in_memory(tmp_path: Path) ->
         (b"a,caf\xe9\n", "must name its columns: .*not UTF-8"),
     ],
 )
-def test_a_csv_header_that_is_none_stops_the_run(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_a_csv_header_that_is_none_stops_the_run(
+    tmp_path: Path, text: str | bytes, message: str
+) -> None:
     with pytest.raises(PrepError, match=message):
         Csv(path=write(tmp_path / "a.csv", text)).columns()
 
@@ -176,5 +203,8 @@ def test_a_csv_record_without_end_is_a_fault_and_not_all_memory(
     (tmp_path / "a.csv").write_bytes(b'a,b\n"' + b'\n","' * 100 + b"\nx,y\n1,2\n")
     table = Csv(path=tmp_path / "a.csv")
     rows = [row for start in table.starts() for _, row in table.rows(start, 1)]
-    assert any(isinstance(row, SampleError) and "a record of more than 100 bytes" in row.detail for row in rows)
+    assert any(
+        isinstance(row, SampleError) and "a record of more than 100 bytes" in row.detail
+        for row in rows
+    )
     assert [row for row in rows if isinstance(row, dict)][-1] == {"a": "1", "b": "2"}

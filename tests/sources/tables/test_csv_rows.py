@@ -22,17 +22,29 @@ def captions(table: Csv | Tsv) -> list[str | None]:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (["a.jpg,zero", 'b.jpg,"open', "c.jpg,two", 'd.jpg,four "five" x'], ["zero", None, "two", 'four "five" x']),
+        (
+            ["a.jpg,zero", 'b.jpg,"open', "c.jpg,two", 'd.jpg,four "five" x'],
+            ["zero", None, "two", 'four "five" x'],
+        ),
         (['a.jpg,"open', "b.jpg,one", "c.jpg,two"], [None, "one", "two"]),
-        (['a.jpg,"open', "b.jpg,one", 'c.jpg,"open too', "d.jpg,three"], [None, "one", None, "three"]),
-        (['a.jpg,"open', "b.jpg,one", 'c.jpg,"well, quoted"', "d.jpg,three"], [None, "one", "well, quoted", "three"]),
+        (
+            ['a.jpg,"open', "b.jpg,one", 'c.jpg,"open too', "d.jpg,three"],
+            [None, "one", None, "three"],
+        ),
+        (
+            ['a.jpg,"open', "b.jpg,one", 'c.jpg,"well, quoted"', "d.jpg,three"],
+            [None, "one", "well, quoted", "three"],
+        ),
         (['a.jpg,"open', 'b.jpg,""', 'c.jpg,"""quoted"" word"'], [None, "", '"quoted" word']),
         (['a.jpg,"text" behind', "b.jpg,one"], [None, "one"]),
         (['a.jpg,"open', 'b.jpg,5",10', "c.jpg,two"], [None, None, "two"]),
         (["a.jpg,one, two", "b.jpg", "", "   ", "c.jpg,three"], [None, None, "three"]),
-        (['a.jpg,"two', '', 'lines, with ""quotes"""', "b.jpg,one"], ['two\n\nlines, with "quotes"', "one"]),
+        (
+            ['a.jpg,"two', "", 'lines, with ""quotes"""', "b.jpg,one"],
+            ['two\n\nlines, with "quotes"', "one"],
+        ),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("line_break", ["\n", "\r\n"])
 def test_a_quote_costs_its_own_line_and_no_other(
     tmp_path: Path, lines: list[str], expected: list[str | None], line_break: str
@@ -55,14 +67,26 @@ def test_a_place_behind_a_line_too_long_to_be_a_row_is_that_of_the_next(tmp_path
 
 
 def test_in_tab_separated_values_a_line_is_a_row_and_quotes_are_text(tmp_path: Path) -> None:
-    lines = ['a.jpg\t"open', 'b.jpg\tfour "five" x', "", "c.jpg\tone, two\r", "d.jpg", 'e.jpg\t"whole"', "f.jpg\ta\tb"]
+    lines = [
+        'a.jpg\t"open',
+        'b.jpg\tfour "five" x',
+        "",
+        "c.jpg\tone, two\r",
+        "d.jpg",
+        'e.jpg\t"whole"',
+        "f.jpg\ta\tb",
+    ]
     table = Tsv(path=write(tmp_path / "m.tsv", "\n".join(["file\tcaption\r", *lines])))
     assert captions(table) == ['"open', 'four "five" x', "one, two", None, '"whole"', None]
 
 
 @pytest.mark.parametrize(("kind", "delimiter"), [(Csv, ","), (Tsv, "\t")])
-def test_tables_in_another_encoding(tmp_path: Path, kind: type[Csv] | type[Tsv], delimiter: str) -> None:
-    text = delimiter.join(["file", "caption"]) + "\n" + delimiter.join(["a.jpg", "caf\u00e9 \u20ac"])
+def test_tables_in_another_encoding(
+    tmp_path: Path, kind: type[Csv] | type[Tsv], delimiter: str
+) -> None:
+    text = (
+        delimiter.join(["file", "caption"]) + "\n" + delimiter.join(["a.jpg", "caf\u00e9 \u20ac"])
+    )
     path = write(tmp_path / "m.csv", text.encode("cp1252"))
     assert captions(kind(path=path, encoding="cp1252")) == ["caf\u00e9 \u20ac"]
     assert captions(kind(path=path)) == [None]

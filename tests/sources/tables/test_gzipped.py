@@ -11,7 +11,8 @@ from energon_prep.sources.tables import gzipped
 from energon_prep.sources.tables.gzipped import open_gzip
 from tests.sources.reading import write
 
-TEXT = b"".join(random.Random(0).randbytes(6).hex().encode() + b"\n" for _ in range(200_000))  # 2.6 MB
+# 2.6 MB
+TEXT = b"".join(random.Random(0).randbytes(6).hex().encode() + b"\n" for _ in range(200_000))
 
 
 @pytest.fixture
@@ -39,7 +40,9 @@ def test_any_place_is_read_as_in_the_unpacked_file(tmp_path: Path, num_members: 
         assert file.readline() == TEXT[-50:].splitlines(keepends=True)[0]
 
 
-def test_pieces_in_turn_unpack_a_file_little_more_than_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_in_turn_unpack_a_file_little_more_than_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "m.gz", gzip.compress(TEXT * 4))
     unpacked = 0
     take = gzipped._Unpacked._take
@@ -58,14 +61,19 @@ def test_pieces_in_turn_unpack_a_file_little_more_than_once(tmp_path: Path, monk
     assert unpacked < 2 * 4 * len(TEXT) + num_pieces * (gzipped._FIRST_STEP + gzipped._PIECE)
 
 
-def test_what_is_damaged_or_a_bomb_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_damaged_or_a_bomb_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packed = gzip.compress(TEXT)
     for data, message in (
         (packed[:-1000], "it ends early"),
         (packed[:5000] + b"\xff" * 50 + packed[5050:], "cannot be unpacked beyond byte"),
         (b"no gzip", "cannot be unpacked beyond byte 0"),
     ):
-        with pytest.raises(PrepError, match=message), open_gzip(write(tmp_path / "m.gz", data)) as file:
+        with (
+            pytest.raises(PrepError, match=message),
+            open_gzip(write(tmp_path / "m.gz", data)) as file,
+        ):
             file.read()
     monkeypatch.setattr(gzipped, "_FREE_BYTES", 2**20)
     with (

@@ -27,22 +27,32 @@ COCO = {
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        ({"a.jpg": {"caption": "a cat", "tags": "cat"}, "b.jpg": {"caption": "a dog"}}, ["a.jpg a cat", "b.jpg a dog"]),
+        (
+            {"a.jpg": {"caption": "a cat", "tags": "cat"}, "b.jpg": {"caption": "a dog"}},
+            ["a.jpg a cat", "b.jpg a dog"],
+        ),
         ({"a": "a cat", "b": {"caption": "a dog"}}, ["a.jpg a cat", "b.jpg a dog"]),
         ({"a.jpg": ["a cat", "another"]}, ["a.jpg a cat"]),
         ({"x1": {"image": "a.jpg", "caption": "a cat"}}, ["a.jpg a cat"]),
         (COCO, ["b.jpg a dog", "a.jpg a cat"]),
         ({"version": 1, "data": [{"image": "a.jpg", "text": "a cat"}]}, ["a.jpg a cat"]),
-        ({"images": [{"filename": "a.jpg", "sentences": [{"raw": "a cat"}]}], "dataset": "x"}, ["a.jpg a cat"]),
+        (
+            {"images": [{"filename": "a.jpg", "sentences": [{"raw": "a cat"}]}], "dataset": "x"},
+            ["a.jpg a cat"],
+        ),
         ({"image": "a.jpg", "text": "a cat"}, ["a.jpg a cat"]),
     ],
 )
-def test_the_forms_of_one_object(tmp_path: Path, document: Any, expected: list[str], indent: int | None) -> None:
+def test_the_forms_of_one_object(
+    tmp_path: Path, document: Any, expected: list[str], indent: int | None
+) -> None:
     for name in "ab":
         write(tmp_path / f"{name}.jpg")
     manifest = write(tmp_path / "m.json", json.dumps(document, indent=indent))
     outcomes = load_all(ManifestSource(root=manifest), cut=1)
-    assert [isinstance(raw, RawSample) and f"{raw.media_name} {raw.caption}" for raw in outcomes] == expected
+    assert [
+        isinstance(raw, RawSample) and f"{raw.media_name} {raw.caption}" for raw in outcomes
+    ] == expected
 
 
 def test_the_media_key_shows_what_a_single_row_is(tmp_path: Path) -> None:
@@ -54,7 +64,10 @@ def test_the_media_key_shows_what_a_single_row_is(tmp_path: Path) -> None:
 
 def test_several_captions_of_a_coco_image(tmp_path: Path) -> None:
     write(tmp_path / "train2017" / "a.jpg")
-    manifest = write(tmp_path / "annotations" / "captions.json", json.dumps({**COCO, "images": [COCO["images"][1]]}))
+    manifest = write(
+        tmp_path / "annotations" / "captions.json",
+        json.dumps({**COCO, "images": [COCO["images"][1]]}),
+    )
     options = SourceOptions(captions="all", media_root=str(tmp_path / "train2017"))
     (raw,) = load_all(ManifestSource(root=manifest, options=options))
     assert isinstance(raw, RawSample) and raw.captions == ("a cat", "a cat on a mat")
@@ -79,7 +92,9 @@ def test_other_json_stops_the_run_and_shows_its_keys(tmp_path: Path, document: A
         load_all(ManifestSource(root=manifest))
 
 
-def test_an_object_too_large_to_hold_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_too_large_to_hold_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("energon_prep.sources.tables.json_document.MAX_DOCUMENT_BYTES", 20)
     manifest = write(tmp_path / "m.json", json.dumps({"a.jpg": "a caption that is longer"}))
     with pytest.raises(PrepError, match="more than 20 bytes: write it as JSON lines"):

@@ -59,13 +59,28 @@ def packed(path: Path, text: str) -> bytes:
 
 @pytest.mark.parametrize(
     "suffix",
-    [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".JSONL", ".jsonl.gz", ".csv.gz", ".tsv.gz"],
+    [
+        ".jsonl",
+        ".ndjson",
+        ".json",
+        ".csv",
+        ".tsv",
+        ".parquet",
+        ".arrow",
+        ".JSONL",
+        ".jsonl.gz",
+        ".csv.gz",
+        ".tsv.gz",
+    ],
 )
 def test_rows_of_every_format(tmp_path: Path, suffix: str) -> None:
     captions = ["a cat", 'two\nlines, "quoted"\tand more', "\u00fcber \u732b"]
     if ".tsv" in suffix:
         captions[1] = '"not closed, and more'
-    rows = [{"file_name": f"img/{n}.jpg", "caption": text, "note": f"n{n}"} for n, text in enumerate(captions)]
+    rows = [
+        {"file_name": f"img/{n}.jpg", "caption": text, "note": f"n{n}"}
+        for n, text in enumerate(captions)
+    ]
     for n in range(3):
         write(tmp_path / "img" / f"{n}.jpg", f"media {n}")
     manifest = write_rows(tmp_path / f"m{suffix}", rows)
@@ -90,7 +105,9 @@ def test_rows_of_every_format(tmp_path: Path, suffix: str) -> None:
 @settings(max_examples=30, deadline=None)
 @given(
     keys=st.lists(
-        st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1), min_size=1, max_size=12
+        st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1),
+        min_size=1,
+        max_size=12,
     ),
     suffix=st.sampled_from([".jsonl", ".json", ".csv", ".parquet"]),
     cut=st.integers(1, 12),
@@ -102,7 +119,10 @@ def test_as_many_samples_come_out_as_entries_went_in(
     rows = [{"path": "1.jpg", "caption": key, "id": key} for key in keys]
     write(folder / "1.jpg")
     outcomes = load_all(
-        ManifestSource(root=write_rows(folder / f"m{suffix}", rows), options=SourceOptions(allow_empty_captions=True)),
+        ManifestSource(
+            root=write_rows(folder / f"m{suffix}", rows),
+            options=SourceOptions(allow_empty_captions=True),
+        ),
         cut=cut,
     )
     assert [isinstance(outcome, RawSample) and outcome.key for outcome in outcomes] == keys
@@ -120,7 +140,9 @@ def test_as_many_samples_come_out_as_entries_went_in(
         ({}, "1.jpg"),
     ],
 )
-def test_rows_are_called_by_their_key_or_by_their_media(tmp_path: Path, row: dict[str, Any], key: str) -> None:
+def test_rows_are_called_by_their_key_or_by_their_media(
+    tmp_path: Path, row: dict[str, Any], key: str
+) -> None:
     write(tmp_path / "1.jpg")
     manifest = write_rows(tmp_path / "m.jsonl", [{"path": "1.jpg", "caption": "cat", **row}])
     assert only(ManifestSource(root=manifest)).key == key
@@ -128,7 +150,9 @@ def test_rows_are_called_by_their_key_or_by_their_media(tmp_path: Path, row: dic
 
 def test_duplicate_keys_are_samples_of_their_own(tmp_path: Path) -> None:
     write(tmp_path / "1.jpg")
-    manifest = write_rows(tmp_path / "m.jsonl", [{"path": "1.jpg", "caption": str(n), "id": "same"} for n in range(3)])
+    manifest = write_rows(
+        tmp_path / "m.jsonl", [{"path": "1.jpg", "caption": str(n), "id": "same"} for n in range(3)]
+    )
     outcomes = load_all(ManifestSource(root=manifest), cut=2)
     assert [isinstance(o, RawSample) and (o.key, o.caption) for o in outcomes] == [
         ("same", "0"),
@@ -170,7 +194,11 @@ def test_paths_may_be_absolute_or_turn_back_within_the_folder(tmp_path: Path) ->
     rows = [{"path": str(outside), "caption": "cat"}, {"path": "img/../1.jpg", "caption": "cat"}]
     rows += [{"path": {"path": "1.jpg"}, "caption": "cat"}]
     outcomes = load_all(ManifestSource(root=write_rows(tmp_path / "in" / "m.jsonl", rows)))
-    assert [isinstance(o, RawSample) and o.media for o in outcomes] == [b"outside", b"inside", b"inside"]
+    assert [isinstance(o, RawSample) and o.media for o in outcomes] == [
+        b"outside",
+        b"inside",
+        b"inside",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -183,8 +211,19 @@ def test_paths_may_be_absolute_or_turn_back_within_the_folder(tmp_path: Path) ->
         ({"caption": "", "prompt": "cat"}, "cat"),
         ({"caption": "one\r\ntwo"}, "one\ntwo"),
         ({"caption": ""}, f"empty{NO_CAPTION.removeprefix('no')}"),
-        ({"conversations": [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "cat"}]}, "cat"),
-        ({"messages": [{"role": "assistant", "content": [{"type": "text", "text": "cat"}]}]}, "cat"),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "<image>?"},
+                    {"from": "gpt", "value": "cat"},
+                ]
+            },
+            "cat",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": [{"type": "text", "text": "cat"}]}]},
+            "cat",
+        ),
         ({"messages": [{"role": "user", "content": "cat"}]}, NO_CAPTION),
         ({"caption": 1.5}, "the caption is not text"),
         ({}, NO_CAPTION),
@@ -192,7 +231,9 @@ def test_paths_may_be_absolute_or_turn_back_within_the_folder(tmp_path: Path) ->
 )
 def test_captions(tmp_path: Path, row: dict[str, Any], outcome: str) -> None:
     write(tmp_path / "1.jpg")
-    (found,) = load_all(ManifestSource(root=write_rows(tmp_path / "m.jsonl", [{"path": "1.jpg", **row}])))
+    (found,) = load_all(
+        ManifestSource(root=write_rows(tmp_path / "m.jsonl", [{"path": "1.jpg", **row}]))
+    )
     assert (found.caption if isinstance(found, RawSample) else found.reason) == outcome
 
 
@@ -201,11 +242,21 @@ def test_columns_that_were_asked_for_are_taken_and_no_others(tmp_path: Path) -> 
     write(tmp_path / "2.jpg", "two")
     row = {"file_name": "1.jpg", "second": "2.jpg", "caption": "short", "long": "long caption"}
     manifest = write_rows(tmp_path / "m.jsonl", [row])
-    sample = only(ManifestSource(root=manifest, options=SourceOptions(media_key="second", caption_keys=("long",))))
+    sample = only(
+        ManifestSource(
+            root=manifest, options=SourceOptions(media_key="second", caption_keys=("long",))
+        )
+    )
     assert (sample.media, sample.caption) == (b"two", "long caption")
     assert sample.metadata == {"file_name": "1.jpg", "caption": "short", "long": "long caption"}
-    assert fault(ManifestSource(root=manifest, options=SourceOptions(caption_keys=("other",)))).reason == NO_CAPTION
-    assert fault(ManifestSource(root=manifest, options=SourceOptions(media_key="other"))).reason == NO_MEDIA
+    assert (
+        fault(ManifestSource(root=manifest, options=SourceOptions(caption_keys=("other",)))).reason
+        == NO_CAPTION
+    )
+    assert (
+        fault(ManifestSource(root=manifest, options=SourceOptions(media_key="other"))).reason
+        == NO_MEDIA
+    )
 
 
 def test_several_columns_are_drawn_from_by_weight(tmp_path: Path) -> None:
@@ -225,18 +276,35 @@ def test_columns_that_a_table_lacks_stop_the_run_at_once(tmp_path: Path, suffix:
         listed(ManifestSource(root=manifest))
     with pytest.raises(PrepError, match=r"no media column other; its columns: x, y"):
         listed(ManifestSource(root=manifest, options=SourceOptions(media_key="other")))
-    with pytest.raises(PrepError, match=r"no caption column \(give --caption-key, --caption or --allow-empty"):
+    with pytest.raises(
+        PrepError, match=r"no caption column \(give --caption-key, --caption or --allow-empty"
+    ):
         listed(ManifestSource(root=manifest, options=SourceOptions(media_key="x")))
     assert (
-        len(listed(ManifestSource(root=manifest, options=SourceOptions(media_key="x", allow_empty_captions=True)))) == 1
+        len(
+            listed(
+                ManifestSource(
+                    root=manifest, options=SourceOptions(media_key="x", allow_empty_captions=True)
+                )
+            )
+        )
+        == 1
     )
 
 
 def test_metadata_is_strict_json(tmp_path: Path) -> None:
     write(tmp_path / "1.jpg")
-    line = '{"path": "1.jpg", "caption": "cat", "nan": NaN, "deep": [{"inf": -Infinity}], "half": "\\ud83d"}'
+    line = (
+        '{"path": "1.jpg", "caption": "cat", "nan": NaN, "deep": [{"inf": -Infinity}], '
+        '"half": "\\ud83d"}'
+    )
     sample = only(ManifestSource(root=write(tmp_path / "m.jsonl", line)))
-    assert sample.metadata == {"caption": "cat", "nan": None, "deep": [{"inf": None}], "half": "\ufffd"}
+    assert sample.metadata == {
+        "caption": "cat",
+        "nan": None,
+        "deep": [{"inf": None}],
+        "half": "\ufffd",
+    }
 
 
 def test_a_malformed_line_is_one_reject_with_its_place(tmp_path: Path) -> None:
@@ -245,10 +313,16 @@ def test_a_malformed_line_is_one_reject_with_its_place(tmp_path: Path) -> None:
     source = ManifestSource(root=write(tmp_path / "m.jsonl", f"{good}\nbroken\n\n{good}\n"))
     first, broken, last = load_all(source, cut=2)
     assert isinstance(first, RawSample) and isinstance(last, RawSample)
-    assert isinstance(broken, SampleError) and (broken.stage, broken.reason) == ("read", "broken JSON")
+    assert isinstance(broken, SampleError) and (broken.stage, broken.reason) == (
+        "read",
+        "broken JSON",
+    )
     (pending,) = source.read(Piece("m.jsonl", len(good) + 1, 1))
     assert (pending.key, pending.source) == (f"m.jsonl:{len(good) + 1}", "m.jsonl")
-    assert "the row that begins with b'broken" in broken.detail and f"byte {len(good) + 1} of m.jsonl" in broken.detail
+    assert (
+        "the row that begins with b'broken" in broken.detail
+        and f"byte {len(good) + 1} of m.jsonl" in broken.detail
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,7 +345,9 @@ def test_json_that_is_no_table_stops_the_run(tmp_path: Path, text: str) -> None:
         listed(ManifestSource(root=write(tmp_path / "m.json", text)))
 
 
-@pytest.mark.parametrize(("name", "text"), [("m.jsonl", "\n"), ("m.json", "[]"), ("m.csv", "path,caption\n")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("m.jsonl", "\n"), ("m.json", "[]"), ("m.csv", "path,caption\n")]
+)
 def test_a_manifest_without_rows_stops_the_run(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(PrepError, match="no rows in"):
         listed(ManifestSource(root=write(tmp_path / name, text)))
@@ -286,12 +362,18 @@ def test_a_manifest_that_shrank_since_the_listing_stops_the_run(tmp_path: Path) 
 def test_samples_load_in_threads(tmp_path: Path) -> None:
     for n in range(100):
         write(tmp_path / f"{n}.jpg", f"media {n}")
-    manifest = write_rows(tmp_path / "m.csv", [{"path": f"{n}.jpg", "caption": f"c{n}"} for n in range(100)])
+    manifest = write_rows(
+        tmp_path / "m.csv", [{"path": f"{n}.jpg", "caption": f"c{n}"} for n in range(100)]
+    )
     source = ManifestSource(root=manifest)
     first = listed(source)[0]
     with ThreadPoolExecutor(8) as pool:
-        loaded = list(pool.map(lambda sample: sample.load(), source.read(Piece("m.csv", first.start, 100))))
-    assert [(raw.media.read(), raw.caption) for raw in loaded] == [(b"media %d" % n, f"c{n}") for n in range(100)]
+        loaded = list(
+            pool.map(lambda sample: sample.load(), source.read(Piece("m.csv", first.start, 100)))
+        )
+    assert [(raw.media.read(), raw.caption) for raw in loaded] == [
+        (b"media %d" % n, f"c{n}") for n in range(100)
+    ]
 
 
 def test_listing_does_not_hold_the_rows(tmp_path: Path) -> None:

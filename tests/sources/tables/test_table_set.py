@@ -18,7 +18,11 @@ TRAIN, OTHER = "data/train-*-of-*.jsonl", "data/validation-00000-of-00001.jsonl"
 def folder(tmp_path: Path) -> Path:
     """Two files of train with three rows each and one of validation with one."""
     write(tmp_path / "media" / "1.jpg")
-    for name, num_rows in (("train-00000-of-00002", 3), ("train-00001-of-00002", 3), ("validation-00000-of-00001", 1)):
+    for name, num_rows in (
+        ("train-00000-of-00002", 3),
+        ("train-00001-of-00002", 3),
+        ("validation-00000-of-00001", 1),
+    ):
         row = json.dumps({"image": str(tmp_path / "media" / "1.jpg"), "text": name})
         write(tmp_path / "hub" / "data" / f"{name}.jsonl", f"{row}\n" * num_rows)
     write(tmp_path / "hub" / "README.md")
@@ -37,7 +41,8 @@ def test_all_splits_are_taken_and_that_is_told(folder: Path) -> None:
     assert len(paths) == 7 and (account.num_companions, account.passed_over) == (3, {".md": 1})
     assert account.told == [
         f"takes {TRAIN}: 2 files, 6 rows; {OTHER}: 1 file, 1 row",
-        f"the splits train, validation are encoded together: choose with --include '{TRAIN}' or --exclude",
+        f"the splits train, validation are encoded together: choose with --include '{TRAIN}' "
+        "or --exclude",
     ]
     assert len(load_all(open_source(folder))) == 7
 
@@ -60,7 +65,10 @@ def test_a_split_is_chosen_by_patterns(folder: Path, options: SourceOptions) -> 
 def test_a_brace_pattern_names_its_tables(folder: Path) -> None:
     pattern = folder / "data" / "train-{00000..00001}-of-00002.jsonl"
     account, paths = listed(pattern, SourceOptions())
-    assert sorted(set(paths)) == ["train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"] and len(paths) == 6
+    assert (
+        sorted(set(paths)) == ["train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"]
+        and len(paths) == 6
+    )
     assert account.told == ["takes train-*-of-*.jsonl: 2 files, 6 rows"]
     assert len(load_all(open_source(pattern))) == 6
 
@@ -76,7 +84,9 @@ def test_tables_without_media_are_passed_over_beside_others(folder: Path) -> Non
 def test_tables_of_two_kinds_may_be_the_same_rows(folder: Path) -> None:
     write(folder / "all.csv", "image,text\n1.jpg,x\n")
     account, _ = listed(folder, SourceOptions())
-    assert any("tables of several kinds are taken (.csv .jsonl)" in sentence for sentence in account.told)
+    assert any(
+        "tables of several kinds are taken (.csv .jsonl)" in sentence for sentence in account.told
+    )
 
 
 def test_json_files_are_tables_only_where_there_are_no_others(folder: Path) -> None:

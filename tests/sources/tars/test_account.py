@@ -19,7 +19,9 @@ from tests.sources.reading import account_of, load_all, write, write_tar
 SVG = ".svg (convert to PNG or MP4)"
 
 
-def put(tar: tarfile.TarFile, name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE) -> None:
+def put(
+    tar: tarfile.TarFile, name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE
+) -> None:
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, len(content)
     tar.addfile(info, io.BytesIO(content))
@@ -32,9 +34,29 @@ def test_of_1000_mixed_members_each_is_a_sample_a_companion_or_passed_over(tmp_p
     good = picture.getvalue()
     num_samples = num_companions = 0
     passed_over: Counter[str] = Counter()
-    media = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "avif", "mp4", "mkv", "mov", "webm", "avi", "ts")
+    media = (
+        "jpg",
+        "jpeg",
+        "png",
+        "webp",
+        "gif",
+        "bmp",
+        "tif",
+        "avif",
+        "mp4",
+        "mkv",
+        "mov",
+        "webm",
+        "avi",
+        "ts",
+    )
     texts = ("txt", "caption", "json")
-    loose = {"psd": ".psd (convert to PNG or MP4)", "pdf": ".pdf (convert to PNG or MP4)", "npy": ".npy", "md": ".md"}
+    loose = {
+        "psd": ".psd (convert to PNG or MP4)",
+        "pdf": ".pdf (convert to PNG or MP4)",
+        "npy": ".npy",
+        "md": ".md",
+    }
     for number in range(4):
         with tarfile.open(tmp_path / f"{number}.tar", "w") as tar:
             for i in range(250):
@@ -72,7 +94,13 @@ def test_of_1000_mixed_members_each_is_a_sample_a_companion_or_passed_over(tmp_p
 
 
 def test_media_that_are_not_read_are_told_with_the_remedy(tmp_path: Path) -> None:
-    members = [("0.svg", b"x"), ("0.mask.png", b"x"), ("0.txt", b"c"), ("1.svg", b"x"), ("1.jpg", b"x")]
+    members = [
+        ("0.svg", b"x"),
+        ("0.mask.png", b"x"),
+        ("0.txt", b"c"),
+        ("1.svg", b"x"),
+        ("1.jpg", b"x"),
+    ]
     account = account_of(WebDatasetSource(root=write_tar(tmp_path / "a.tar", members)))
     assert account.num_samples == 1
     assert account.passed_over[SVG] == 1 and account.examples[SVG] == "a.tar/0.svg"
@@ -94,18 +122,30 @@ def test_links_are_media_that_cannot_be_read_or_passed_over(tmp_path: Path) -> N
 
 
 def test_names_that_all_differ_do_not_fill_the_account(tmp_path: Path) -> None:
-    members = [("s.jpg", b"x"), ("s.txt", b"c"), *((f"s.part{i:04d}.npy", b"x") for i in range(300))]
+    members = [
+        ("s.jpg", b"x"),
+        ("s.txt", b"c"),
+        *((f"s.part{i:04d}.npy", b"x") for i in range(300)),
+    ]
     account = account_of(WebDatasetSource(root=write_tar(tmp_path / "a.tar", members)))
     assert len(" ".join(account.told)) < 500
 
 
 def stats(**values: object) -> str:
-    whole = {"count": 0, "successes": 0, "failed_to_download": 0, "failed_to_resize": 0, "status_dict": {}}
+    whole = {
+        "count": 0,
+        "successes": 0,
+        "failed_to_download": 0,
+        "failed_to_resize": 0,
+        "status_dict": {},
+    }
     return json.dumps({**whole, **values})
 
 
 def test_rows_that_failed_in_img2dataset_are_told(tmp_path: Path) -> None:
-    for number, failed in enumerate(({"HTTP Error 404": 9, "success": 88}, {"timed out": 2, "HTTP Error 404": 1}, {})):
+    for number, failed in enumerate(
+        ({"HTTP Error 404": 9, "success": 88}, {"timed out": 2, "HTTP Error 404": 1}, {})
+    ):
         write_tar(tmp_path / f"{number:05d}.tar", [("0.jpg", b"x"), ("0.txt", b"c")])
         num = sum(value for name, value in failed.items() if name != "success")
         numbers = {"count": 100, "successes": 100 - num, "failed_to_download": num}
@@ -119,10 +159,15 @@ def test_rows_that_failed_in_img2dataset_are_told(tmp_path: Path) -> None:
     without_reasons = stats(count=5, successes=2, failed_to_download=1, failed_to_resize=2)
     write(tmp_path / "00000_stats.json", without_reasons)
     (alone,) = account_of(WebDatasetSource(root=tmp_path / "00000.tar")).told
-    assert alone.startswith("3 of 5 rows failed") and "2 x failed to resize, 1 x failed to download" in alone
+    assert (
+        alone.startswith("3 of 5 rows failed")
+        and "2 x failed to resize, 1 x failed to download" in alone
+    )
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"count": "9"}', stats(status_dict=[1]), stats(count=-1)])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"count": "9"}', stats(status_dict=[1]), stats(count=-1)]
+)
 def test_a_stats_file_that_says_nothing_is_told_and_no_error(tmp_path: Path, text: str) -> None:
     write_tar(tmp_path / "00000.tar", [("0.jpg", b"x"), ("0.txt", b"c")])
     write(tmp_path / "00000_stats.json", text)

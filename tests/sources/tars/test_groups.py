@@ -49,8 +49,14 @@ def samples_of(source: WebDatasetSource) -> list[tuple[str, str, str]]:
             "v1.5.jpg v1.5.txt v1.jpg v1.txt",
             [("v1.5", "v1.5.jpg", "v1.5.txt"), ("v1", "v1.jpg", "v1.txt")],
         ),
-        ("2023.01.jpg 2023.01.txt 2023.02.jpg", [("2023.01", "2023.01.jpg", "2023.01.txt"), ("", "", "no caption")]),
-        ("a.jpg a.jpg.txt b.c.png b.c.png.txt", [("a", "a.jpg", "a.jpg.txt"), ("b.c", "b.c.png", "b.c.png.txt")]),
+        (
+            "2023.01.jpg 2023.01.txt 2023.02.jpg",
+            [("2023.01", "2023.01.jpg", "2023.01.txt"), ("", "", "no caption")],
+        ),
+        (
+            "a.jpg a.jpg.txt b.c.png b.c.png.txt",
+            [("a", "a.jpg", "a.jpg.txt"), ("b.c", "b.c.png", "b.c.png.txt")],
+        ),
         ("d.x/s0.jpg d.x/s0.mask.png d.x/s0.txt", [("d.x/s0", "d.x/s0.jpg", "d.x/s0.txt")]),
         ("s0.jpg s0.caption", [("s0", "s0.jpg", "s0.caption")]),
         ("s0.JPG s0.Mask.PNG s0.TXT", [("s0", "s0.JPG", "s0.TXT")]),
@@ -66,8 +72,16 @@ def test_names_are_cut_where_each_group_is_one_sample(
 @pytest.mark.parametrize(
     ("names", "options", "expected"),
     [
-        ("s0.input.jpg s0.outputs.txt", {"media_key": "input.jpg", "caption_keys": ("outputs.txt",)}, "s0"),
-        ("v1.5_a.input.jpg v1.5_a.outputs.txt", {"media_key": "input.jpg", "caption_keys": ("outputs.txt",)}, "v1.5_a"),
+        (
+            "s0.input.jpg s0.outputs.txt",
+            {"media_key": "input.jpg", "caption_keys": ("outputs.txt",)},
+            "s0",
+        ),
+        (
+            "v1.5_a.input.jpg v1.5_a.outputs.txt",
+            {"media_key": "input.jpg", "caption_keys": ("outputs.txt",)},
+            "v1.5_a",
+        ),
         ("v1.5_a.input.jpg v1.5_a.target.jpg v1.5_a.txt", {"media_key": ".Input.JPG"}, "v1.5_a"),
         ("v1.5_a.input.jpg v1.5_a.input.jpg.txt", {"media_key": "input.jpg"}, "v1.5_a"),
     ],
@@ -88,7 +102,10 @@ def test_a_key_that_another_key_begins_with_does_not_take_its_parts(tmp_path: Pa
 def test_of_several_media_with_dots_none_is_guessed(tmp_path: Path) -> None:
     names = "s0.input.jpg s0.target.jpg s0.txt"
     error = fault(source_of(tmp_path, names))
-    assert (error.reason, error.detail) == ("several media in the sample (give --image-key)", "input.jpg target.jpg")
+    assert (error.reason, error.detail) == (
+        "several media in the sample (give --image-key)",
+        "input.jpg target.jpg",
+    )
     assert only(source_of(tmp_path, names, media_key="target.jpg")).media == b"s0.target.jpg"
 
 
@@ -106,17 +123,21 @@ def test_without_captions_names_are_cut_at_the_last_dot(tmp_path: Path) -> None:
 
 
 def test_the_beginning_of_a_long_tar_decides(tmp_path: Path) -> None:
-    first = [f"s{i}.{part}" for i in range(MOST_DECIDING // 3 + 1) for part in ("jpg", "mask.png", "txt")]
+    first = [
+        f"s{i}.{part}" for i in range(MOST_DECIDING // 3 + 1) for part in ("jpg", "mask.png", "txt")
+    ]
     later = [f"v1.{i}.{part}" for i in range(MOST_DECIDING) for part in ("jpg", "txt")]
     account = account_of(source_of(tmp_path, " ".join(first + later)))
-    assert account.num_samples == MOST_DECIDING // 3 + 1 + 2  # groups of one key are cut after 1000 parts
+    # groups of one key are cut after 1000 parts
+    assert account.num_samples == MOST_DECIDING // 3 + 1 + 2
 
 
 def test_further_media_and_texts_are_told(tmp_path: Path) -> None:
     names = "s0.jpg s0.mask.png s0.cls s0.txt s1.jpg s1.mask.png s1.long.txt s1.short.txt"
     account = account_of(source_of(tmp_path, names))
     assert account.told == [
-        "samples with several captions (long.txt short.txt), of which the first is taken (--caption-key): 1",
+        "samples with several captions (long.txt short.txt), of which the first is taken "
+        "(--caption-key): 1",
         "further parts of samples are left out: 2 x mask.png, 1 x cls (--carry NAME keeps them)",
     ]
 
@@ -129,12 +150,19 @@ def test_parts_that_are_asked_for_come_with_the_sample(tmp_path: Path) -> None:
         {"mask.png": b"v1.5_a.mask.png"},
         {},
     ]
-    with pytest.raises(PrepError, match=r"--carry depth\.png: no sample has .*; there are 1 x mask\.png"):
+    with pytest.raises(
+        PrepError, match=r"--carry depth\.png: no sample has .*; there are 1 x mask\.png"
+    ):
         account_of(source_of(tmp_path, "s0.jpg s0.mask.png s0.txt", carry_parts=("depth.png",)))
 
 
 def test_a_json_with_a_dotted_name_is_metadata(tmp_path: Path) -> None:
-    members = [("s0.jpg", b"x"), ("s0.boxes.json", b"[1]"), ("s0.mask.png", b"x"), ("s0.txt", b"beside")]
+    members = [
+        ("s0.jpg", b"x"),
+        ("s0.boxes.json", b"[1]"),
+        ("s0.mask.png", b"x"),
+        ("s0.txt", b"beside"),
+    ]
     sample = only(WebDatasetSource(root=write_tar(tmp_path / "a.tar", members)))
     assert (sample.caption, sample.metadata) == ("beside", {"json": [1]})
     members = [("s0.input.jpg", b"x"), ("s0.meta.json", b'{"caption": "c"}')]
@@ -151,7 +179,9 @@ def test_any_names_are_sorted_and_read_as_they_were_listed(tmp_path: Path) -> No
     for _ in range(60):
         bases = [rng.choice(("a", "b", "v1.5", "v1.6", "c.d")) for _ in range(rng.randrange(1, 12))]
         parts = ("jpg", "txt", "mask.png", "json", "jpg.txt", "npy", "input.jpg", "heic")
-        names = [f"{base}.{part}" for base in bases for part in rng.sample(parts, rng.randrange(1, 4))]
+        names = [
+            f"{base}.{part}" for base in bases for part in rng.sample(parts, rng.randrange(1, 4))
+        ]
         source = source_of(tmp_path, " ".join(names), caption_text="c")
         try:
             account = account_of(source)

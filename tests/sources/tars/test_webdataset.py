@@ -18,16 +18,29 @@ from energon_prep.sources.detect import make_source
 from energon_prep.sources.media import MAX_TEXT_BYTES
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.tars.webdataset import WebDatasetSource
-from tests.sources.reading import account_of, fault, listed, load_all, only, samples, write, write_tar
+from tests.sources.reading import (
+    account_of,
+    fault,
+    listed,
+    load_all,
+    only,
+    samples,
+    write,
+    write_tar,
+)
 
 NO_CAPTION = "no caption (give --caption-key, --caption or --allow-empty-captions)"
 
 
 def keys_of(outcomes: list[RawSample | SampleError]) -> list[str]:
-    return [outcome.key if isinstance(outcome, RawSample) else outcome.reason for outcome in outcomes]
+    return [
+        outcome.key if isinstance(outcome, RawSample) else outcome.reason for outcome in outcomes
+    ]
 
 
-@pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize(
+    "tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+)
 def test_a_tar_as_img2dataset_writes_it(tmp_path: Path, tar_format: int) -> None:
     long_key = "deep/" * 60 + "0002"  # more than a header holds
     keys = ["000000000", "000000001", *([] if tar_format == tarfile.USTAR_FORMAT else [long_key])]
@@ -47,7 +60,15 @@ def test_a_tar_as_img2dataset_writes_it(tmp_path: Path, tar_format: int) -> None
 
 
 def test_keys_with_dots_spaces_slashes_and_foreign_letters_stay_apart(tmp_path: Path) -> None:
-    keys = ["v1.5_a", "v1.5_b", "two words", "sub/dir/1", "\u00fcber.\u732b", "../../escape", "/abs"]
+    keys = [
+        "v1.5_a",
+        "v1.5_b",
+        "two words",
+        "sub/dir/1",
+        "\u00fcber.\u732b",
+        "../../escape",
+        "/abs",
+    ]
     tar = write_tar(tmp_path / "a.tar", samples(*keys), tar_format=tarfile.GNU_FORMAT)
     assert keys_of(load_all(WebDatasetSource(root=tar))) == keys
 
@@ -65,7 +86,13 @@ def test_duplicate_keys_are_samples_of_their_own(tmp_path: Path) -> None:
 
 
 def test_hidden_members_folders_and_names_without_suffix_are_passed_over(tmp_path: Path) -> None:
-    junk = [("._0.jpg", b"mac"), (".git/1.jpg", b"x"), ("README", b"x"), ("__index__", b"x"), ("d.x/", b"")]
+    junk = [
+        ("._0.jpg", b"mac"),
+        (".git/1.jpg", b"x"),
+        ("README", b"x"),
+        ("__index__", b"x"),
+        ("d.x/", b""),
+    ]
     members = [junk[0], ("./0.jpg", b"media"), *junk, ("./0.txt", b"caption"), *junk]
     sample = only(WebDatasetSource(root=write_tar(tmp_path / "a.tar", members)))
     assert (sample.key, sample.caption) == ("0", "caption")
@@ -76,7 +103,9 @@ def test_listing_gives_the_offset_of_the_first_header_and_the_tars_size(tmp_path
     with tarfile.open(tar) as reference:
         offsets = [member.offset for member in reference][::3]
     entries = listed(WebDatasetSource(root=tmp_path))
-    assert [(e.path, e.start, e.size) for e in entries] == [("a.tar", o, tar.stat().st_size) for o in offsets]
+    assert [(e.path, e.start, e.size) for e in entries] == [
+        ("a.tar", o, tar.stat().st_size) for o in offsets
+    ]
 
 
 def test_any_cut_into_shards_gives_the_same_samples(tmp_path: Path) -> None:
@@ -96,7 +125,9 @@ def test_samples_load_in_threads(tmp_path: Path) -> None:
     source = WebDatasetSource(root=tmp_path)
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda pending: pending.load(), source.read(Piece("a.tar", 0, 100))))
-    assert [(raw.key, raw.media.read()) for raw in loaded] == [(key, b"media of " + key.encode()) for key in keys]
+    assert [(raw.key, raw.media.read()) for raw in loaded] == [
+        (key, b"media of " + key.encode()) for key in keys
+    ]
 
 
 def test_a_folder_of_tars_is_read_below_and_in_order(tmp_path: Path) -> None:
@@ -104,7 +135,9 @@ def test_a_folder_of_tars_is_read_below_and_in_order(tmp_path: Path) -> None:
         write_tar(tmp_path / name, samples(name))
     source = WebDatasetSource(root=tmp_path)
     assert keys_of(load_all(source)) == ["a/0.TAR", "a/1.tar", "b.tar"]
-    some = WebDatasetSource(root=tmp_path, options=SourceOptions(include=("a/*",), exclude=("1.tar",)))
+    some = WebDatasetSource(
+        root=tmp_path, options=SourceOptions(include=("a/*",), exclude=("1.tar",))
+    )
     assert keys_of(load_all(some)) == ["a/0.TAR"]
     assert account_of(some).passed_over["left out by --include/--exclude"] == 2
 
@@ -112,7 +145,10 @@ def test_a_folder_of_tars_is_read_below_and_in_order(tmp_path: Path) -> None:
 def test_files_in_a_folder_of_tars_are_sorted_too(tmp_path: Path) -> None:
     write_tar(tmp_path / "00000.tar", samples("0"))
     for name in ("00000.parquet", "00000_stats.json", "00000.tar.idx", "00000.idx"):
-        write(tmp_path / name, '{"count": 1, "successes": 1, "failed_to_download": 0, "failed_to_resize": 0}')
+        write(
+            tmp_path / name,
+            '{"count": 1, "successes": 1, "failed_to_download": 0, "failed_to_resize": 0}',
+        )
     for name in ("00001.parquet", "loose.jpg", "README.md", "LICENSE", "notes.txt"):
         write(tmp_path / name)
     account = account_of(WebDatasetSource(root=tmp_path))
@@ -133,7 +169,11 @@ def test_brace_patterns(tmp_path: Path, pattern: str, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     for root in (Path(pattern), tmp_path / pattern):
         assert keys_of(load_all(WebDatasetSource(root=root))) == ["00", "01", "02"]
-        assert {entry.path for entry in listed(WebDatasetSource(root=root))} == {"00.tar", "01.tar", "02.tar"}
+        assert {entry.path for entry in listed(WebDatasetSource(root=root))} == {
+            "00.tar",
+            "01.tar",
+            "02.tar",
+        }
 
 
 def test_brace_patterns_over_folders_and_names_with_braces(tmp_path: Path) -> None:
@@ -141,11 +181,19 @@ def test_brace_patterns_over_folders_and_names_with_braces(tmp_path: Path) -> No
     write_tar(tmp_path / "y" / "0.tar", samples("y"))
     write_tar(tmp_path / "{0,1}.tar", samples("braces in the name"))
     assert keys_of(load_all(WebDatasetSource(root=tmp_path / "{x,y}" / "0.tar"))) == ["x", "y"]
-    assert keys_of(load_all(WebDatasetSource(root=tmp_path / "{0,1}.tar"))) == ["braces in the name"]
+    assert keys_of(load_all(WebDatasetSource(root=tmp_path / "{0,1}.tar"))) == [
+        "braces in the name"
+    ]
 
 
 def test_media_are_taken_in_a_fixed_order_or_as_asked(tmp_path: Path) -> None:
-    members = [("0.webp", b"webp"), ("0.PNG", b"png"), ("0.jpg", b"jpg"), ("0.txt", b"caption"), ("0.x1", b"x1")]
+    members = [
+        ("0.webp", b"webp"),
+        ("0.PNG", b"png"),
+        ("0.jpg", b"jpg"),
+        ("0.txt", b"caption"),
+        ("0.x1", b"x1"),
+    ]
     source = WebDatasetSource(root=write_tar(tmp_path / "a.tar", members))
     assert only(source).media == b"jpg"
     told = account_of(source).told
@@ -164,13 +212,19 @@ def test_captions_come_from_text_json_or_the_member_asked_for(tmp_path: Path) ->
     members = [("0.jpg", b"media"), ("0.json", b'{"caption": "json", "long": "long json"}')]
     tar = write_tar(tmp_path / "a.tar", members)
     assert only(WebDatasetSource(root=tar)).caption == "json"
-    assert only(WebDatasetSource(root=tar, options=SourceOptions(caption_keys=("long",)))).caption == "long json"
+    assert (
+        only(WebDatasetSource(root=tar, options=SourceOptions(caption_keys=("long",)))).caption
+        == "long json"
+    )
     tar = write_tar(tmp_path / "b.tar", [*members, ("0.txt", b"text"), ("0.long", b"long member")])
     assert only(WebDatasetSource(root=tar)).caption == "text"
-    assert only(WebDatasetSource(root=tar, options=SourceOptions(caption_keys=("long",)))).caption == "long member"
-    assert fault(WebDatasetSource(root=tar, options=SourceOptions(caption_keys=("other",)))).reason.startswith(
-        "no caption"
+    assert (
+        only(WebDatasetSource(root=tar, options=SourceOptions(caption_keys=("long",)))).caption
+        == "long member"
     )
+    assert fault(
+        WebDatasetSource(root=tar, options=SourceOptions(caption_keys=("other",)))
+    ).reason.startswith("no caption")
 
 
 @pytest.mark.parametrize(
@@ -197,12 +251,16 @@ def test_faults_of_one_sample_spare_the_next(
 def test_a_missing_caption_is_told_with_what_is_there(tmp_path: Path) -> None:
     members = [("0.jpg", b"x"), ("0.json", b'{"score": 1}'), ("0.cls", b"3")]
     error = fault(WebDatasetSource(root=write_tar(tmp_path / "a.tar", members)))
-    assert error.detail.startswith("its parts: jpg json cls; looked for ") and error.detail.endswith("there are score")
+    assert error.detail.startswith(
+        "its parts: jpg json cls; looked for "
+    ) and error.detail.endswith("there are score")
 
 
 def test_empty_captions_where_they_are_allowed(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [("0.jpg", b"x"), ("1.jpg", b"x"), ("1.txt", b" ")])
-    outcomes = load_all(WebDatasetSource(root=tar, options=SourceOptions(allow_empty_captions=True)))
+    outcomes = load_all(
+        WebDatasetSource(root=tar, options=SourceOptions(allow_empty_captions=True))
+    )
     assert [isinstance(outcome, RawSample) and outcome.caption for outcome in outcomes] == ["", ""]
 
 
@@ -216,12 +274,16 @@ def test_empty_captions_where_they_are_allowed(tmp_path: Path) -> None:
         ("0.json", "read", tarfile.LNKTYPE),
     ],
 )
-def test_links_and_devices_are_never_followed(tmp_path: Path, name: str, stage: str, kind: bytes) -> None:
+def test_links_and_devices_are_never_followed(
+    tmp_path: Path, name: str, stage: str, kind: bytes
+) -> None:
     write(tmp_path / "secret", b"secret")
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for member in ("0.jpg", "0.txt", "0.json"):
             info = tarfile.TarInfo(member)
-            info.type, info.linkname = (kind, str(tmp_path / "secret")) if member == name else (tarfile.REGTYPE, "")
+            info.type, info.linkname = (
+                (kind, str(tmp_path / "secret")) if member == name else (tarfile.REGTYPE, "")
+            )
             content = b"{}" if member != name else b""
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
@@ -232,7 +294,8 @@ def test_links_and_devices_are_never_followed(tmp_path: Path, name: str, stage: 
 def test_a_tar_cut_anywhere_is_damaged_and_gives_the_samples_before_the_cut(tmp_path: Path) -> None:
     keys = ["0", "1", "2"]
     whole = write_tar(tmp_path / "whole.tar", samples(*keys), end_mark=False).read_bytes()
-    ends = [3 * 2 * 512 * number - 510 for number in (1, 2, 3)]  # where the last byte of a sample's JSON lies
+    # where the last byte of a sample's JSON lies
+    ends = [3 * 2 * 512 * number - 510 for number in (1, 2, 3)]
     for cut in range(0, len(whole) + 1, 128):
         source = WebDatasetSource(root=write(tmp_path / "cut.tar", whole[:cut]))
         account = Account()
@@ -240,7 +303,8 @@ def test_a_tar_cut_anywhere_is_damaged_and_gives_the_samples_before_the_cut(tmp_
             list(source.list(account))
         account.check()
         num_whole = sum(end < cut for end in ends)
-        # Of the first sample one cannot know what it lacks where the cut is not within one of its members.
+        # Of the first sample one cannot know what it lacks where the cut is not within one of its
+        # members.
         assert account.num_samples - num_whole in ((0, 1) if cut < ends[0] else (0,)), cut
         assert list(account.damaged) == ["cut.tar"], cut
         if num_whole:
@@ -251,7 +315,8 @@ def test_what_is_damaged_is_told_with_the_place_and_what_is_read(tmp_path: Path)
     whole = write_tar(tmp_path / "whole.tar", samples("0", "1")).read_bytes()
     account = account_of(WebDatasetSource(root=write(tmp_path / "cut.tar", whole[: 9 * 512])))
     assert account.damaged == {
-        "cut.tar": "byte 4096: of the member '1.txt' 1 bytes are missing; samples before it, which are read: 1"
+        "cut.tar": "byte 4096: of the member '1.txt' 1 bytes are missing; samples before it, which "
+        "are read: 1"
     }
     assert account.passed_over == {"of samples that the end of a tar cuts": 1}
 
@@ -283,7 +348,9 @@ def test_an_empty_file_is_damaged_and_the_other_tars_are_read(tmp_path: Path) ->
     source = WebDatasetSource(root=tmp_path)
     assert keys_of(load_all(source)) == ["1"]
     account = account_of(source)
-    assert account.damaged == {"0.tar": "byte 0: the file is empty; samples before it, which are read: 0"}
+    assert account.damaged == {
+        "0.tar": "byte 0: the file is empty; samples before it, which are read: 0"
+    }
     assert account.told == ["tars without samples: 1, first 2.tar"]
 
 
@@ -319,8 +386,15 @@ def test_a_tar_that_shrank_since_the_listing_stops_the_run(tmp_path: Path) -> No
 
 def test_a_video_is_left_in_its_tar_and_read_as_far_as_needed(tmp_path: Path) -> None:
     video = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 1000
-    members = [("0.txt", b"c"), ("0.mp4", video), ("1.png", b"\x89PNG\r\n\x1a\n" + bytes(2000)), ("1.txt", b"c")]
-    source = WebDatasetSource(root=write_tar(tmp_path / "a.tar", members), options=SourceOptions(max_bytes=1000))
+    members = [
+        ("0.txt", b"c"),
+        ("0.mp4", video),
+        ("1.png", b"\x89PNG\r\n\x1a\n" + bytes(2000)),
+        ("1.txt", b"c"),
+    ]
+    source = WebDatasetSource(
+        root=write_tar(tmp_path / "a.tar", members), options=SourceOptions(max_bytes=1000)
+    )
     first, second = (pending for piece in [Piece("a.tar", 0, 2)] for pending in source.read(piece))
     media = first.load().media
     assert media.size == len(video) and media.head(20) == video[:20]
@@ -347,10 +421,14 @@ def test_tars_of_a_hub_snapshot_are_links_that_keep_their_names(tmp_path: Path) 
         assert keys_of(load_all(source)) == ["0"]
     followed = WebDatasetSource(root=snapshot, options=SourceOptions(follow_links=True))
     assert keys_of(load_all(followed)) == ["0", "1"]
-    assert account_of(WebDatasetSource(root=snapshot)).passed_over == {"links out of the source (--follow-links)": 1}
+    assert account_of(WebDatasetSource(root=snapshot)).passed_over == {
+        "links out of the source (--follow-links)": 1
+    }
 
 
-@pytest.mark.parametrize("options", [{"captions_dir": "x"}, {"media_root": "x"}, {"folder_repeats": True}])
+@pytest.mark.parametrize(
+    "options", [{"captions_dir": "x"}, {"media_root": "x"}, {"folder_repeats": True}]
+)
 def test_options_of_other_sources_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     tar = write_tar(tmp_path / "a.tar", samples("0"))
     with pytest.raises(PrepError, match="means nothing where the source is tars"):
