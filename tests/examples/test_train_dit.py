@@ -45,7 +45,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_script_is_short() -> None:
-    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) < 150
+    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) < 200
 
 
 def test_the_loss_goes_down(dataset_dir: Path, tmp_path: Path) -> None:
