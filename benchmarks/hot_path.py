@@ -45,10 +45,15 @@ def hot_functions(recipe: str, num_images: int) -> set[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         raw, encoded = Path(folder) / "raw", Path(folder) / "encoded"
         make_raw_dataset(raw, num=num_images)
-        changes = {"resize.resolution": 64, "batch_size": 4}
         with counted() as calls:
             energon_prep.encode(
-                raw, encoded, recipe=recipe, weights="tiny", changes=changes, device="cpu"
+                raw,
+                encoded,
+                recipe=recipe,
+                weights="tiny",
+                resolution=64,
+                batch_size=4,
+                device="cpu",
             )
     return {function for function, number in calls.items() if number >= num_images}
 

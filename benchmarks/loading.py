@@ -42,7 +42,7 @@ def make_dataset(folder: Path, num: int) -> Path:
     images = folder / "images"
     make_squares(images, num=num, size=128)
     case = dummy_case("loading", images, **{"resize.resolution": 512, "text.options.width": 1024})
-    energon_prep.encode(images, dataset, recipe=case.recipe, changes=case.changes, device="cpu")
+    energon_prep.encode(images, dataset, recipe=case.recipe, set=case.changes, device="cpu")
     energon_prep.index(dataset)
     return dataset
 

@@ -179,7 +179,7 @@ def run_encode(
             case.source,
             dest,
             recipe=case.recipe,
-            changes=case.changes,
+            set=case.changes,
             weights=case.weights,
             device=case.device,
             limit=limit,

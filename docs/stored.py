@@ -46,7 +46,7 @@ def make_raw(root: Path, *, videos: bool) -> None:
 
 def encode_tiny(name: str, raw: Path, dest: Path) -> Any:
     return energon_prep.encode(
-        raw, dest, recipe=name, weights="tiny", torch_threads=1, changes=changes_for(name)
+        raw, dest, recipe=name, weights="tiny", torch_threads=1, set=changes_for(name)
     )
 
 

@@ -24,7 +24,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def encode(raw: Path, dest: Path, recipe: str = "mlperf-flux", **options: Any) -> None:
     options |= {"recipe": recipe, "weights": "tiny", "torch_threads": 1}
-    energon_prep.encode(raw, dest, changes={"resize.resolution": 32}, **options)
+    energon_prep.encode(raw, dest, resolution=32, **options)
 
 
 def test_what_is_missing_or_damaged_is_told_and_made_again(raw: Path, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def test_the_classes_of_the_page_make_a_dataset(
     report = energon_prep.encode(
         "10",
         tmp_path / "dst",
-        changes={**classes, "resize.resolution": 64, "visual.options.channels": 8},
+        set={**classes, "visual.options.channels": 8},
+        resolution=64,
         source_kind="mine_of_the_page:MySource",
         device="cpu",
         torch_threads=1,

@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("energon_prep", "cookers", "task_encoders")
 
-RECORDS = {"errors", "formats", "layout", "plugins", "samples", "splits", "storage", "tar_headers"}
+RECORDS = {
+    *("errors", "formats", "layout", "options", "plugins", "progress", "samples", "splits"),
+    *("storage", "tar_headers"),
+}
 STATIONS = {"sources", "decode", "encoders", "targets", "shards", "recipes"}
 
 #: What each part of energon_prep, and each of the other two packages, may import of all these,
@@ -24,6 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "samples": {"errors"},
     "splits": {"errors"},
     "layout": set(),
+    "options": set(),
+    "progress": set(),
     "storage": {"errors", "layout"},
     "formats": set(),
     "tar_headers": set(),
@@ -37,10 +42,10 @@ ALLOWED: dict[str, set[str]] = {
     "device": RECORDS | STATIONS,
     "pipeline": RECORDS | STATIONS | {"plan", "device"},
     "executors": RECORDS | STATIONS | {"plan", "device", "pipeline"},
-    "run": RECORDS | STATIONS | {"plan", "device", "pipeline", "executors", "__init__"},
+    "run": RECORDS | STATIONS | {"plan", "device", "pipeline", "executors", "indexing", "__init__"},
     "indexing": RECORDS | STATIONS | {"cookers"},
     "curate": RECORDS | STATIONS | {"indexing"},
-    "verifying": RECORDS | STATIONS | {"plan", "run", "indexing", "cookers"},
+    "verifying": RECORDS | STATIONS | {"plan", "device", "run", "indexing", "cookers"},
     "loading": {"errors", "cookers", "task_encoders"},
     "demo_data": {"errors"},
     "cli": RECORDS
@@ -56,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
         "demo_data",
         "__init__",
     },
-    "__init__": {"errors", "run", "indexing", "verifying", "recipes"},
+    "__init__": {"errors", "curate", "run", "indexing", "verifying", "recipes"},
     "__main__": {"cli"},
     "cookers": set(),
     "task_encoders": {"cookers"},

@@ -134,7 +134,7 @@ def test_the_example_reads_preencoded_flux(
 def test_a_clip_and_images_train_in_one_loop(raws: dict[bool, Path], tmp_path: Path) -> None:
     changes = {"resize.resolution": 64, "frames.num_frames": 17, "frames.fps": None}
     energon_prep.encode(
-        raws[True], tmp_path, recipe="wan2.1", weights="tiny", torch_threads=1, changes=changes
+        raws[True], tmp_path, recipe="wan2.1", weights="tiny", torch_threads=1, set=changes
     )
     energon_prep.index(tmp_path)
     grids = [

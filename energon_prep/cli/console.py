@@ -1,12 +1,9 @@
-"""The command line's voice: results on stdout, progress on stderr."""
+"""The command line's voice: results on stdout, warnings on stderr."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +11,6 @@ import click
 if TYPE_CHECKING:
     from energon_prep.curate.repair import RepairReport
     from energon_prep.indexing import IndexReport
-    from energon_prep.pipeline.tally import Tally
     from energon_prep.run.report import DryRun, EncodeReport
     from energon_prep.verifying import VerifyReport
 
@@ -22,62 +18,6 @@ if TYPE_CHECKING:
 def emit(report: dict[str, Any]) -> None:
     """A report for machines."""
     click.echo(json.dumps(report, indent=2))
-
-
-@contextmanager
-def encode_progress() -> Iterator[Callable[[Tally], None]]:
-    """A progress bar with rate and time left; where stderr is no terminal, a line now and then."""
-    if not sys.stderr.isatty():
-        yield _LineProgress()
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("encode"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rejected]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("encode", total=None, rate="", rejected="")
-
-        def update(tally: Tally) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(
-                task,
-                total=tally.num_planned,
-                completed=tally.num_done,
-                rate=f"{speed:.1f}/s" if speed else "",
-                rejected=f"{tally.num_rejected} rejected" if tally.num_rejected else "",
-            )
-
-        yield update
-
-
-class _LineProgress:
-    """For logs: one line at each tenth of the way."""
-
-    def __init__(self) -> None:
-        self._told = 0
-
-    def __call__(self, tally: Tally) -> None:
-        tenth = 10 * tally.num_done // max(1, tally.num_planned)
-        if tenth > self._told:
-            self._told = tenth
-            click.echo(
-                f"encode: {tally.num_done} of {tally.num_planned} samples, "
-                f"{tally.num_rejected} rejected",
-                err=True,
-            )
 
 
 def print_encode_report(report: EncodeReport) -> None:
@@ -101,31 +41,8 @@ def print_encode_report(report: EncodeReport) -> None:
         )
     if report.limited_by:
         click.echo(_limit(report))
-
-
-def write_profile(report: EncodeReport, path: str) -> None:
-    """Where a run spent its time, station by station; of what this run did, earlier ones not
-    included.
-    """
-    fresh = report.num_samples - report.num_resumed
-    stations = {
-        name: {
-            "seconds": round(seconds, 3),
-            "samples_per_s": round(fresh / seconds, 2) if seconds else None,
-        }
-        for name, seconds in report.profile["busy"].items()
-    }
-    profile = {
-        "samples": fresh,
-        "seconds": report.seconds,
-        "workers": report.workers,
-        "stations": stations,
-        "models_waited_for": {
-            name: round(seconds, 3) for name, seconds in report.profile["waits"].items()
-        },
-        "limited_by": report.limited_by,
-    }
-    Path(path).write_text(json.dumps(profile, indent=2) + "\n")
+    if report.index is not None:
+        print_index_report(report.index)
 
 
 def _limit(report: EncodeReport) -> str:
@@ -153,20 +70,8 @@ def _limit(report: EncodeReport) -> str:
     )
 
 
-def print_dry_run(dry_run: DryRun, *, dest: str, as_json: bool) -> None:
+def print_dry_run(dry_run: DryRun) -> None:
     recipe, source, plan = dry_run.recipe, dry_run.source, dry_run.plan
-    found = dry_run.account.describe()
-    if as_json:
-        emit(
-            {
-                "source": source,
-                "recipe": recipe.model_dump(mode="json"),
-                "plan": vars(plan),
-                "found": found,
-                "dest": dest,
-            }
-        )
-        return
     click.echo(f"source   {source['kind']}: {source.get('root', '')}")
     click.echo(
         f"recipe   {recipe.name}: {recipe.visual.model} + "
@@ -174,11 +79,12 @@ def print_dry_run(dry_run: DryRun, *, dest: str, as_json: bool) -> None:
     )
     click.echo(f"target   {recipe.target}")
     click.echo(
-        f"plan     {plan.num_samples} samples in {_plural(plan.num_shards, 'shard')}, into {dest}"
+        f"plan     {plan.num_samples} samples in {_plural(plan.num_shards, 'shard')}, "
+        f"into {dry_run.dest}"
     )
     if plan.split:
         click.echo(f"split    {_shares(plan.split)}")
-    _print_account(found)
+    _print_account(dry_run.account.describe())
     click.echo("nothing was written (--dry-run)")
 
 

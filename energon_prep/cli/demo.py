@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from energon_prep.cli.console import (
-    encode_progress,
     print_encode_report,
     print_index_report,
     print_verify_report,
@@ -41,11 +40,15 @@ def command(folder: Path, recipe: str, num: int) -> None:
         click.echo(f"  {path.relative_to(raw)}: {path.read_text(encoding='utf-8')}")
 
     _step(f"energon-prep encode {raw} {encoded} --recipe {recipe} --weights tiny --resolution 256")
-    changes = {"resize.resolution": 256, "samples_per_shard": 16}
-    with encode_progress() as progress:
-        report = encode(
-            raw, encoded, recipe=recipe, weights="tiny", changes=changes, progress=progress
-        )
+    report = encode(
+        raw,
+        encoded,
+        recipe=recipe,
+        weights="tiny",
+        resolution=256,
+        samples_per_shard=16,
+        progress=True,
+    )
     print_encode_report(report)
 
     _step(f"energon-prep index {encoded} --split 2,1,0")

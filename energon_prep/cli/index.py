@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
 from energon_prep.cli.console import emit, print_index_report, print_repair_report
 
-_LONG = 5.0  #: seconds after which a user wants to know how far it is
-
 
 @click.command()
-@click.argument("dst", default=".")
+@click.argument("dest", metavar="[DST]", default=".")
 @click.option(
     "--split",
     default="1,0,0",
@@ -27,7 +23,6 @@ _LONG = 5.0  #: seconds after which a user wants to know how far it is
 )
 @click.option(
     "--subflavor",
-    "subflavors",
     multiple=True,
     metavar="K=V",
     help="Said of every sample in dataset.yaml, besides the target's.",
@@ -35,19 +30,18 @@ _LONG = 5.0  #: seconds after which a user wants to know how far it is
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read tars.")
 @click.option(
     "--fix",
-    "new",
     metavar="NEWDIR",
     help="Rewrite DST's tars into NEWDIR so that Energon reads them; index it.",
 )
 @click.option("--force", is_flag=True, help="Prepare again, and overwrite an edited dataset.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
-    dst: str,
+    dest: str,
     split: str,
     sqlite: bool,
-    subflavors: tuple[str, ...],
+    subflavor: tuple[str, ...],
     workers: int | None,
-    new: str | None,
+    fix: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -63,12 +57,12 @@ def command(
     from energon_prep.indexing import index
 
     pairs = {}
-    for item in subflavors:
+    for item in subflavor:
         key, equals, value = item.partition("=")
         if not equals:
             raise click.UsageError(f"--subflavor {item!r}: give KEY=VALUE")
         pairs[key] = value
-    fixed = None if new is None else repair(dst, new)
+    fixed = None if fix is None else repair(dest, fix)
     if fixed is not None:
         print_repair_report(fixed)
     told: list[str] = []
@@ -78,13 +72,13 @@ def command(
         click.echo(f"warning: {warning}", err=True)
 
     report = index(
-        dst if new is None else new,
+        dest if fix is None else fix,
         split=split,
         sqlite=sqlite,
-        subflavors=pairs,
+        subflavor=pairs,
         workers=workers,
         force=force,
-        progress=_LineProgress(),
+        progress=True,
         tell=tell,
     )
     if as_json:
@@ -98,17 +92,3 @@ def command(
         )
     elif not sqlite:
         click.echo("index.sqlite is current, and was kept")
-
-
-class _LineProgress:
-    """A line at each tenth of the way, where the way is long."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._told = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        tenth = 10 * done // total
-        if tenth > self._told and time.monotonic() - self._started > _LONG:
-            self._told = tenth
-            click.echo(f"index.sqlite: {done} of {total} shards", err=True)

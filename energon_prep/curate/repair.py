@@ -37,7 +37,7 @@ _MAX_SAMPLE = 4 * 2**30  #: bytes of one sample, which is held in memory
 class RepairReport:
     """What ``repair`` did."""
 
-    dest: str
+    dest: str  #: the new folder, as it was given
     tars: int  #: written
     samples: int  #: in them
     renamed: int  #: of these, with another key than before
@@ -45,7 +45,7 @@ class RepairReport:
     #: members that are no parts of samples, by kind, with the first of each
     left_out: tuple[str, ...]
     lost: tuple[str, ...]  #: what could not be read: tar, member, why
-    num_lost: int
+    num_lost: int  #: all of them; of many the first are in ``lost``
     #: tars of which nothing could be read, and which are not in ``dest``
     unreadable: tuple[str, ...]
 

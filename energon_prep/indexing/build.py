@@ -38,6 +38,8 @@ from energon_prep.indexing.records import (
 from energon_prep.indexing.split import as_planned, assign
 from energon_prep.indexing.tars import Listing, list_tars
 from energon_prep.layout import META_DIR
+from energon_prep.options import nearest_named
+from energon_prep.progress import counted
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.splits import parse_split
 from energon_prep.storage import LocalStorage
@@ -50,29 +52,30 @@ _UNUSABLE = set("{}\\")  #: Energon expands braces in the names of tars
 class IndexReport:
     """What ``index`` did."""
 
-    shards: int
-    samples: int
+    shards: int  #: in all splits
+    samples: int  #: in them
     split: dict[str, tuple[int, int]]  #: train, val, test -> (shards, samples)
     prepared: bool  #: False: the index was current already
     sqlite: bool  #: whether there is an index.sqlite, which random access needs
     dataset_yaml: Outcome  #: "kept": somebody edited it; ``force`` overwrites it
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...]  #: what is odd and was passed over
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
+@nearest_named
 def index(
-    dest: str | Path,
+    dest: str | Path = ".",
     *,
     split: str | Sequence[float] = "1,0,0",
     sqlite: bool = True,
-    subflavors: Mapping[str, Any] | None = None,
+    subflavor: Mapping[str, Any] | None = None,
     workers: int | None = None,
     force: bool = False,
     timeout: float | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
     tell: Tell | None = None,
 ) -> IndexReport:
     """Make ``dest`` a dataset that Energon loads as CrudeWebdataset, whoever wrote its tars.
@@ -80,28 +83,32 @@ def index(
     A current index is left as it is, only split.yaml and dataset.yaml are refreshed; ``force``
     prepares again and overwrites a dataset.yaml that was edited. ``split``: the shares of train,
     val and test. ``sqlite``: with the table for random access, which sequential training does not
-    need. ``subflavors``: what dataset.yaml says of every sample, besides what the target of a
-    dataset of ours needs. ``timeout``: seconds for Energon's own preparation, which tars of others
-    need. ``tell`` gets what is odd about those before anything is written; it is among the report's
-    warnings too. Raises PrepError; then no half-made index carries a final name.
+    need. ``subflavor``: what dataset.yaml says of every sample, besides what the target of a
+    dataset of ours needs. ``workers``: processes that read tars, by default one a processor.
+    ``timeout``: seconds for Energon's own preparation, which tars of others need. ``progress``:
+    shown on stderr, or called with (shards done, shards in all); by default shown in a notebook.
+    ``tell`` gets what is odd about tars of others before anything is written; it is among the
+    report's warnings too.
+
+    Returns an IndexReport. Raises PrepError; then no half-made index carries a final name.
     """
     ratio = parse_split(split)
     if workers is not None and workers < 1:
         raise PrepError(f"workers {workers}: give 1 or more")
     root = _local_folder(dest)
-    with _failures_named(root):
+    with _failures_named(root), counted("index", progress) as on_change:
         listing = list_tars(root)
         # after the tars: of those that a running encode finishes meanwhile it knows more
         entries = read_ledger(root)
         warnings = _check(root, listing, entries)
         needed = {} if entries is None else read_target(root).subflavors
-        dataset = render_dataset(complete_subflavors(subflavors or {}, needed))
+        dataset = render_dataset(complete_subflavors(subflavor or {}, needed))
         options = _Options(
             sqlite=sqlite,
             force=force,
             workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS, len(listing.tars)),
             timeout=timeout,
-            progress=progress,
+            progress=on_change,
             tell=tell,
         )
         with LocalStorage(root / META_DIR).locked():

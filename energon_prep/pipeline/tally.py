@@ -27,9 +27,10 @@ class RejectLimit:
     percent: float | None = None
 
     @staticmethod
-    def parse(text: str | None) -> RejectLimit:
-        if text is None:
+    def parse(limit: int | str | None) -> RejectLimit:
+        if limit is None:
             return RejectLimit()
+        text = str(limit)
         number, is_percent = text.strip().removesuffix("%"), text.strip().endswith("%")
         try:
             value = float(number) if is_percent else int(number)

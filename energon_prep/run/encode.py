@@ -6,136 +6,109 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from energon_prep.device.devices import num_cpus, resolve_devices
+from energon_prep.device.devices import resolve_devices
 from energon_prep.errors import PrepError
 from energon_prep.executors import open_executor
 from energon_prep.executors.base import Executor
 from energon_prep.executors.job import Job
+from energon_prep.indexing import index
 from energon_prep.layout import PLAN
+from energon_prep.options import takes
 from energon_prep.pipeline.profile import Profile
 from energon_prep.pipeline.tally import RejectLimit, Tally
 from energon_prep.plan.shards import PlanSummary, compare_plan, make_plan, read_plan, write_plan
-from energon_prep.recipes.model import Recipe
+from energon_prep.progress import shown
 from energon_prep.run import start
 from energon_prep.run.destination import clear
 from energon_prep.run.manifest import read_run, write_run
+from energon_prep.run.options import EncodeOptions
 from energon_prep.run.report import DryRun, EncodeReport
-from energon_prep.run.request import Request, make_request
+from energon_prep.run.request import Request, make_job, make_request
 from energon_prep.shards.ledger import finished
 from energon_prep.sources.account import Account
-from energon_prep.sources.options import SourceOptions
 from energon_prep.storage import LocalStorage
 from energon_prep.targets.caption_files import caption_file_names
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[Tally], None]
 
-
-def encode(
-    source: str | Path = ".",
-    dest: str | Path = "./encoded",
-    *,
-    recipe: str | Path | Recipe = "dit",
-    changes: Mapping[str, Any] | None = None,
-    weights: str | None = None,
-    source_kind: str | None = None,
-    options: SourceOptions | None = None,
-    limit: int | None = None,
-    shuffle: int | None = None,
-    split: str | Sequence[float] | None = None,
-    device: str = "auto",
-    workers: int | None = None,
-    phases: bool = False,
-    torch_threads: int | None = None,
-    max_rejects: str | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> EncodeReport:
+@takes(EncodeOptions)
+def encode(options: EncodeOptions) -> EncodeReport:
     """Encode ``source`` into the dataset ``dest`` with a recipe, or go on where an earlier run was
     stopped.
 
-    ``changes`` are recipe fields by dotted path (see ``load_recipe``), ``options`` say how the
-    source is read. With ``shuffle``, a seed, the whole order is drawn before anything is encoded;
-    with ``split``, such as "8,1,1", train, val and test get shards of their own, of samples drawn
-    from all of the source, for ``index`` to name. Every one of ``device``'s devices has a worker
-    process of its own; ``workers`` are decode threads of each. Neither changes the result;
-    ``torch_threads`` is recorded with the dataset because it may. ``phases``: the visual and the
-    text encoders take turns on a device that has no room for both. ``progress`` is called after
-    every sample.
+    Every one of ``device``'s devices has a worker process of its own, so a script needs the
+    ``__main__`` guard; ``workers`` are decode threads of each. Neither changes the result;
+    ``torch_threads`` is recorded with the dataset because it may.
 
-    Raises PrepError when the run cannot go on; what is finished by then is kept.
+    Returns an EncodeReport: what became of every sample. Raises PrepError when the run cannot go
+    on; what is finished by then is kept. Raises TypeError for an option that there is not.
     """
-    request = make_request(
-        source,
-        recipe=recipe,
-        changes=changes,
-        source_kind=source_kind,
-        options=options,
-        limit=limit,
-        shuffle=shuffle,
-        split=split,
-    )
-    tally = Tally(limit=RejectLimit.parse(max_rejects), on_change=progress)
-    devices = resolve_devices(device)
-    storage = LocalStorage(Path(dest))
-    with storage.locked():
-        old = None if overwrite else read_run(storage)
-        job = Job(
-            recipe=request.recipe,
-            source=request.source.describe(),
-            weights=weights,
-            device=devices[0],
-            torch_threads=start.torch_threads(torch_threads, old),
-            workers=workers or max(1, num_cpus() // len(devices)),
-            phases=phases,
-        )
+    request, devices = make_request(options), resolve_devices(options.device)
+    storage = LocalStorage(Path(options.dest))
+    with shown_tally(options.progress) as on_change, storage.locked():
+        tally = Tally(limit=RejectLimit.parse(options.max_rejects), on_change=on_change)
+        old = None if options.overwrite else read_run(storage)
+        threads = start.torch_threads(options.torch_threads, old)
+        job = make_job(options, request, devices=devices, torch_threads=threads)
         with closing(open_executor(job, devices, storage)) as executor:
-            if overwrite:
+            if options.overwrite:
                 # first: models that do not load must not cost the dataset that is there
                 executor.load(None)
                 clear(storage, request.target)
             run = begin(request, job, storage, executor, old, tally)
             work(run, executor)
-            return finish(run, dest=str(dest))
+            report = finish(run, dest=str(options.dest))
+    if options.profile is not None:
+        report.write_profile(options.profile)
+    return report if options.split is None else _indexed(report, options)
 
 
-def dry_run(
-    source: str | Path = ".",
-    *,
-    recipe: str | Path | Recipe = "dit",
-    changes: Mapping[str, Any] | None = None,
-    source_kind: str | None = None,
-    options: SourceOptions | None = None,
-    limit: int | None = None,
-    shuffle: int | None = None,
-    split: str | Sequence[float] | None = None,
-) -> DryRun:
-    """The resolved recipe, the recognised source and its plan, as ``encode`` would have them.
-    Writes nothing.
+@takes(EncodeOptions)
+def dry_run(options: EncodeOptions) -> DryRun:
+    """The resolved recipe, the recognised source and its plan, as ``encode`` would have them of
+    the same options.
+
+    Writes nothing and loads no model. Returns a DryRun; raises PrepError for what ``encode`` would
+    refuse of them.
     """
-    request = make_request(
-        source,
-        recipe=recipe,
-        changes=changes,
-        source_kind=source_kind,
-        options=options,
-        limit=limit,
-        shuffle=shuffle,
-        split=split,
-    )
+    request = make_request(options)
     account, summary = Account(), PlanSummary(split={})
     for shard in make_plan(request.source, request.cut, account):
         summary.add(shard)
     return DryRun(
-        recipe=request.recipe, source=request.source.describe(), plan=summary, account=account
+        recipe=request.recipe,
+        source=request.source.describe(),
+        plan=summary,
+        account=account,
+        dest=str(options.dest),
     )
+
+
+@contextmanager
+def shown_tally(
+    progress: bool | Callable[[Tally], None] | None,
+) -> Iterator[Callable[[Tally], None] | None]:
+    """A function of the user's, or a bar of ours where one is to be shown."""
+    if callable(progress):
+        yield progress
+        return
+    with shown("encode", progress, unit="samples") as show:
+        if show is None:
+            yield None
+            return
+
+        def tell(tally: Tally) -> None:
+            words = f"{tally.num_rejected} rejected" if tally.num_rejected else ""
+            show(tally.num_done, tally.num_planned, words)
+
+        yield tell
 
 
 @dataclass(kw_only=True)
@@ -241,7 +214,7 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
     )
     if run.run is not run.old or "totals" not in run.run:
         # which was killed just before they were entered
-        write_run(run.storage, {**run.run, "totals": report.to_dict()})
+        write_run(run.storage, {**run.run, "totals": report.totals()})
     tally.finish()
     if not run.request.options.allow_damaged:
         _judge(run.account)
@@ -258,6 +231,20 @@ def _plan(request: Request, storage: LocalStorage, tally: Tally, account: Accoun
             f"{request.source.describe().get('root', 'the source')} has no samples to encode"
         )
     return summary
+
+
+def _indexed(report: EncodeReport, options: EncodeOptions) -> EncodeReport:
+    """Index the dataset, whose tars are all there; the report with what that did."""
+    assert options.split is not None
+    progress = False if callable(options.progress) else options.progress
+    try:
+        done = index(options.dest, split=options.split, progress=progress)
+    except PrepError as error:
+        raise PrepError(
+            f"{report.num_written} samples are written and {report.num_rejected} rejected, and "
+            f"then the index could not be made: {error}"
+        ) from error
+    return replace(report, index=done)
 
 
 def _judge(account: Account) -> None:

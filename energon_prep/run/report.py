@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from energon_prep.indexing import IndexReport
 from energon_prep.plan.shards import PlanSummary
 from energon_prep.recipes.model import Recipe
 from energon_prep.sources.account import Account
@@ -15,14 +18,14 @@ from energon_prep.sources.account import Account
 class EncodeReport:
     """What a run did: ``num_samples`` = ``num_written`` + ``num_rejected``."""
 
-    dest: str
-    num_samples: int
-    num_written: int
-    num_rejected: int
+    dest: str  #: the dataset's folder, as it was given
+    num_samples: int  #: planned, those of earlier runs of the same dataset included
+    num_written: int  #: samples in the tars
+    num_rejected: int  #: samples that could not be encoded, or were filtered
     rejects: dict[str, int]  #: "stage: reason" -> samples
     #: what was done to written samples -> how often: captions cut, pictures enlarged, ...
     notes: dict[str, int]
-    num_shards: int
+    num_shards: int  #: of the plan
     split: dict[str, int]  #: samples planned for train, val and test; empty without a split
     found: dict[str, Any]  #: the source's Account: found, samples, companions, passed_over, ...
     num_resumed: int  #: samples that earlier runs had finished
@@ -32,16 +35,58 @@ class EncodeReport:
     profile: dict[str, Any]
     #: the station that the others wait for: read, decode, visual, text or write; "": none
     limited_by: str
+    index: IndexReport | None = None  #: with a split: what indexing did
 
     def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
         return dataclasses.asdict(self)
+
+    def totals(self) -> dict[str, Any]:
+        """For run.json, which is entered before the dataset is indexed."""
+        totals = self.to_dict()
+        del totals["index"]
+        return totals
+
+    def write_profile(self, path: str | Path) -> None:
+        """Where the run spent its time, station by station; of what it did itself, earlier runs
+        not included.
+        """
+        fresh = self.num_samples - self.num_resumed
+        stations = {
+            name: {
+                "seconds": round(seconds, 3),
+                "samples_per_s": round(fresh / seconds, 2) if seconds else None,
+            }
+            for name, seconds in self.profile["busy"].items()
+        }
+        waits = {name: round(seconds, 3) for name, seconds in self.profile["waits"].items()}
+        profile = {
+            "samples": fresh,
+            "seconds": self.seconds,
+            "workers": self.workers,
+            "stations": stations,
+            "models_waited_for": waits,
+            "limited_by": self.limited_by,
+        }
+        Path(path).write_text(json.dumps(profile, indent=2) + "\n")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
     """What ``encode`` would do."""
 
-    recipe: Recipe
+    recipe: Recipe  #: resolved, with all of its fields
     source: dict[str, Any]  #: as run.json describes it
-    plan: PlanSummary
-    account: Account
+    plan: PlanSummary  #: shards and samples, by split where one is asked for
+    account: Account  #: what was found in the source, and what is passed over
+    dest: str  #: where it would write
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "source": self.source,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "plan": vars(self.plan),
+            "found": self.account.describe(),
+            "dest": self.dest,
+        }

@@ -1,19 +1,20 @@
-"""What a user asked for, looked at as far as that goes without loading models: the same for a run
-and a dry run.
+"""From the options of ``encode`` to what is done, as far as that goes without loading models: the
+same for a run and a dry run.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from energon_prep.device.devices import num_cpus
+from energon_prep.executors.job import Job
+from energon_prep.options import listed
 from energon_prep.pipeline.carrying import check_carry, further_parts
 from energon_prep.plan.shards import Cut
-from energon_prep.recipes.load import load_recipe
 from energon_prep.recipes.model import Recipe
+from energon_prep.run.options import EncodeOptions
+from energon_prep.run.resolve import resolve_recipe
 from energon_prep.sources.base import Source
 from energon_prep.sources.detect import open_source
 from energon_prep.sources.options import SourceOptions
@@ -32,41 +33,60 @@ class Request:
     cut: Cut
 
 
-def make_request(
-    source: str | Path,
-    *,
-    recipe: str | Path | Recipe,
-    changes: Mapping[str, Any] | None,
-    source_kind: str | None,
-    options: SourceOptions | None,
-    limit: int | None,
-    shuffle: int | None,
-    split: str | Sequence[float] | None,
-) -> Request:
-    """Raises PrepError for what cannot be meant, naming it and the remedy. See ``encode`` for the
-    arguments.
-    """
-    resolved = load_recipe(recipe, changes)
-    given = options or SourceOptions()
-    of_source = dataclasses.replace(
-        given,
-        allow_empty_captions=given.allow_empty_captions or resolved.allow_empty_captions,
-        max_bytes=resolved.limits.max_bytes,
-        seed=resolved.seed,
-        carry_parts=further_parts(resolved.carry),
-    )
+def make_request(options: EncodeOptions) -> Request:
+    """Raises PrepError for what cannot be meant, naming it and the remedy."""
+    recipe = resolve_recipe(options)
+    of_source = _source_options(options, recipe)
     cut = Cut(
-        samples_per_shard=resolved.samples_per_shard,
-        limit=limit,
-        shuffle=shuffle,
-        split=None if split is None else parse_split(split),
+        samples_per_shard=recipe.samples_per_shard,
+        limit=options.limit,
+        shuffle=options.shuffle,
+        split=None if options.split is None else parse_split(options.split),
     )
     return Request(
-        recipe=resolved,
-        target=_target(resolved),
-        source=open_source(str(source), kind=source_kind, options=of_source),
+        recipe=recipe,
+        target=_target(recipe),
+        source=open_source(str(options.source), kind=options.source_kind, options=of_source),
         options=of_source,
         cut=cut,
+    )
+
+
+def make_job(
+    options: EncodeOptions, request: Request, *, devices: Sequence[str], torch_threads: int
+) -> Job:
+    """What every worker will do, the first one's device in it."""
+    return Job(
+        recipe=request.recipe,
+        source=request.source.describe(),
+        weights=options.weights,
+        device=devices[0],
+        torch_threads=torch_threads,
+        workers=options.workers or max(1, num_cpus() // len(devices)),
+        phases=options.phases,
+    )
+
+
+def _source_options(options: EncodeOptions, recipe: Recipe) -> SourceOptions:
+    return SourceOptions(
+        caption_keys=listed(options.caption_key),
+        media_key=options.image_key,
+        captions=options.captions,
+        caption_lines=options.caption_lines,
+        caption_encoding=options.caption_encoding,
+        caption_text=options.caption,
+        caption_from_name=options.caption_from_name,
+        captions_dir=options.captions_dir,
+        allow_empty_captions=options.allow_empty_captions or recipe.allow_empty_captions,
+        media_root=options.media_root,
+        carry_parts=further_parts(recipe.carry),
+        include=listed(options.include),
+        exclude=listed(options.exclude),
+        follow_links=options.follow_links,
+        folder_repeats=options.folder_repeats,
+        allow_damaged=options.allow_damaged,
+        seed=recipe.seed,
+        max_bytes=recipe.limits.max_bytes,
     )
 
 

@@ -117,7 +117,7 @@ def _recognise_folder(folder: Path, options: SourceOptions) -> str:
     if {"tar", "media"} <= found:
         raise PrepError(
             f"{folder} holds tars and loose images or videos: say which are meant with "
-            "--source webdataset or --source folder"
+            "--source-kind webdataset or --source-kind folder"
         )
     if "tar" in found:
         return "webdataset"

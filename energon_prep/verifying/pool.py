@@ -39,5 +39,6 @@ def check_shards(
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise PrepError(
-                "a process checking tars died: free memory or use fewer workers, and run it again"
+                "a process checking tars died: free memory or use fewer workers, and run it again; "
+                "a script needs `if __name__ == '__main__':` around the call, or workers=1"
             ) from error

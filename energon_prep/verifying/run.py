@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from energon_prep.device.devices import num_cpus
 from energon_prep.errors import PrepError
 from energon_prep.indexing.meta import SQLITE
 from energon_prep.indexing.records import RunTarget, ledger_counts, ledger_problems, read_target
 from energon_prep.indexing.scan import KeyRegister
 from energon_prep.indexing.tars import Listing, list_tars
 from energon_prep.layout import LEDGER_DIR, META_DIR, shard_stem
+from energon_prep.options import nearest_named
 from energon_prep.plugins import refuse_other_module
+from energon_prep.progress import counted
 from energon_prep.run.destination import set_aside
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.storage import LocalStorage
@@ -28,6 +31,7 @@ from energon_prep.verifying.problems import Problems
 from energon_prep.verifying.shard import ShardTask, check_shard, glance
 
 _MOST = 100  #: problems kept of a dataset
+_PER_WORKER = 2**30  #: bytes of tars that are worth the start of a process
 _FOREIGN = (
     "energon-prep did not write this dataset: there is no ledger to hold sizes, hashes and "
     "totals against"
@@ -41,12 +45,12 @@ Progress = Callable[[int, int], None]
 class VerifyReport:
     """What was found."""
 
-    ok: bool
+    ok: bool  #: nothing is wrong
     shards: int  #: tars opened; at a quick look those that there are
-    samples: int
-    parts: int
+    samples: int  #: in them
+    parts: int  #: of these, as far as they were opened
     problems: tuple[str, ...]  #: the first 100, then how many more there are
-    num_problems: int
+    num_problems: int  #: all of them
     notes: tuple[str, ...]  #: what was not checked, and why
     #: samples planned, written and rejected; empty for a dataset of others
     accounted: dict[str, int]
@@ -59,14 +63,15 @@ class VerifyReport:
         return asdict(self)
 
 
+@nearest_named
 def verify(
-    dest: str | Path,
+    dest: str | Path = ".",
     *,
     deep: bool = True,
     mark_bad: bool = False,
     target: str | None = None,
-    workers: int = 1,
-    progress: Progress | None = None,
+    workers: int | None = None,
+    progress: bool | Progress | None = None,
 ) -> VerifyReport:
     """Hold everything in ``dest`` against the ledger, the index and, if ``deep``, the trainer's
     contract.
@@ -79,31 +84,34 @@ def verify(
     ``target``: the contract, by default that of run.json, a name or ``package.module:Class``;
     needed for a dataset that energon-prep did not write, which has no ledger to be held against. A
     dataset that is not indexed yet is no failure: a note says so. ``workers``: processes that read
-    tars. What is wrong is in the report; PrepError is raised only where there is no dataset, for an
-    unknown ``target``, if a worker dies, and if ``mark_bad`` cannot be done.
+    tars, by default one for each GiB to be read; a script that may get several needs the
+    ``__main__`` guard. ``progress``: shown on stderr, or called with (tars checked, tars in all);
+    by default shown in a notebook.
+
+    Returns a VerifyReport, in which is what is wrong. PrepError is raised only where there is no
+    dataset, for an unknown ``target``, if a worker dies, and if ``mark_bad`` cannot be done.
     """
     root = Path(dest).absolute()
     if not root.is_dir():
         raise PrepError(f"{dest} is not a folder: give the dataset's folder")
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise PrepError(f"workers {workers}: give 1 or more")
     if target is not None:
         get_target(target)
-    run = _Verification(root, deep=deep, workers=workers, progress=progress)
-    if not mark_bad:
-        return run.report(target)
-    if not (root / LEDGER_DIR).is_dir():
+    if mark_bad and not (root / LEDGER_DIR).is_dir():
         raise PrepError(
             f"--mark-bad: energon-prep did not write {dest}, and cannot make its tars again"
         )
-    storage = LocalStorage(root)
-    with storage.locked():
-        for index, problem in unreadable_entries(root):
-            run.problems.add(f"{LEDGER_DIR}/{shard_stem(index)}.json: {problem}")
-            set_aside(storage, index)
-            run.damage.add(index)
-        report = run.report(target)
-        return replace(report, marked=run.damage.set_aside(storage))
+    workers = workers or (_enough_workers(root) if deep else 1)
+    with counted("verify", progress) as on_change:
+        run = _Verification(root, deep=deep, workers=workers, progress=on_change)
+        return run.marking(target) if mark_bad else run.report(target)
+
+
+def _enough_workers(root: Path) -> int:
+    """A process for every GiB, as many as there are processors."""
+    total = sum(path.stat().st_size for path in root.glob("*.tar") if path.is_file())
+    return max(1, min(num_cpus(), total // _PER_WORKER))
 
 
 class _Verification:
@@ -117,6 +125,17 @@ class _Verification:
         self._notes: list[str] = []
         self.problems = Problems(_MOST)
         self.damage = Damage()
+
+    def marking(self, target: str | None) -> VerifyReport:
+        """The report, after which what is damaged lies aside."""
+        storage = LocalStorage(self._root)
+        with storage.locked():
+            for index, problem in unreadable_entries(self._root):
+                self.problems.add(f"{LEDGER_DIR}/{shard_stem(index)}.json: {problem}")
+                set_aside(storage, index)
+                self.damage.add(index)
+            report = self.report(target)
+            return replace(report, marked=self.damage.set_aside(storage))
 
     def report(self, target: str | None) -> VerifyReport:
         listing = list_tars(self._root)

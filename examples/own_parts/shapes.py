@@ -17,7 +17,7 @@ COLOURS = ("red", "green", "blue", "gold", "black")
 
 
 class Shapes:
-    """As many samples as SRC says: ``--source own_parts.shapes:Shapes 24``."""
+    """As many samples as SRC says: ``--source-kind own_parts.shapes:Shapes 24``."""
 
     def __init__(self, *, root: str, options: SourceOptions) -> None:
         self.num = int(root)

@@ -32,7 +32,7 @@ def write_datasets(root: Path) -> None:
         changes: dict[str, Any] = {"resize.resolution": 64}
         changes |= {"frames.num_frames": 9, "frames.fps": None} if videos else {}
         source = root / ("both" if videos else "images")
-        options: dict[str, Any] = {"weights": "tiny", "torch_threads": 1, "changes": changes}
+        options: dict[str, Any] = {"weights": "tiny", "torch_threads": 1, "set": changes}
         energon_prep.encode(source, root / name, recipe=name, **options)
         energon_prep.index(root / name)
     parts = sample_parts(0, (16, 1, 4, 4), num_tokens=3)

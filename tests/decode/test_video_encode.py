@@ -63,7 +63,7 @@ def test_clips_and_rejects(videos: Path, tmp_path: Path) -> None:
         tmp_path / "many",
         recipe="dit",
         weights="tiny",
-        changes=CHANGES,
+        set=CHANGES,
         workers=1,
         torch_threads=1,
     )
@@ -83,7 +83,7 @@ def test_chunks_are_samples_of_one_video(videos: Path, tmp_path: Path) -> None:
         tmp_path / "out",
         recipe="dit",
         weights="tiny",
-        changes=changes,
+        set=changes,
         limit=2,
         torch_threads=1,
     )

@@ -15,7 +15,7 @@ from energon_prep.device.tuning import tune_process
 tune_process()  # as the command line and workers do
 import energon_prep
 energon_prep.encode(sys.argv[1], sys.argv[2], weights="tiny", torch_threads=1,
-                    limit=int(sys.argv[3]), changes={"resize.resolution": 64, "window": 64})
+                    limit=int(sys.argv[3]), resolution=64, set={"window": 64})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

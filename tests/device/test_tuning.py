@@ -19,9 +19,8 @@ def state():
 before = state()
 import energon_prep
 raw, dest = sys.argv[1:]
-changes = {"resize.resolution": 64}
 energon_prep.encode(raw, dest, weights="tiny", device="cpu", torch_threads=1,
-                    changes=changes, limit=3)
+                    resolution=64, limit=3)
 print(json.dumps([before, state()]))
 """
 

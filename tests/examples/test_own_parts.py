@@ -44,7 +44,7 @@ def run(*args: object, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
-    args = ("--source", POINTS["source"], "--recipe", RECIPE, "--torch-threads", 1)
+    args = ("--source-kind", POINTS["source"], "--recipe", RECIPE, "--torch-threads", 1)
     run("encode", NUM, "dst", *args, "--device", "cpu,cpu", "--split", "1,0,0", cwd=folder)
     return folder / "dst"
 
@@ -101,7 +101,7 @@ def test_an_entry_point_gives_the_same_and_another_version_is_refused(
             str(NUM),
             tmp_path / "dst",
             recipe=RECIPE,
-            changes=changes,
+            set=changes,
             source_kind="mine",
             split="1,0,0",
             device="cpu",

@@ -167,12 +167,12 @@ def test_force_prepares_again_and_overwrites_an_edited_dataset_yaml(ours: Path) 
 
 def test_subflavors_are_added_to_those_of_the_target(ours: Path) -> None:
     path = ours / ".nv-meta" / "dataset.yaml"
-    assert index(ours, subflavors={"a": "1", "target": "dit"}).dataset_yaml == "written"
+    assert index(ours, subflavor={"a": "1", "target": "dit"}).dataset_yaml == "written"
     assert yaml.safe_load(path.read_text())["subflavors"] == {"target": "dit", "a": "1"}
     with pytest.raises(
         PrepError, match=r"subflavor target=wan: the dataset's target needs target=dit"
     ):
-        index(ours, subflavors={"target": "wan"})
+        index(ours, subflavor={"target": "wan"})
     report = index(ours)
     assert report.warnings == (
         ".nv-meta/dataset.yaml had the subflavor a=1, which is dropped: give it again to keep it",

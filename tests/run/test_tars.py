@@ -14,7 +14,6 @@ from PIL import Image
 from energon_prep import encode
 from energon_prep.errors import PrepError
 from energon_prep.run.report import EncodeReport
-from energon_prep.sources.options import SourceOptions
 from tests.sources.reading import write, write_tar
 
 
@@ -25,15 +24,8 @@ def png() -> bytes:
 
 
 def run(source: Path, dest: Path, *, carry: tuple[str, ...] = (), **options: Any) -> EncodeReport:
-    changes = {"carry": carry, "resize.resolution": 32, "text.max_tokens": 8}
-    return encode(
-        source,
-        dest,
-        changes=changes,
-        weights="tiny",
-        device="cpu",
-        options=SourceOptions(**options),
-    )
+    options |= {"carry": carry, "resolution": 32, "set": {"text.max_tokens": 8}}
+    return encode(source, dest, weights="tiny", device="cpu", **options)
 
 
 @pytest.mark.parametrize("kind", ["tar", "folder"])
@@ -69,7 +61,7 @@ def test_a_part_that_no_sample_has_stops_the_run(tmp_path: Path) -> None:
         with pytest.raises(
             PrepError, match=r"--carry depth\.png: no (sample|media) ha(s|ve) a part of that name"
         ):
-            run(source, tmp_path / "out", carry=("depth.png",), caption_text="c")
+            run(source, tmp_path / "out", carry=("depth.png",), caption="c")
 
 
 def test_a_damaged_tar_is_an_error_that_can_be_allowed_afterwards(tmp_path: Path) -> None:

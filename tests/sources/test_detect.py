@@ -110,7 +110,7 @@ def test_links_out_of_the_folder_do_not_make_it_a_source(tmp_path: Path) -> None
             ["1.jpg", "x/1.tar"],
             "",
             None,
-            "tars and loose images .*--source webdataset or --source folder",
+            "tars and loose images .*--source-kind webdataset or --source-kind folder",
         ),
         (
             ["1.jpg"],

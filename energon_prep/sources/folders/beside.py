@@ -95,7 +95,7 @@ class Names:
         if known.remedy:
             return f"{suffix} ({known.remedy})"
         if is_tar(name):
-            return f"{suffix} (--source webdataset)"
+            return f"{suffix} (--source-kind webdataset)"
         if table_suffix(name) not in ("", f".{METADATA_SUFFIX}"):
             return f"{suffix} (a table: give it as SRC)"
         return "" if suffix else "without suffix"

@@ -162,7 +162,9 @@ def kind_of_loose(path: str) -> str:
     if table_suffix(path) not in ("", ".json"):
         return f"{suffix} (a table: give it as SRC)"
     return (
-        f"{suffix} beside tars (--source folder)" if suffix in MEDIA_SUFFIXES else _kind_of(suffix)
+        f"{suffix} beside tars (--source-kind folder)"
+        if suffix in MEDIA_SUFFIXES
+        else _kind_of(suffix)
     )
 
 

@@ -53,7 +53,7 @@ MIXED = (
     *((suffix, 10, f"{suffix} (convert to PNG or MP4)") for suffix in (".svg", ".psd", ".nef")),
     *((suffix, 10, suffix) for suffix in (".md", ".py", ".npy", ".db")),
     (".csv", 10, ".csv (a table: give it as SRC)"),
-    (".tar", 10, ".tar (--source webdataset)"),
+    (".tar", 10, ".tar (--source-kind webdataset)"),
     ("", 10, "without suffix"),
     (".TXT", 50, ".txt without media"),
     (".json", 50, ".json without media"),

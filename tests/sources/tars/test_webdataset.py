@@ -155,7 +155,7 @@ def test_files_in_a_folder_of_tars_are_sorted_too(tmp_path: Path) -> None:
     assert account.num_companions == 2 + 4
     assert account.passed_over == {
         ".parquet (a table: give it as SRC)": 1,
-        ".jpg beside tars (--source folder)": 1,
+        ".jpg beside tars (--source-kind folder)": 1,
         ".md": 1,
         "without suffix": 1,
         ".txt without media": 1,
