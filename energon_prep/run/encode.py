@@ -18,8 +18,7 @@ from energon_prep.executors import open_executor
 from energon_prep.executors.base import Executor
 from energon_prep.executors.job import Job
 from energon_prep.layout import PLAN
-from energon_prep.pipeline.profile import Profile
-from energon_prep.pipeline.tally import RejectLimit, Tally
+from energon_prep.pipeline.tally import Profile, RejectLimit, Tally
 from energon_prep.plan.shards import PlanSummary, compare_plan, make_plan, read_plan, write_plan
 from energon_prep.recipes.model import Recipe
 from energon_prep.run import start
