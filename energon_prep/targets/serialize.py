@@ -131,9 +131,9 @@ class TorchFiles:
     Of two files of tensors of one dtype and shape nothing differs but the numbers, their CRC-32 and
     the file's id, which is made of the CRCs of all records. So the first that torch.save writes is
     a form to be filled in for the others: 60 us less for each tensor, of 66 us (8 KB) to 130 us
-    (240 KB). The second is written both ways: a torch that writes files in another way than is
-    known here goes on writing them itself. Keeps the forms of the first ``most`` shapes, of 2 KB
-    each.
+    (240 KB); with torch.save alone an encode without models is 26 % slower. The second is written
+    both ways: a torch that writes files in another way than is known here goes on writing them
+    itself. Keeps the forms of the first ``most`` shapes, of 2 KB each.
     """
 
     def __init__(self, most: int = 4096) -> None:
