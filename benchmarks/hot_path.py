@@ -2,8 +2,10 @@
 benchmarks.hot_path.
 
 Some images are encoded on tiny weights in this process while every call is counted. A function that
-is called at least once for each image is on the hot path; what runs once for a run, a shard or a
-batch is not.
+is entered at least once for each image is on the way; what runs once for a run, a shard or a batch
+is not. Comprehensions, generator expressions and lambdas are lines of the function around them. The
+way begins where the worker takes its first shard of the plan; what lists and plans the source comes
+before it and is counted apart.
 """
 
 from __future__ import annotations
@@ -17,12 +19,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import energon_prep
 from energon_prep.demo_data import make_raw_dataset
 
 PACKAGE = Path(energon_prep.__file__).parent
+
+#: The worker's generator, by which the way begins; with its last shard it ends.
+WORKER = ("executors/worker.py", "Worker.encode")
+
+Function: TypeAlias = tuple[str, str]  #: file and name
 
 
 def main() -> None:
@@ -32,20 +39,21 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--recipe", default="dit")
     args = parser.parse_args()
-    hot = hot_functions(args.recipe, args.images)
-    for file, functions in sorted(by_file(hot).items()):
-        print(f"{file:<40} {' '.join(sorted(functions))}")
-    print(f"{len(by_file(hot))} files, {len(hot)} functions")
+    planning, way = hot_functions(args.recipe, args.images)
+    for file, functions in sorted(by_file(way).items()):
+        print(f"{file:<28} {' '.join(sorted(functions))}")
+    print(f"between plan and tar: {len(by_file(way))} files, {len(way)} functions")
+    print(f"listing and planning: {len(by_file(planning))} files, {len(planning)} functions")
 
 
-def hot_functions(recipe: str, num_images: int) -> set[tuple[str, str]]:
-    """(file, function) of what is called at least ``num_images`` times while so many are
-    encoded.
+def hot_functions(recipe: str, num_images: int) -> tuple[set[Function], set[Function]]:
+    """What is entered at least ``num_images`` times while so many are listed and planned, and while
+    they go from the plan into a tar.
     """
     with tempfile.TemporaryDirectory() as folder:
         raw, encoded = Path(folder) / "raw", Path(folder) / "encoded"
         make_raw_dataset(raw, num=num_images)
-        with counted() as calls:
+        with counted() as (planning, way):
             energon_prep.encode(
                 raw,
                 encoded,
@@ -55,29 +63,43 @@ def hot_functions(recipe: str, num_images: int) -> set[tuple[str, str]]:
                 batch_size=4,
                 device="cpu",
             )
-    return {function for function, number in calls.items() if number >= num_images}
+    return frequent(planning, num_images), frequent(way, num_images)
+
+
+def frequent(calls: Counter[Function], least: int) -> set[Function]:
+    return {function for function, number in calls.items() if number >= least}
 
 
 @contextmanager
-def counted() -> Iterator[Counter[tuple[str, str]]]:
-    """Counts the calls of the package's functions in all threads that are started within."""
-    calls: Counter[tuple[str, str]] = Counter()
+def counted() -> Iterator[tuple[Counter[Function], Counter[Function]]]:
+    """Counts the calls of the package's functions in all threads that are started within: before
+    the worker begins, and from then until it has given its last shard.
+    """
+    planning, way, after = Counter[Function](), Counter[Function](), Counter[Function]()
+    calls = planning
 
     def note(frame: FrameType, event: str, arg: Any) -> None:
+        nonlocal calls
         code = frame.f_code
-        if event == "call" and code.co_filename.startswith(str(PACKAGE)):
-            calls[str(Path(code.co_filename).relative_to(PACKAGE)), code.co_qualname] += 1
+        if event not in ("call", "return") or not code.co_filename.startswith(str(PACKAGE)):
+            return
+        function = str(Path(code.co_filename).relative_to(PACKAGE)), code.co_qualname
+        if function == WORKER:
+            # what the generator gives is a ledger's entry, or None when it ends
+            calls = after if event == "return" and arg is None else way
+        if event == "call" and not code.co_name.startswith("<"):
+            calls[function] += 1
 
     threading.setprofile(note)
     sys.setprofile(note)
     try:
-        yield calls
+        yield planning, way
     finally:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
 
 
-def by_file(functions: set[tuple[str, str]]) -> dict[str, set[str]]:
+def by_file(functions: set[Function]) -> dict[str, set[str]]:
     files: dict[str, set[str]] = {}
     for file, function in functions:
         files.setdefault(file, set()).add(function)

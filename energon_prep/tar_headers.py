@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 BLOCK = 512
+END_OF_ARCHIVE = bytes(2 * BLOCK)  #: as we write it
 NO_END_MARK = (
     "it has no end-of-archive mark: it was cut behind some member, or written by a tool that "
     "sets none"

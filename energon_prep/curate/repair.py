@@ -21,7 +21,7 @@ from energon_prep.errors import PrepError
 from energon_prep.indexing.scan import Oddities, merge_oddities
 from energon_prep.indexing.tars import list_tars
 from energon_prep.layout import PRIVATE_DIR
-from energon_prep.shards.tar import TarWriter
+from energon_prep.shards.writer import TarWriter
 from energon_prep.storage import LocalStorage, Publication, writing
 
 FIXED_KEYS = "__fixed_keys.jsonl"

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from energon_prep.decode.frame_select import Shot
 from energon_prep.decode.geometry import Size
-from energon_prep.decode.resample import Pixels
+from energon_prep.decode.pixels import Pixels
 
 #: Gives the stored pixels, opaque RGB [H, W, 3]; called for the frames that are wanted only.
 Picture: TypeAlias = Callable[[], Pixels]

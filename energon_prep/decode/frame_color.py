@@ -11,8 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from energon_prep.decode.color import opaque
-from energon_prep.decode.resample import Pixels
+from energon_prep.decode.pixels import Pixels, opaque
 from energon_prep.errors import SampleError
 
 # ITU-T H.273 numbers, as FFmpeg has them, of matrix coefficients, transfer characteristics and

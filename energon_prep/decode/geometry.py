@@ -1,4 +1,6 @@
-"""Which pixels of an image are kept, and the size they come to."""
+"""Which pixels of a picture are kept, the size they come to, and where they lie in what was
+decoded.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,31 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from PIL import Image
+
 from energon_prep.errors import SampleError
 
 Size = tuple[int, int]  #: (height, width)
 Box = tuple[int, int, int, int]  #: (top, left, bottom, right)
 FloatBox = tuple[float, float, float, float]
 Mode = Literal["bucket", "crop", "fit", "stretch", "none"]
+
+
+#: By EXIF orientation (2 to 8; 1 is upright): how stored pixels become upright ones.
+TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# ... and how an upright box is found in the stored pixels: rows are columns, rows and columns count
+# from the far end.
+_SWAPS_AXES = (5, 6, 7, 8)
+_FLIPS_ROWS = (3, 4, 6, 7)
+_FLIPS_COLUMNS = (2, 3, 7, 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +46,15 @@ class Geometry:
     resize_to: Size
     resized_crop: Box  #: of ``final`` in the whole image at ``resize_to``
     final: Size  #: the size the encoder sees
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """What is taken of a picture as it was decoded: not yet upright, perhaps reduced."""
+
+    box: FloatBox  #: (left, top, right, bottom) in decoded pixels, Pillow's order
+    size: Size  #: what it comes to, before it is turned upright
+    crop: Box  #: ``box`` in original upright pixels: (top, left, bottom, right)
 
 
 def plan_geometry(
@@ -87,6 +117,77 @@ def nearest_bucket(original: Size, buckets: tuple[Size, ...]) -> Size:
     """The bucket nearest in log aspect ratio, the first of equals."""
     aspect = math.log(original[1] / original[0])
     return min(buckets, key=lambda bucket: abs(math.log(bucket[1] / bucket[0]) - aspect))
+
+
+def plan_cut(
+    geometry: Geometry,
+    original: Size,
+    *,
+    orientation: int,
+    decoded: Size,
+    scale: tuple[float, float],
+) -> Cut:
+    """Find ``geometry.box`` in a picture of size ``decoded``, ``scale`` (vertical, horizontal)
+    times the original's.
+
+    The edges go to whole pixels, between which resampling is several times faster, and ``crop``
+    with them. None moves by more than half a pixel of the result; where one would have to, because
+    little is enlarged, all stay.
+    """
+    stored = across(original, orientation)
+    height, width = across(geometry.final, orientation)
+    y, x = scale
+    left, top, right, bottom = stored_box(geometry.box, stored, orientation)
+    box = (left * x, top * y, min(right * x, decoded[1]), min(bottom * y, decoded[0]))
+    # The last pixels of a reduced picture may stand for less of the original than the others: they
+    # are left out.
+    full_width, full_height = int(stored[1] * x + 1e-6), int(stored[0] * y + 1e-6)
+    whole = (
+        nearest_pixel(box[0]),
+        nearest_pixel(box[1]),
+        min(nearest_pixel(box[2]), full_width),
+        min(nearest_pixel(box[3]), full_height),
+    )
+    moved = [abs(edge - exact) for edge, exact in zip(whole, box, strict=True)]
+    farthest_x, farthest_y = (box[2] - box[0]) / (2 * width), (box[3] - box[1]) / (2 * height)
+    is_near = max(moved[0], moved[2]) <= farthest_x and max(moved[1], moved[3]) <= farthest_y
+    if not is_near or whole[0] == whole[2] or whole[1] == whole[3]:
+        return Cut(box=box, size=(height, width), crop=geometry.crop)
+    kept = (whole[0] / x, whole[1] / y, whole[2] / x, whole[3] / y)
+    top, left, bottom, right = upright_box(kept, stored, orientation)
+    crop = (nearest_pixel(top), nearest_pixel(left), nearest_pixel(bottom), nearest_pixel(right))
+    return Cut(box=whole, size=(height, width), crop=crop)
+
+
+def across(size: Size, orientation: int) -> Size:
+    """From stored to upright or back."""
+    return (size[1], size[0]) if orientation in _SWAPS_AXES else size
+
+
+def stored_box(box: FloatBox, stored: Size, orientation: int) -> FloatBox:
+    """An upright (top, left, bottom, right) as (left, top, right, bottom) of the stored pixels,
+    Pillow's order.
+    """
+    top, left, bottom, right = box
+    if orientation in _SWAPS_AXES:
+        top, left, bottom, right = left, top, right, bottom
+    if orientation in _FLIPS_ROWS:
+        top, bottom = stored[0] - bottom, stored[0] - top
+    if orientation in _FLIPS_COLUMNS:
+        left, right = stored[1] - right, stored[1] - left
+    return left, top, right, bottom
+
+
+def upright_box(box: FloatBox, stored: Size, orientation: int) -> FloatBox:
+    """The way back: from (left, top, right, bottom) of the stored pixels to an upright (top, left,
+    bottom, right).
+    """
+    left, top, right, bottom = box
+    if orientation in _FLIPS_ROWS:
+        top, bottom = stored[0] - bottom, stored[0] - top
+    if orientation in _FLIPS_COLUMNS:
+        left, right = stored[1] - right, stored[1] - left
+    return (left, top, right, bottom) if orientation in _SWAPS_AXES else (top, left, bottom, right)
 
 
 def nearest_pixel(edge: float) -> int:

@@ -20,13 +20,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from energon_prep.decode.color import opaque, to_srgb
-from energon_prep.decode.cut import plan_cut
 from energon_prep.decode.filters import check_size, notes_of
-from energon_prep.decode.geometry import Size, plan_geometry
-from energon_prep.decode.orientation import TRANSPOSE, across
+from energon_prep.decode.geometry import TRANSPOSE, Size, across, plan_cut, plan_geometry
+from energon_prep.decode.pixels import opaque, resize_image, to_srgb
 from energon_prep.decode.plugins import jxl_size, open_heif, open_jxl, require_plugin
-from energon_prep.decode.resample import resize_image
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import HEAD_BYTES, Kind, has_plugin, kind_of
 from energon_prep.samples import Frames

@@ -15,8 +15,7 @@ from av.video.reformatter import VideoReformatter
 from energon_prep.decode.footage import DamagedError, Picture, Timeline, true_rate
 from energon_prep.decode.frame_color import orientation_of, refuse_hdr, to_rgb
 from energon_prep.decode.frame_select import Shot
-from energon_prep.decode.geometry import Size
-from energon_prep.decode.orientation import across
+from energon_prep.decode.geometry import Size, across
 from energon_prep.decode.video_stream import VideoStream
 from energon_prep.errors import SampleError
 from energon_prep.formats import Kind

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from energon_prep.device.batch_sizes import BatchSizes
-from energon_prep.pipeline.profile import Profile
-from energon_prep.pipeline.tally import Tally
+from energon_prep.pipeline.tally import Profile, Tally
 from energon_prep.plan.shards import ShardPlan
 from energon_prep.shards.ledger import LedgerEntry
 

@@ -10,8 +10,7 @@ from energon_prep.device.tuning import caller_left_alone
 from energon_prep.executors.base import Ready
 from energon_prep.executors.job import Job
 from energon_prep.executors.worker import Worker
-from energon_prep.pipeline.profile import Profile
-from energon_prep.pipeline.tally import Tally
+from energon_prep.pipeline.tally import Profile, Tally
 from energon_prep.plan.shards import ShardPlan
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import Storage

@@ -15,10 +15,9 @@ from energon_prep.executors.job import Job, build_stations, load_encoders
 from energon_prep.pipeline.decode import Ahead, decode_one
 from energon_prep.pipeline.encode import encode_captions
 from energon_prep.pipeline.line import encode_shards
-from energon_prep.pipeline.profile import Profile
 from energon_prep.pipeline.read import number_samples
 from energon_prep.pipeline.stations import Stations
-from energon_prep.pipeline.tally import Counts
+from energon_prep.pipeline.tally import Counts, Profile
 from energon_prep.plan.shards import Cut, ShardPlan, make_plan
 from energon_prep.samples import Reject
 from energon_prep.shards.ledger import LedgerEntry

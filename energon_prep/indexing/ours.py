@@ -39,8 +39,8 @@ from energon_prep.shards.ledger import (
     write_entry,
 )
 from energon_prep.shards.rows import ShardRows
-from energon_prep.shards.tar import END_OF_ARCHIVE
 from energon_prep.storage import LocalStorage, publish_bytes
+from energon_prep.tar_headers import END_OF_ARCHIVE
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,14 @@ def by_shape(
     lighter than a few calls more.
     """
     groups: dict[K, list[T]] = {}
+    most: dict[K, int] = {}
     for item in items:
         key = shape(item)
+        if key not in most:
+            most[key] = max(1, capacity(key))
         group = groups.setdefault(key, [])
         group.append(item)
-        if len(group) >= max(1, capacity(key)):
+        if len(group) >= most[key]:
             yield groups.pop(key)
     for group in groups.values():
         yield from _powers_of_two(group)

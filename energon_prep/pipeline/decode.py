@@ -130,7 +130,7 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
             raw = sample.load()
         with stations.profile.station("decode"):
             clips = stations.decode(raw)
-        carried = carried_media(raw, stations.carry)
+        carried = carried_media(raw, stations.carry) if stations.carry else {}
         pictures = _pair(raw, clips)
     except SampleError as error:
         return to_reject(error, serial=serial, key=sample.key, source=sample.source)
@@ -143,8 +143,8 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
             clips[picture],
             picture,
             number if several else None,
-            {**carried, **carried_caption(caption, stations.carry)},
-            missing_parts(raw, stations.carry),
+            {**carried, **carried_caption(caption, stations.carry)} if stations.carry else {},
+            missing_parts(raw, stations.carry) if stations.carry else (),
         )
         for number, (picture, caption) in enumerate(pictures)
     ]

@@ -80,7 +80,9 @@ def encode_captions(
     unique = list(dict.fromkeys(captions))
     token_ids = encoder.tokenize(unique)
     longest = text.max_tokens + _template_tokens(text, token_ids)
-    lengths = [longest if pads_to_full(text) else min(len(ids), longest) for ids in token_ids]
+    lengths = [min(len(ids), longest) for ids in token_ids]
+    if pads_to_full(text):
+        lengths = [longest] * len(token_ids)
 
     def launch(batch: Sequence[int]) -> Callable[[], list[TextEmbedding]]:
         return stations.halving.launch(text.name, [token_ids[i] for i in batch], encoder.launch)

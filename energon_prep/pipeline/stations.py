@@ -9,7 +9,7 @@ from energon_prep.device.batch_sizes import BatchSizes
 from energon_prep.device.out_of_memory import Halving
 from energon_prep.device.turns import Turns
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
-from energon_prep.pipeline.profile import Profile
+from energon_prep.pipeline.tally import Profile
 from energon_prep.recipes.model import Text
 from energon_prep.samples import Frames, RawSample
 from energon_prep.sources.base import Source

@@ -20,8 +20,7 @@ from energon_prep.executors.job import Job
 from energon_prep.indexing import index
 from energon_prep.layout import PLAN
 from energon_prep.options import takes
-from energon_prep.pipeline.profile import Profile
-from energon_prep.pipeline.tally import RejectLimit, Tally
+from energon_prep.pipeline.tally import Profile, RejectLimit, Tally
 from energon_prep.plan.shards import PlanSummary, compare_plan, make_plan, read_plan, write_plan
 from energon_prep.progress import shown
 from energon_prep.run import start

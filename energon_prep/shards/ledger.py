@@ -32,9 +32,8 @@ from energon_prep.layout import (
 )
 from energon_prep.samples import Reject
 from energon_prep.shards.rows import ShardRows, read_tar
-from energon_prep.shards.tar import END_OF_ARCHIVE
 from energon_prep.storage import LocalStorage, Storage, publish_bytes
-from energon_prep.tar_headers import DamagedTarError
+from energon_prep.tar_headers import END_OF_ARCHIVE, DamagedTarError
 
 logger = logging.getLogger(__name__)
 

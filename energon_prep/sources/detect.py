@@ -12,7 +12,6 @@ from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.plugins import is_plugin, names_of
 from energon_prep.sources.folders.folder import FolderSource
 from energon_prep.sources.folders.metadata import find_metadata
-from energon_prep.sources.links import absolute
 from energon_prep.sources.media import URL
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.own import OwnSource
@@ -26,7 +25,7 @@ from energon_prep.sources.tars.webdataset import (
     is_brace_pattern,
     is_tar,
 )
-from energon_prep.sources.walk import suffix_of, walk
+from energon_prep.sources.walk import absolute, suffix_of, walk
 
 LocalSource: TypeAlias = FolderSource | ManifestSource | WebDatasetSource
 

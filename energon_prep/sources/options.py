@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from energon_prep.errors import PrepError
@@ -67,7 +68,7 @@ class SourceOptions:
         for pattern in (*self.include, *self.exclude):
             expanded(pattern)
 
-    @property
+    @cached_property
     def caption_weights(self) -> dict[str, float]:
         """The caption keys without their weights -> the weights."""
         return dict(_weighted(key) for key in self.caption_keys)

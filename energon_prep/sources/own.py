@@ -11,8 +11,8 @@ from energon_prep.plugins import make
 from energon_prep.samples import PendingSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
-from energon_prep.sources.links import absolute
 from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.walk import absolute
 
 
 class OwnSource:

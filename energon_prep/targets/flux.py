@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from energon_prep.samples import EncodedSample, TextEmbedding
+from energon_prep.samples import EncodedSample, TextEmbedding, sample_metadata
 from energon_prep.targets.base import ContractError
 from energon_prep.targets.checks import (
     require_keys,
@@ -17,7 +17,6 @@ from energon_prep.targets.checks import (
     require_text,
     require_vector,
 )
-from energon_prep.targets.metadata import sample_metadata
 
 CHANNELS = 16
 TEXT_WIDTH = 4096

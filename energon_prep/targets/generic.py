@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from energon_prep.samples import EncodedSample
+from energon_prep.samples import EncodedSample, sample_metadata
 from energon_prep.targets.base import ContractError, embeddings
 from energon_prep.targets.checks import (
     require_keys,
@@ -14,7 +14,6 @@ from energon_prep.targets.checks import (
     require_text,
     require_vector,
 )
-from energon_prep.targets.metadata import sample_metadata
 
 
 class Generic:

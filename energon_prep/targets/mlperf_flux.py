@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from energon_prep.samples import EncodedSample, TextEmbedding
+from energon_prep.samples import EncodedSample, TextEmbedding, sample_metadata
 from energon_prep.targets.base import ContractError
 from energon_prep.targets.checks import (
     require_keys,
@@ -20,7 +20,6 @@ from energon_prep.targets.checks import (
     require_vector,
 )
 from energon_prep.targets.flux import CHANNELS, MAX_TOKENS, POOLED_WIDTH, TEXT_WIDTH, image_latent
-from energon_prep.targets.metadata import sample_metadata
 from energon_prep.targets.serialize import dumps_npy_of_one
 
 NUM_TIMESTEPS = 8  #: of its validation: t = 0/8, 1/8, ..., 7/8

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from energon_prep.samples import EncodedSample, TextEmbedding
+from energon_prep.samples import EncodedSample, TextEmbedding, sample_metadata
 from energon_prep.targets.base import ContractError
 from energon_prep.targets.checks import require_keys, require_latent, require_parts, require_text
-from energon_prep.targets.metadata import sample_metadata
 
 MAX_TOKENS = 512
 

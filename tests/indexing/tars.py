@@ -10,8 +10,7 @@ from pathlib import Path
 
 from energon_prep.samples import Reject
 from energon_prep.shards.ledger import LedgerEntry, record
-from energon_prep.shards.tar import TarWriter
-from energon_prep.shards.writer import ShardWriter
+from energon_prep.shards.writer import ShardWriter, TarWriter
 from energon_prep.storage import LocalStorage
 
 PARTS = ("json", "pth")

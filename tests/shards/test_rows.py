@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energon_prep.shards.rows import ShardRows, read_tar
-from energon_prep.shards.tar import TarWriter
+from energon_prep.shards.writer import TarWriter
 from energon_prep.tar_headers import DamagedTarError
 
 parts = st.dictionaries(

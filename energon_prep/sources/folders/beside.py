@@ -16,7 +16,7 @@ from energon_prep.errors import PrepError
 from energon_prep.formats import role_of
 from energon_prep.sources.captions import CAPTION_SUFFIXES
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.tables.table_files import table_suffix
+from energon_prep.sources.tables.table_files import PACKED_SUFFIXES, TABLE_SUFFIXES, table_suffix
 from energon_prep.sources.tars.webdataset import is_tar
 from energon_prep.sources.walk import suffix_of
 
@@ -25,7 +25,19 @@ METADATA_SUFFIX = "json"
 CAPTION_FOLDERS = ("captions", "caption", "texts", "text", "txt", "labels", "prompts")
 
 
+#: Of tables whose rows name the media below their folder, as Hugging Face's image folders have
+#: them.
+METADATA_NAMES = tuple(
+    f"{stem}{suffix}"
+    for stem in ("metadata", "meta")
+    for suffix in (*TABLE_SUFFIXES, *PACKED_SUFFIXES)
+)
+
 _role_of = lru_cache(maxsize=1024)(role_of)
+
+
+def is_metadata_name(path: str) -> bool:
+    return path.rpartition("/")[2] in METADATA_NAMES
 
 
 class Role(NamedTuple):

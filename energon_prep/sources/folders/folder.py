@@ -18,16 +18,15 @@ from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import find_captions, parse_metadata
-from energon_prep.sources.folders.beside import Names, Places
+from energon_prep.sources.folders.beside import Names, Places, is_metadata_name
 from energon_prep.sources.folders.groups import Sorter
-from energon_prep.sources.folders.metadata import find_metadata, is_metadata_name
-from energon_prep.sources.links import LinkRule, absolute
+from energon_prep.sources.folders.metadata import find_metadata
 from energon_prep.sources.media import read_media, read_text_file
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
 from energon_prep.sources.tables.manifest import ManifestSource
-from energon_prep.sources.walk import Found, composed, exists, find, printable
+from energon_prep.sources.walk import Found, LinkRule, absolute, composed, exists, find, printable
 
 _REPEATS = re.compile(r"(?:^|/)(\d+)_[^/]*/[^/]+$")
 _REPEATS_OPTION = "--folder-repeats"

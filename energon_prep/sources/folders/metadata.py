@@ -13,26 +13,16 @@ from pathlib import Path
 from energon_prep.errors import PrepError
 from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.sources.captions import pick
+from energon_prep.sources.folders.beside import METADATA_NAMES, is_metadata_name
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.tables.manifest import ManifestSource
 from energon_prep.sources.tables.rows import MEDIA_NAMES, RowMedia
-from energon_prep.sources.tables.table_files import PACKED_SUFFIXES, TABLE_SUFFIXES
 from energon_prep.sources.walk import walk
-
-METADATA_NAMES = tuple(
-    f"{stem}{suffix}"
-    for stem in ("metadata", "meta")
-    for suffix in (*TABLE_SUFFIXES, *PACKED_SUFFIXES)
-)
 
 _NUM_TRIED = 10  # rows that are looked at for media
 _ALL = 2**62
-
-
-def is_metadata_name(path: str) -> bool:
-    return path.rpartition("/")[2] in METADATA_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ from energon_prep.samples import Media, PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import CAPTION_NAMES, find_captions, jsonable, names_in, pick
-from energon_prep.sources.links import absolute
 from energon_prep.sources.media import check_media_size, read_media, sniffed_suffix
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
@@ -33,7 +32,7 @@ from energon_prep.sources.tables.rows import (
 )
 from energon_prep.sources.tables.table_files import open_rows
 from energon_prep.sources.tables.table_set import TableSet, TakenTables
-from energon_prep.sources.walk import printable, suffix_of
+from energon_prep.sources.walk import absolute, printable, suffix_of
 
 
 @dataclass(frozen=True, kw_only=True)

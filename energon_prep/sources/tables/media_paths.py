@@ -12,9 +12,8 @@ from pathlib import Path
 
 from energon_prep.errors import SampleError
 from energon_prep.formats import MEDIA_SUFFIXES, role_of
-from energon_prep.sources.links import LinkRule
 from energon_prep.sources.media import URL
-from energon_prep.sources.walk import exists, printable, suffix_of
+from energon_prep.sources.walk import LinkRule, exists, printable, suffix_of
 
 
 @dataclass(frozen=True, kw_only=True)

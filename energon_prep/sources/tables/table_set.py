@@ -12,13 +12,12 @@ from pathlib import Path
 
 from energon_prep.formats import MEDIA_SUFFIXES, role_of
 from energon_prep.sources.account import Account
-from energon_prep.sources.links import absolute
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.tables.line_lists import captions_beside, find_lists
 from energon_prep.sources.tables.table_files import table_suffix
 from energon_prep.sources.tars.webdataset import expand_braces, is_brace_pattern
-from energon_prep.sources.walk import Found, find, suffix_of
+from energon_prep.sources.walk import Found, absolute, find, suffix_of
 
 _MOST_TOLD = 8  # groups of tables that are named
 _NUMBER = re.compile(r"\d+")

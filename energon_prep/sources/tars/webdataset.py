@@ -17,7 +17,6 @@ from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import find_captions, parse_metadata
-from energon_prep.sources.links import absolute
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
 from energon_prep.sources.tars.account import TarAccount, kind_of_loose
@@ -37,7 +36,7 @@ from energon_prep.sources.tars.groups import (
 )
 from energon_prep.sources.tars.img2dataset import FailedRows, tar_beside
 from energon_prep.sources.tars.members import read_media, read_part, read_text
-from energon_prep.sources.walk import find, printable
+from energon_prep.sources.walk import absolute, find, printable
 from energon_prep.tar_headers import BLOCK, Damage, Member, scan_members
 
 #: all but the first are refused
