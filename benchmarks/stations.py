@@ -54,9 +54,9 @@ def time_stations(windows: list[Window], stations: Stations) -> dict[str, float]
                 outcomes = list(pool.map(lambda numbered: decode_one(*numbered, stations), window))
             with timed("visual"):
                 decoded = DecodedWindow(shard=shard, is_last=True, outcomes=iter(outcomes))
-                (latents,) = encode_pixels([decoded], stations)
+                (latents,) = encode_pixels([decoded], stations, Tally())
             with timed("text"):
-                (encoded,) = encode_texts([latents], stations)
+                (encoded,) = encode_texts([latents], stations, Tally())
             with (
                 timed("write"),
                 ShardWriter(

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
-#: Called with what is done, what there is in all, and a few words more.
-Show = Callable[[int, int, str], None]
+from energon_prep.meter import Meter
 
 _LONG = 5.0  #: seconds after which a log gets lines
+_SILENCE = 60.0  #: seconds after which it gets one, whatever happens
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How far something is."""
+
+    done: int
+    total: int
+    rate: float | None = None  #: of this run, per second
+    seconds_left: float | None = None
+    words: str = ""  #: what else there is to say
+
+
+Show = Callable[[State], None]
 
 
 @contextmanager
@@ -24,7 +40,8 @@ def shown(what: str, asked: bool | None, *, unit: str) -> Iterator[Show | None]:
         with _bar(what) as show:
             yield show
     else:
-        yield _Lines(what, unit)
+        with closing(_Lines(what, unit)) as lines:
+            yield lines
 
 
 @contextmanager
@@ -38,36 +55,55 @@ def counted(
         yield progress
         return
     with shown(what, progress, unit="shards") as show:
-        yield None if show is None else lambda done, total: show(done, total, "")
+        if show is None:
+            yield None
+            return
+        meter = Meter()
+        meter.start()
+
+        def tell(done: int, total: int) -> None:
+            meter.add_window(done - int(meter.num_encoded), 0)
+            left = meter.seconds_left(total - done)
+            show(State(done=done, total=total, rate=meter.rate, seconds_left=left))
+
+        yield tell
+
+
+def in_words(state: State) -> tuple[str, str]:
+    """The rate, and the time left with the time of day when it will be over."""
+    rate = "" if state.rate is None else f"{state.rate:.{1 if state.rate >= 1 else 3}f}/s"
+    if state.seconds_left is None:
+        return rate, ""
+    minutes, seconds = divmod(round(state.seconds_left), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    left = f"{hours}:{minutes:02}:{seconds:02} left"
+    if state.seconds_left < 60:
+        return rate, left
+    end = time.localtime(time.time() + state.seconds_left)
+    if days:
+        return rate, f"{days} d {left}, until {time.strftime('%d %b %H:%M', end)}"
+    return rate, f"{left}, until {time.strftime('%H:%M', end)}"
 
 
 @contextmanager
 def _bar(what: str) -> Iterator[Show]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
     )
     bar = Progress(*columns, console=Console(stderr=True))
-    task = bar.add_task(what, total=None, rate="", words="")
+    task = bar.add_task(what, total=None, words="")
 
-    def show(done: int, total: int, words: str = "") -> None:
+    def show(state: State) -> None:
         bar.start()  # not before there is something to be shown
-        speed = bar.tasks[0].speed
-        rate = f"{speed:.1f}/s" if speed else ""
-        bar.update(task, total=total, completed=done, rate=rate, words=words)
+        words = "  ".join(filter(None, (*in_words(state), state.words)))
+        bar.update(task, total=state.total, completed=state.done, words=words)
 
     try:
         yield show
@@ -76,26 +112,45 @@ def _bar(what: str) -> Iterator[Show]:
 
 
 class _Lines:
-    """For logs: one line at each tenth of the way, where the way is long."""
+    """For logs: a line at each tenth of the way, and every minute, where the way is long."""
 
     def __init__(self, what: str, unit: str) -> None:
         self._what = what
         self._unit = unit
         self._started = time.monotonic()
-        self._first: tuple[float, int] | None = None  #: seconds, and what was done then
-        self._told = 0
+        self._tenth = 0
+        self._state: State | None = None
+        self._lock = threading.Lock()
+        self._told = self._started
+        self._over = threading.Event()
+        self._timer = threading.Thread(target=self._break_silence, daemon=True, name="progress")
+        self._timer.start()
 
-    def __call__(self, done: int, total: int, words: str = "") -> None:
-        seconds = time.monotonic() - self._started
-        if self._first is None and done:
-            self._first = seconds, done  # of which an earlier run may have done the most
-        tenth = 10 * done // max(1, total)
-        if self._first is not None and tenth > self._told and seconds > _LONG:
-            self._told = tenth
-            before, had = self._first
-            fresh = max(1, done - had)
-            left = f"{(seconds - before) * (total - done) / fresh:.0f} s left"
-            told = ", ".join(filter(None, (f"{done} of {total} {self._unit}", left, words)))
+    def __call__(self, state: State) -> None:
+        self._state = state
+        tenth = 10 * state.done // max(1, state.total)
+        if tenth > self._tenth and state.done and time.monotonic() - self._started > _LONG:
+            self._tenth = tenth
+            self._tell()
+
+    def close(self) -> None:
+        self._over.set()
+        self._timer.join()
+
+    def _break_silence(self) -> None:
+        while not self._over.wait(max(0.0, self._told + _SILENCE - time.monotonic())):
+            if time.monotonic() - self._told >= _SILENCE:
+                self._tell()
+
+    def _tell(self) -> None:
+        with self._lock:
+            self._told = time.monotonic()
+            state = self._state
+            if state is None:
+                told = f"nothing done yet, {self._told - self._started:.0f} s"
+            else:
+                counts = f"{state.done} of {state.total} {self._unit}"
+                told = ", ".join(filter(None, (counts, *in_words(state), state.words)))
             sys.stderr.write(f"{self._what}: {told}\n")
 
 

@@ -14,7 +14,17 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("energon_prep", "cookers", "task_encoders")
 
 RECORDS = {
-    *("errors", "formats", "layout", "options", "plugins", "progress", "samples", "splits"),
+    *(
+        "errors",
+        "formats",
+        "layout",
+        "meter",
+        "options",
+        "plugins",
+        "progress",
+        "samples",
+        "splits",
+    ),
     *("storage", "tar_headers"),
 }
 STATIONS = {"sources", "decode", "encoders", "targets", "shards", "recipes"}
@@ -28,7 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "splits": {"errors"},
     "layout": set(),
     "options": set(),
-    "progress": set(),
+    "meter": set(),
+    "progress": {"meter"},
     "storage": {"errors", "layout"},
     "formats": set(),
     "tar_headers": set(),

@@ -10,7 +10,7 @@ import pytest
 
 from energon_prep import progress
 from energon_prep.pipeline.tally import Tally
-from energon_prep.progress import counted, shown
+from energon_prep.progress import State, counted, in_words, shown
 from energon_prep.run.encode import shown_tally
 
 
@@ -34,11 +34,11 @@ def test_a_script_is_shown_nothing_unless_it_asks(
     with shown("encode", True, unit="samples") as show:
         assert show is not None
         for done in range(40):
-            show(done, 40, "2 rejected")
+            show(State(done=done, total=40, rate=8.0, seconds_left=90.0, words="2 rejected"))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 9
-    assert lines[0].startswith("encode: 4 of 40 samples, ")
-    assert lines[0].endswith(" s left, 2 rejected")
+    assert lines[0].startswith("encode: 4 of 40 samples, 8.0/s, 0:01:30 left, until ")
+    assert lines[0].endswith(", 2 rejected")
 
 
 @pytest.mark.parametrize("shell", [None, SimpleNamespace(config={"TerminalIPythonApp": {}})])
@@ -57,7 +57,7 @@ def test_a_notebook_is_shown_a_bar_without_asking(
 
     @contextmanager
     def bar(what: str) -> Iterator[Any]:
-        yield lambda *counts: told.append((what, *counts))
+        yield lambda state: told.append((what, state.done, state.total))
 
     monkeypatch.setattr(progress, "_bar", bar)
     monkeypatch.setattr(progress, "_has_widgets", lambda: True)
@@ -67,7 +67,7 @@ def test_a_notebook_is_shown_a_bar_without_asking(
     with counted("verify", None) as count:
         assert count is not None
         count(1, 2)
-    assert told == [("encode", 1, 3, ""), ("verify", 1, 2, "")]
+    assert told == [("encode", 1, 3), ("verify", 1, 2)]
     with shown_tally(False) as on_change:
         assert on_change is None
 
@@ -82,7 +82,7 @@ def test_a_notebook_that_cannot_draw_a_bar_gets_lines(
     with shown_tally(None) as on_change:
         assert on_change is not None
         on_change(Tally(num_planned=2, num_written=1))
-    assert capsys.readouterr().err == "encode: 1 of 2 samples, 0 s left\n"
+    assert capsys.readouterr().err == "encode: 1 of 2 samples\n"
 
 
 def test_a_function_of_the_user_is_called_as_it_is() -> None:
@@ -93,3 +93,25 @@ def test_a_function_of_the_user_is_called_as_it_is() -> None:
         assert count is not None
         count(1, 2)
     assert calls == [(1, 2)]
+
+
+def test_a_log_is_told_at_least_every_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "_SILENCE", 0.01)
+    with shown("encode", True, unit="samples") as show:
+        assert show is not None
+        told = ""
+        while told.count("nothing done yet") < 2:
+            told += capsys.readouterr().err
+        show(State(done=1, total=100, rate=0.25, seconds_left=396.0))
+        while told.count("encode: 1 of 100 samples, 0.250/s, 0:06:36 left, until ") < 2:
+            told += capsys.readouterr().err
+
+
+def test_days_are_told_as_days() -> None:
+    state = State(done=1, total=2, rate=1234.5, seconds_left=2 * 86400 + 3661.0)
+    rate, left = in_words(state)
+    assert rate == "1234.5/s"
+    assert left.startswith("2 d 1:01:01 left, until ")
+    assert in_words(State(done=1, total=2)) == ("", "")

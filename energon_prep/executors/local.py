@@ -35,6 +35,7 @@ class LocalExecutor:
 
     def run(self, shards: Iterable[ShardPlan], tally: Tally) -> Generator[LedgerEntry, None, None]:
         assert self._worker is not None, "load comes first"
+        tally.meter.start()
         return self._worker.encode(shards, storage=self._storage, counts=tally)
 
     @property

@@ -4,8 +4,8 @@ last.
 What is said over a worker's pipe, both ways, is a tuple that begins with a word:
 
     to the worker      prepare SIZES     begin SIZES STORAGE     shard SHARD|None
-    from the worker    loaded ENCODERS   ready READY   next   written NOTES   rejected REJECT
-    published ENTRY
+    from the worker    loaded ENCODERS   ready READY   next   published ENTRY
+                       encoded SAMPLES   window SAMPLES ENCODED   written NOTES   rejected REJECT
                        ended PROFILE     failed MESSAGE
 """
 
@@ -69,6 +69,7 @@ class ProcessExecutor:
     def run(self, shards: Iterable[ShardPlan], tally: Tally) -> Generator[LedgerEntry, None, None]:
         assert self._ready is not None, "load comes first"
         rest = iter(shards)
+        tally.meter.start(len(self._workers))
         for worker in self._workers:
             worker.send("begin", self._ready.sizes, self._storage)
         working = {worker.pipe: worker for worker in self._workers}
@@ -79,6 +80,10 @@ class ProcessExecutor:
                     word, *values = worker.receive()
                     if word == "next":
                         worker.send("shard", next(rest, None))
+                    elif word == "encoded":
+                        tally.add_encoded(values[0])
+                    elif word == "window":
+                        tally.add_window(*values)
                     elif word == "written":
                         tally.add_written(values[0])
                     elif word == "rejected":
@@ -208,6 +213,12 @@ class _Voice:
             if shard is None:
                 return
             yield shard
+
+    def add_encoded(self, samples: float) -> None:
+        self.say("encoded", samples)
+
+    def add_window(self, num_samples: int, num_encoded: int) -> None:
+        self.say("window", num_samples, num_encoded)
 
     def add_written(self, notes: Mapping[str, int]) -> None:
         self.say("written", notes)

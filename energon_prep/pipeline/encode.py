@@ -7,6 +7,7 @@ is worked on. One batch is prepared while the device works on the one before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from energon_prep.device.turns import GROUP_BYTES, Turns
 from energon_prep.encoders.base import TextEncoder
 from energon_prep.pipeline.batch import by_length, by_shape
 from energon_prep.pipeline.stations import Stations
+from energon_prep.pipeline.tally import Counts
 from energon_prep.pipeline.window import Clips, DecodedWindow, EncodedWindow, Latents, LatentWindow
 from energon_prep.recipes.model import Text
 from energon_prep.samples import DecodedSample, EncodedSample, Reject, SampleInfo, TextEmbedding
@@ -28,25 +30,29 @@ R = TypeVar("R")
 _View = tuple[SampleInfo, str, "np.ndarray[Any, np.dtype[np.uint8]]"]
 
 
-def encode_pixels(windows: Iterable[DecodedWindow], stations: Stations) -> Iterator[LatentWindow]:
+def encode_pixels(
+    windows: Iterable[DecodedWindow], stations: Stations, counts: Counts
+) -> Iterator[LatentWindow]:
     """Batches of equal shape, while decoding goes on -> latents."""
     for window in windows:
         stations.turns.begin("visual")
         order: list[list[SampleInfo] | Reject] = []
         samples = _note_order(stations.profile.waited_for("decode", window.outcomes), order)
-        latents = _encode_visual(samples, stations)
+        latents = _encode_visual(samples, stations, counts)
         yield LatentWindow(shard=window.shard, is_last=window.is_last, order=order, latents=latents)
 
 
-def encode_texts(windows: Iterable[LatentWindow], stations: Stations) -> Iterator[EncodedWindow]:
+def encode_texts(
+    windows: Iterable[LatentWindow], stations: Stations, counts: Counts
+) -> Iterator[EncodedWindow]:
     """Batches of similar length, of the captions of what has latents -> embeddings."""
     for window in in_turns(windows, stations.turns):
-        captions = [
-            info.caption for item in window.order if not isinstance(item, Reject) for info in item
-        ]
+        samples = [item for item in window.order if not isinstance(item, Reject)]
+        captions = [info.caption for sample in samples for info in sample]
+        count = partial(_count, counts, len(samples) * _share(stations))
         with stations.profile.station("text"):
             texts = {
-                text.name: encode_captions(captions, text, encoder, stations)
+                text.name: encode_captions(captions, text, encoder, stations, count)
                 for text, encoder in stations.texts
             }
         moments = stations.moments
@@ -56,6 +62,7 @@ def encode_texts(windows: Iterable[LatentWindow], stations: Stations) -> Iterato
             else [_encoded(info, window.latents, texts, moments) for info in item]
             for item in window.order
         ]
+        counts.add_window(len(window.order), len(samples))
         yield EncodedWindow(shard=window.shard, is_last=window.is_last, outcomes=outcomes)
 
 
@@ -74,9 +81,16 @@ def in_turns(windows: Iterable[LatentWindow], turns: Turns) -> Iterator[LatentWi
 
 
 def encode_captions(
-    captions: Iterable[str], text: Text, encoder: TextEncoder, stations: Stations
+    captions: Iterable[str],
+    text: Text,
+    encoder: TextEncoder,
+    stations: Stations,
+    on_batch: Callable[[float], None] = lambda part: None,
 ) -> dict[str, TextEmbedding]:
-    """Embeddings by caption: equal captions are encoded once, similar lengths together."""
+    """Embeddings by caption: equal captions are encoded once, similar lengths together.
+
+    ``on_batch`` is called with each batch's part of the whole.
+    """
     unique = list(dict.fromkeys(captions))
     token_ids = encoder.tokenize(unique)
     longest = text.max_tokens + _template_tokens(text, token_ids)
@@ -93,6 +107,7 @@ def encode_captions(
         by_length(lengths, budget=sizes.tokens[text.name], count=sizes.samples), launch
     ):
         embeddings.update(zip((unique[i] for i in batch), encoded, strict=True))
+        on_batch(len(batch) / len(unique))
     return embeddings
 
 
@@ -105,7 +120,16 @@ def _template_tokens(text: Text, token_ids: Sequence[Sequence[int]]) -> int:
     return min((len(ids) for ids in token_ids), default=0)
 
 
-def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> Latents:
+def _share(stations: Stations) -> float:
+    """What each encoder does of a sample, as far as progress is concerned."""
+    return 1 / (1 + len(stations.texts))
+
+
+def _count(counts: Counts, share: float, part: float) -> None:
+    counts.add_encoded(share * part)
+
+
+def _encode_visual(samples: Iterable[DecodedSample], stations: Stations, counts: Counts) -> Latents:
     """Latents [C, T', H', W'] on the CPU."""
     batches = by_shape(
         (
@@ -137,9 +161,13 @@ def _encode_visual(samples: Iterable[DecodedSample], stations: Stations) -> Late
         return finish
 
     latents: Latents = {}
+    seen: set[int] = set()
     for views, encoded in _overlapped(batches, launch):
         for (info, name, _), latent in zip(views, encoded, strict=True):
             latents[info.serial, info.picture, name] = latent
+        fresh = {info.serial for info, _, _ in views} - seen
+        counts.add_encoded(len(fresh) * _share(stations))
+        seen |= fresh
     return latents
 
 

@@ -41,8 +41,8 @@ def encode_shards(
     try:
         pending = read(shards, stations.source, window=stations.window)
         decoded = decode(pending, partial(decode_one, stations=stations), pool=pool, ahead=ahead)
-        latents = encode_pixels(decoded, stations)
-        encoded = encode_texts(latents, stations)
+        latents = encode_pixels(decoded, stations, counts)
+        encoded = encode_texts(latents, stations, counts)
         yield from write(encoded, stations, storage=storage, counts=counts)
     finally:
         stations.profile.seconds += time.perf_counter() - started

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from energon_prep.errors import PrepError
+from energon_prep.meter import Meter
+from energon_prep.progress import State
 from energon_prep.samples import Reject
 from energon_prep.shards.ledger import LedgerEntry
 
@@ -47,7 +49,11 @@ class RejectLimit:
 
 
 class Counts(Protocol):
-    """What a worker reports of every sample."""
+    """What a worker reports: of every batch, of every window, and of every sample at its end."""
+
+    def add_encoded(self, samples: float) -> None: ...
+
+    def add_window(self, num_samples: int, num_encoded: int) -> None: ...
 
     def add_written(self, notes: Mapping[str, int]) -> None: ...
 
@@ -65,8 +71,9 @@ class Tally:
     rejects: Counter[str] = field(default_factory=Counter)  #: "stage: reason" -> samples
     #: what was done to written samples -> how often
     notes: Counter[str] = field(default_factory=Counter)
-    #: called after every sample, and every shard planned
+    #: called after every batch and every sample, and every shard planned
     on_change: Callable[[Tally], None] | None = None
+    meter: Meter = field(default_factory=Meter)
 
     @property
     def num_rejected(self) -> int:
@@ -111,6 +118,28 @@ class Tally:
             raise PrepError(
                 f"no sample was written: all {self.num_rejected} were rejected: {top(self.rejects)}"
             )
+
+    def add_encoded(self, samples: float) -> None:
+        """A batch, in samples' worth of work."""
+        self.meter.add_encoded(samples)
+        self._changed()
+
+    def add_window(self, num_samples: int, num_encoded: int) -> None:
+        """A window whose samples are encoded, but for its rejects."""
+        self.meter.add_window(num_samples, num_encoded)
+        self._changed()
+
+    def state(self) -> State:
+        """How far the run is, with the samples whose windows are not written yet."""
+        done = max(self.num_done, self.num_resumed + int(self.meter.num_encoded))
+        left = self.num_planned - self.num_resumed - self.meter.num_encoded
+        return State(
+            done=done,
+            total=self.num_planned,
+            rate=self.meter.rate,
+            seconds_left=self.meter.seconds_left(max(0.0, left)),
+            words=f"{self.num_rejected} rejected" if self.num_rejected else "",
+        )
 
     def _changed(self) -> None:
         if self.on_change is not None:

@@ -102,12 +102,7 @@ def shown_tally(
         if show is None:
             yield None
             return
-
-        def tell(tally: Tally) -> None:
-            words = f"{tally.num_rejected} rejected" if tally.num_rejected else ""
-            show(tally.num_done, tally.num_planned, words)
-
-        yield tell
+        yield lambda tally: show(tally.state())
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from energon_prep.pipeline.meter import Meter
+from energon_prep.meter import Meter
 
 BATCHES = 8  #: of a window's pixels
 
