@@ -65,7 +65,7 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(
         path.touch()
         _, stderr = run.communicate(timeout=60)
     assert run.returncode == 1
-    assert "stopped: what is finished is kept, the same command goes on" in stderr
+    assert "stopped: 20 of 40 samples, in 2 shards, are kept; the same command goes on" in stderr
     assert "Traceback" not in stderr
     with gate(tmp_path):
         prep(*arguments)

@@ -32,10 +32,9 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except PrepError as error:
             raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            raise click.ClickException(
-                "stopped: what is finished is kept, the same command goes on"
-            ) from None
+        except KeyboardInterrupt as stopped:
+            kept = str(stopped) or "what is finished is kept"
+            raise click.ClickException(f"stopped: {kept}; the same command goes on") from None
 
 
 @click.group(

@@ -9,7 +9,7 @@ import click
 
 from energon_prep.cli.console import emit, print_dry_run, print_encode_report
 from energon_prep.cli.downloads import tell_downloads
-from energon_prep.cli.stopping import stopped_by_sigterm
+from energon_prep.cli.stopping import stopped_by_signals
 from energon_prep.errors import PrepError
 from energon_prep.options import meanings
 from energon_prep.run.options import EncodeOptions
@@ -81,7 +81,7 @@ def _option(spelling: str, **attributes: Any) -> Callable[[Any], Any]:
 @_option("--profile", type=click.Path(dir_okay=False, writable=True), metavar="FILE")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@stopped_by_sigterm()
+@stopped_by_signals()
 def command(dry_run: bool, as_json: bool, **options: Any) -> None:
     """Encode SRC (a folder, a manifest or tars) into the dataset DST.
 

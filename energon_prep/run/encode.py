@@ -167,21 +167,31 @@ def begin(
 
 
 def work(run: Run, executor: Executor) -> None:
-    """Encode the shards that are not there yet, whoever the executor's workers are."""
+    """Encode the shards that are not there yet, whoever the executor's workers are.
+
+    KeyboardInterrupt comes out of it with words: how much is kept.
+    """
     if run.is_complete:
         return
     started = time.monotonic()
     rest = (shard for shard in read_plan(run.storage) if shard.index not in run.done)
     # Closed here: stopped by Ctrl-C, the workers must have come to rest before the destination's
     # lock is let go.
-    with closing(executor.run(rest, run.tally)) as entries:
-        for entry in entries:
-            log.info(
-                "%s: %d written, %d rejected",
-                entry.shard or "no shard",
-                entry.num_written,
-                entry.num_rejected,
-            )
+    try:
+        with closing(executor.run(rest, run.tally)) as entries:
+            for entry in entries:
+                log.info(
+                    "%s: %d written, %d rejected",
+                    entry.shard or "no shard",
+                    entry.num_written,
+                    entry.num_rejected,
+                )
+    except KeyboardInterrupt:
+        kept = finished(run.storage).values()  # by now the workers have come to rest
+        samples = sum(entry.num_planned for entry in kept)
+        raise KeyboardInterrupt(
+            f"{samples} of {run.plan.num_samples} samples, in {len(kept)} shards, are kept"
+        ) from None
     run.profile, run.seconds = executor.profile, time.monotonic() - started
 
 
