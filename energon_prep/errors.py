@@ -25,3 +25,7 @@ class PrepError(Exception):
     """The run cannot go on: the message names the thing, the value found and the remedy. Exit code
     1.
     """
+
+
+class UsageError(PrepError):
+    """What was asked for cannot be meant, or not here: nothing was written. Exit code 2."""

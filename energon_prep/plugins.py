@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 
 Kind = Literal["visual", "text", "target", "source"]
 
@@ -83,18 +83,18 @@ def make(
     found = _imported(said, module, attribute)
     missing = [member for member in members if not hasattr(found, member)]
     if missing:
-        raise PrepError(
+        raise UsageError(
             f"{said} lacks {', '.join(missing)}: a {_SAID[kind]} must have "
             f"{', '.join(members)} (docs/extending.md)"
         )
     given = {**(options or {}), **(arguments or {})}
     taken = sorted((options or {}).keys() & (arguments or {}).keys())
     if taken:
-        raise PrepError(f"{said}: {taken[0]} is given by energon-prep, take it out of options")
+        raise UsageError(f"{said}: {taken[0]} is given by energon-prep, take it out of options")
     try:
         made = found(**given)
     except Exception as error:
-        raise PrepError(
+        raise UsageError(
             f"{said} cannot be made with {', '.join(given) or 'nothing'} as keyword "
             f"arguments: {_shown(error)}"
         ) from error
@@ -114,7 +114,7 @@ def refuse_other_module(kind: Kind, name: str, about: Mapping[str, Any], *, outs
     file = _file_of(name.partition(":")[0])
     if file is None or file.is_relative_to(outside) or _sha256(file) != about.get("sha256"):
         there = "is not to be found" if file is None else f"in {file} is not what it was made with"
-        raise PrepError(
+        raise UsageError(
             f"the dataset names the {_SAID[kind]} {name}, which {there}: put the module's "
             f"folder on PYTHONPATH, and give --{kind} {name} to use what is there"
         )
@@ -130,16 +130,16 @@ def _place(kind: Kind, name: str) -> tuple[str, metadata.Distribution | None]:
         return name, _distribution_of(name.partition(":")[0])
     points = _entry_points(kind, name)
     if not points:
-        raise PrepError(f"there is no {_SAID[kind]} {name!r}: give {FORMS}")
+        raise UsageError(f"there is no {_SAID[kind]} {name!r}: give {FORMS}")
     places = {point.value.replace(" ", "") for point in points}
     if len(places) > 1:
-        raise PrepError(
+        raise UsageError(
             f"{_SAID[kind]} {name!r} is an entry point of several distributions "
             f"({', '.join(sorted(places))}): give one of these"
         )
     place = places.pop()
     if not is_place(place):
-        raise PrepError(f"the entry point {name!r} is {place!r}, not package.module:Class")
+        raise UsageError(f"the entry point {name!r} is {place!r}, not package.module:Class")
     return place, points[0].dist
 
 
@@ -147,7 +147,7 @@ def _imported(said: str, module: str, attribute: str) -> Any:
     try:
         found: Any = importlib.import_module(module)
     except Exception as error:
-        raise PrepError(
+        raise UsageError(
             f"{said}: the module {module} cannot be imported ({_shown(error)}): install it, or put "
             "its folder on PYTHONPATH"
         ) from error
@@ -155,10 +155,10 @@ def _imported(said: str, module: str, attribute: str) -> Any:
         if not hasattr(found, part):
             near = difflib.get_close_matches(part, dir(found), n=1)
             hint = f", did you mean {near[0]}?" if near else ""
-            raise PrepError(f"{said}: {module} has no {attribute}{hint}")
+            raise UsageError(f"{said}: {module} has no {attribute}{hint}")
         found = getattr(found, part)
     if not isinstance(found, type):
-        raise PrepError(f"{said} is a {type(found).__name__}, not a class")
+        raise UsageError(f"{said} is a {type(found).__name__}, not a class")
     return found
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 
 SPLITS = ("train", "val", "test")
 
@@ -26,7 +26,7 @@ def parse_split(split: str | Sequence[float]) -> Ratio:
         or any(not math.isfinite(part) or part < 0 for part in ratio)
         or not any(ratio)
     ):
-        raise PrepError(
+        raise UsageError(
             f"split {split!r}: give three comma-separated non-negative numbers, not all zero, "
             f"for {', '.join(SPLITS)}: 8,1,1"
         )

@@ -8,9 +8,13 @@ import logging
 import click
 
 from energon_prep import __version__
-from energon_prep.errors import PrepError
+from energon_prep.errors import PrepError, UsageError
 
 _COMMANDS = ("encode", "index", "verify", "recipes", "demo")
+
+
+class _Refused(click.ClickException):
+    exit_code = 2
 
 
 class _Commands(click.Group):
@@ -31,7 +35,8 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except PrepError as error:
-            raise click.ClickException(str(error)) from error
+            told = _Refused if isinstance(error, UsageError) else click.ClickException
+            raise told(str(error)) from error
         except KeyboardInterrupt as stopped:
             kept = str(stopped) or "what is finished is kept"
             raise click.ClickException(f"stopped: {kept}; the same command goes on") from None

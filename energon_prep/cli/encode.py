@@ -10,7 +10,7 @@ import click
 from energon_prep.cli.console import emit, print_dry_run, print_encode_report
 from energon_prep.cli.downloads import tell_downloads
 from energon_prep.cli.stopping import stopped_by_signals
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 from energon_prep.options import meanings
 from energon_prep.run.options import EncodeOptions
 
@@ -119,5 +119,5 @@ def _parse_sets(sets: tuple[str, ...]) -> dict[str, Any]:
         try:
             changes[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise PrepError(f"--set {item!r}: the value is not YAML: {error}") from error
+            raise UsageError(f"--set {item!r}: the value is not YAML: {error}") from error
     return changes

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 
 
 def resolve_devices(device: str) -> list[str]:
@@ -28,7 +28,7 @@ def resolve_devices(device: str) -> list[str]:
         devices.append(_require_device(name.strip(), asked=device))
     kinds = {name.partition(":")[0] for name in devices}
     if len(kinds) > 1:
-        raise PrepError(
+        raise UsageError(
             f"--device {device}: {' and '.join(sorted(kinds))} would not give the same "
             "numbers: use one"
         )
@@ -39,11 +39,11 @@ def _require_device(name: str, *, asked: str) -> str:
     try:
         found = torch.device(name)
     except RuntimeError as error:
-        raise PrepError(
+        raise UsageError(
             f"--device {asked!r} is no device: give auto, cpu, cuda, cuda:N or cuda:0,1"
         ) from error
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise PrepError(
+        raise UsageError(
             f"--device {asked}: this torch ({torch.__version__}) sees "
             f"{torch.cuda.device_count()} CUDA devices: use --device cpu, or one that is there"
         )

@@ -10,7 +10,7 @@ from typing import Literal
 from energon_prep.encoders.catalog import Size, is_id_or_folder, is_own, lookup
 from energon_prep.encoders.checkpoint import EncoderSource, text_subfolders
 from energon_prep.encoders.repositories import pipeline_has
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 from energon_prep.recipes.model import Recipe, Text, Visual
 
 _SIZES: dict[str, Size] = {"tiny": "tiny", "random": "random"}
@@ -37,7 +37,7 @@ def locate(recipe: Recipe, *, weights: str | None) -> Sources:
     tiny and random weights can be made. Raises PrepError for a name that is none of these.
     """
     if weights is not None and weights not in _SIZES and not is_id_or_folder(weights):
-        raise PrepError(
+        raise UsageError(
             f"--weights '{weights}' is neither a pipeline's folder or hub id (owner/name) nor "
             "tiny or random; a single model is named with --model or --vae"
         )
@@ -75,7 +75,7 @@ def _source(
     if is_own(kind, spec.model):
         return EncoderSource(kind=kind, location=spec.model, subfolders=(), own=True)
     if spec.options:
-        raise PrepError(
+        raise UsageError(
             f"{kind}.options are for a class of your own, and {kind} encoder {spec.model!r} "
             "is none: leave them out, or give package.module:Class (docs/extending.md)"
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 from energon_prep.formats import HEAD_BYTES, MEDIA_SUFFIXES, kind_of, suffix_for
 from energon_prep.samples import RawSample
 from energon_prep.targets.base import Target
@@ -34,12 +34,12 @@ def check_carry(carry: Sequence[str], target: Target) -> None:
     )
     for name in further_parts(carry):
         if name.rpartition(".")[2] in _NEVER:
-            raise PrepError(
+            raise UsageError(
                 f"--carry {name}: readers of the dataset would run or mistake it: store it as "
                 "another format"
             )
         if name in taken:
-            raise PrepError(
+            raise UsageError(
                 f"--carry {name}: another part of the samples has that name: rename it in the "
                 "source"
             )

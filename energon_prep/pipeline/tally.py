@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import PrepError, UsageError
 from energon_prep.meter import Meter
 from energon_prep.progress import State
 from energon_prep.samples import Reject
@@ -42,7 +42,7 @@ class RejectLimit:
         except ValueError:
             value = -1
         if not value >= 0 or (is_percent and value > 100):
-            raise PrepError(
+            raise UsageError(
                 f"--max-rejects {text!r}: give a number of samples (100) or a percentage (2%)"
             )
         return RejectLimit(percent=value) if is_percent else RejectLimit(count=int(value))

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 from energon_prep.recipes.model import Recipe, Text
 from energon_prep.recipes.safe_yaml import parse_yaml
 
@@ -41,7 +41,7 @@ def load_recipe(recipe: str | Path | Recipe, changes: Mapping[str, Any] | None =
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        raise PrepError(
+        raise UsageError(
             f"recipe {name}: " + "; ".join(_explain(dict(e)) for e in error.errors())
         ) from error
 
@@ -61,7 +61,7 @@ def _read(recipe: str | Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
         if "/" in str(recipe) or not path.is_file():
             names = recipe_names()
             near = difflib.get_close_matches(str(recipe), names, n=1)
-            raise PrepError(
+            raise UsageError(
                 f"there is no recipe {str(recipe)!r}"
                 + (f", did you mean {near[0]!r}?" if near else ":")
                 + f" The recipes are {', '.join(names)}; a file of your own ends in .yaml"
@@ -70,14 +70,14 @@ def _read(recipe: str | Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
-            raise PrepError(
+            raise UsageError(
                 f"the recipe {path} has more than {_MAX_BYTES} bytes: give a recipe file"
             )
         fields = parse_yaml(text.decode("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PrepError(f"cannot read the recipe {path}: {error}") from error
+        raise UsageError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(fields, dict):
-        raise PrepError(
+        raise UsageError(
             f"the recipe {path} is not a mapping of fields but a {type(fields).__name__}"
         )
     parent = fields.pop("extends", None)
@@ -85,7 +85,7 @@ def _read(recipe: str | Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
         return fields
     children = (*children, str(recipe))
     if not isinstance(parent, str) or parent in children:
-        raise PrepError(
+        raise UsageError(
             f"the recipe {path} extends {_shown(parent)}: give the name of another recipe"
         )
     return _merge(_read(parent, children), {"name": path.stem} | fields)
@@ -115,7 +115,7 @@ def _change(fields: dict[str, Any], path: str, value: Any) -> None:
             chosen, field = texts, rest
         if field and not chosen:
             names = ", ".join(str(text.get("name")) for text in texts)
-            raise PrepError(
+            raise UsageError(
                 f"--set {path}: the recipe has no text encoder {which!r}; it has {names}"
             )
         for text in chosen if field else texts:
@@ -126,7 +126,7 @@ def _change(fields: dict[str, Any], path: str, value: Any) -> None:
     for name in sections:
         inner = section.get(name, {})
         if not isinstance(inner, dict):
-            raise PrepError(f"--set {path}: {name} is a value, it has no field {last!r}")
+            raise UsageError(f"--set {path}: {name} is a value, it has no field {last!r}")
         section[name] = section = dict(inner)
     _set(section, last, value)
 
@@ -137,7 +137,7 @@ def _set(section: dict[str, Any], field: str, value: Any) -> None:
     if option and isinstance(section.get(field, {}), Mapping):
         value = {**section.get(field, {}), option: value}
     elif option:
-        raise PrepError(f"--set {field}.{option}: {field} is a value, it has no field {option!r}")
+        raise UsageError(f"--set {field}.{option}: {field} is a value, it has no field {option!r}")
     section[field] = value
     if field == "model":
         section["named"] = True

@@ -10,7 +10,7 @@ from typing import Any
 
 import energon_prep
 from energon_prep.device.batch_sizes import BatchSizes
-from energon_prep.errors import PrepError
+from energon_prep.errors import PrepError, UsageError
 from energon_prep.layout import RUN
 from energon_prep.storage import Storage, publish_bytes
 
@@ -81,7 +81,7 @@ def refuse_other(old: Mapping[str, Any], new: Mapping[str, Any], *, where: str) 
     if differences:
         shown = "\n".join(f"  {line}" for line in differences[:8])
         more = f"\n  and {len(differences) - 8} more" if len(differences) > 8 else ""
-        raise PrepError(
+        raise UsageError(
             f"{where} was begun with something else:\n{shown}{more}\n"
             "Run it as it was begun, write to another destination, or start over with --overwrite"
         )

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 from energon_prep.options import option
 from energon_prep.splits import parse_split
 
@@ -145,6 +145,6 @@ class EncodeOptions:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < least):
                 said = name.replace("_", "-")
-                raise PrepError(f"--{said} {value!r}: give a whole number of {least} or more")
+                raise UsageError(f"--{said} {value!r}: give a whole number of {least} or more")
         if self.split is not None:
             parse_split(self.split)

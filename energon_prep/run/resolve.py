@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 from energon_prep.options import listed
 from energon_prep.recipes.load import load_recipe
 from energon_prep.recipes.model import Recipe
@@ -58,7 +58,7 @@ def resolve_recipe(options: EncodeOptions) -> Recipe:
 
 def _resolutions(given: object) -> list[Any]:
     if isinstance(given, tuple) or given == []:
-        raise PrepError(
+        raise UsageError(
             f"--resolution {given!r}: give one size as N or 'HxW', or a list of sizes for several "
             "latents of each sample"
         )

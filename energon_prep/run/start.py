@@ -8,7 +8,7 @@ from typing import Any
 
 from energon_prep.device.batch_sizes import BatchSizes
 from energon_prep.device.devices import num_cpus
-from energon_prep.errors import PrepError
+from energon_prep.errors import PrepError, UsageError
 from energon_prep.executors.base import Ready
 from energon_prep.executors.job import Job
 from energon_prep.layout import PRIVATE_DIR
@@ -47,7 +47,7 @@ def torch_threads(asked: int | None, old: Mapping[str, Any] | None) -> int:
     """
     recorded = old["runtime"]["torch_threads"] if old is not None else None
     if recorded is not None and asked is not None and asked != recorded:
-        raise PrepError(
+        raise UsageError(
             f"--torch-threads {asked}: this destination is made with {recorded}, and another "
             "number may change the last bits of its numbers. Leave the option out to go on"
         )

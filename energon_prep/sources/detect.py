@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import PrepError, UsageError
 from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.plugins import is_plugin, names_of
 from energon_prep.sources.folders.folder import FolderSource
@@ -50,13 +50,13 @@ def open_source(
     if kind is not None and kind not in SOURCES and is_plugin("source", kind):
         return OwnSource(kind, str(src), _absolute_media_root(options or SourceOptions()))
     if url := URL.match(str(src)):
-        raise PrepError(
+        raise UsageError(
             f"{src}: remote sources ({url[1]}) are not read yet; copy it here or mount it, "
             "and give the path"
         )
     if kind is not None and kind not in SOURCES:
         known = ", ".join([*SOURCES, *names_of("source")])
-        raise PrepError(
+        raise UsageError(
             f"there is no source of kind {kind!r}: give one of {known}, or one of your own as "
             "package.module:Class (docs/extending.md)"
         )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 from energon_prep.sources.patterns import expanded
 
 CaptionChoice = Literal["first", "longest", "all", "join", "draw"]
@@ -53,13 +53,13 @@ class SourceOptions:
 
     def __post_init__(self) -> None:
         if self.captions not in get_args(CaptionChoice):
-            raise PrepError(
+            raise UsageError(
                 f"--captions {self.captions!r}: give one of {', '.join(get_args(CaptionChoice))}"
             )
         try:
             codecs.lookup(self.caption_encoding)
         except LookupError as error:
-            raise PrepError(
+            raise UsageError(
                 f"--caption-encoding {self.caption_encoding!r} is no encoding that Python knows: "
                 "give one such as utf-8, cp1252, gb18030 or shift_jis"
             ) from error
@@ -92,7 +92,7 @@ class SourceOptions:
     def parse(description: Mapping[str, Any]) -> SourceOptions:
         """Raises PrepError for what ``describe`` does not give."""
         if description.keys() != SourceOptions().describe().keys():
-            raise PrepError(f"not the options of a source that this version knows: {description}")
+            raise UsageError(f"not the options of a source that this version knows: {description}")
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in description.items()
@@ -112,5 +112,5 @@ def _weighted(key: str) -> tuple[str, float]:
     if number is None:
         return key, 1.0
     if not 0 < number < float("inf"):
-        raise PrepError(f"--caption-key {key!r}: the weight must be above 0")
+        raise UsageError(f"--caption-key {key!r}: the weight must be above 0")
     return name, number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 from energon_prep.plugins import is_plugin, make, names_of
 from energon_prep.targets.base import Contract, ContractError, Target, as_target
 from energon_prep.targets.dit import DiT
@@ -36,7 +36,7 @@ def get_target(name: str) -> Target:
         return as_target(name, TARGETS[name]())
     if not is_plugin("target", name):
         known = ", ".join([*TARGETS, *names_of("target")])
-        raise PrepError(
+        raise UsageError(
             f"there is no target {name!r}: the targets are {known}; one of your own is "
             "package.module:Class (docs/extending.md)"
         )
@@ -49,12 +49,12 @@ def require_fit(target: Target, *, text_names: Sequence[str], num_sizes: int) ->
     the target.
     """
     if target.text_names is not None and sorted(text_names) != sorted(target.text_names):
-        raise PrepError(
+        raise UsageError(
             f"target {target.name} stores the embeddings of text encoders named "
             f"{', '.join(target.text_names)}; the recipe has {', '.join(text_names)}"
         )
     if num_sizes > 1 and not target.several_sizes:
-        raise PrepError(
+        raise UsageError(
             f"target {target.name} stores latents of one resolution, the recipe has {num_sizes}: "
             "leave out more_resolutions, or use target generic"
         )
