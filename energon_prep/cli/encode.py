@@ -67,6 +67,7 @@ def _option(spelling: str, **attributes: Any) -> Callable[[Any], Any]:
 @_option("--follow-links")
 @_option("--folder-repeats")
 @_option("--allow-damaged")
+@_option("--allow-unreadable")
 @_option("--carry", metavar="image,caption,PART")
 @_option("--limit", type=click.IntRange(min=1))
 @_option("--shuffle", type=click.IntRange(min=0), metavar="SEED")

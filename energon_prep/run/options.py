@@ -101,6 +101,10 @@ class EncodeOptions:
         False, "Take folders named 10_cats ten times, as kohya's trainers do."
     )
     allow_damaged: bool = option(False, "Tars that end early are told, and no error.")
+    allow_unreadable: bool = option(
+        False,
+        "Go on where none of a whole window's samples can be read; each is a reject.",
+    )
     carry: Names | None = option(
         None,
         "Keep originals in the tar, beside the encodings: image, caption, and parts such as "
