@@ -130,6 +130,10 @@ class EncodeOptions:
     max_rejects: int | str | None = option(
         None, "Stop when more samples than this are rejected: N or P%."
     )
+    retry_rejects: bool = option(
+        False,
+        "Make again the finished shards in which samples could not be read; all else is left.",
+    )
     overwrite: bool = option(False, "Remove the dataset in DST and start over.")
     split: str | Sequence[float] | None = option(
         None,
