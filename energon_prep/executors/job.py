@@ -35,6 +35,7 @@ class Job:
     torch_threads: int
     workers: int  #: decode threads of a worker
     phases: bool = False  #: visual and text encoders take turns on the device
+    allow_unreadable: bool = False  #: go on after a window of which no sample can be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,5 +87,6 @@ def build_stations(job: Job, encoders: Encoders, sizes: BatchSizes, turns: Turns
         sizes=sizes,
         seed=recipe.seed,
         carry=recipe.carry,
+        allow_unreadable=job.allow_unreadable,
         turns=turns,
     )

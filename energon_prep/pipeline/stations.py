@@ -33,6 +33,7 @@ class Stations:
     seed: int
     moments: bool = False  #: the latents are means and log-variances of posteriors
     carry: Sequence[str] = ()  #: originals to keep: "media", "caption"
+    allow_unreadable: bool = False  #: windows of which no sample can be read
     turns: Turns = field(default_factory=Turns)
     halving: Halving = field(default_factory=Halving)
     profile: Profile = field(default_factory=Profile)

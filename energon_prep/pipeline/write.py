@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from energon_prep.device.memory import give_back
 from energon_prep.device.threads import start_pool
-from energon_prep.errors import SampleError
+from energon_prep.errors import PrepError, SampleError
 from energon_prep.pipeline.decode import to_reject
 from energon_prep.pipeline.stations import Stations
 from energon_prep.pipeline.tally import Counts
@@ -53,6 +53,27 @@ def write_window(
     with stations.profile.station("write"):
         for outcome in outcomes:
             _write(outcome, stations.target, writer, counts)
+
+
+def require_readable(outcomes: Iterable[list[EncodedSample] | Reject]) -> None:
+    """Raise PrepError if every one of several samples was rejected as it was read, filtered ones
+    apart: rather than each of them the source is at fault. Nothing of the window is written then.
+    """
+    rejects: list[Reject] = []
+    for outcome in outcomes:
+        if not isinstance(outcome, Reject) or outcome.stage not in ("read", "filter"):
+            return
+        if outcome.stage == "read":
+            rejects.append(outcome)
+    if len(rejects) > 1:
+        first = rejects[0]
+        detail = f" ({first.detail})" if first.detail else ""
+        raise PrepError(
+            f"none of {len(rejects)} samples that follow each other could be read, the first is "
+            f"{first.key}: {first.reason}{detail}. Is the source still there and whole? None of "
+            "them is written off: mend it and run the same command again, or let them be rejects "
+            "with --allow-unreadable; what is finished is kept"
+        )
 
 
 def _write(
@@ -108,6 +129,8 @@ class _Writing:
         self._begun = False
 
     def submit(self, window: EncodedWindow) -> None:
+        if not self._stations.allow_unreadable:
+            require_readable(window.outcomes)
         if not self._begun:
             shard = window.shard
             self._unfinished.append(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from energon_prep.run.manifest import read_run, write_run
 from energon_prep.run.options import EncodeOptions
 from energon_prep.run.report import DryRun, EncodeReport
 from energon_prep.run.request import Request, make_job, make_request
-from energon_prep.shards.ledger import finished
+from energon_prep.shards.ledger import LedgerEntry, finished
 from energon_prep.sources.account import Account
 from energon_prep.storage import LocalStorage
 from energon_prep.targets.caption_files import caption_file_names
@@ -61,7 +61,9 @@ def encode(options: EncodeOptions) -> EncodeReport:
                 # first: models that do not load must not cost the dataset that is there
                 executor.load(None)
                 clear(storage, request.target)
-            run = begin(request, job, storage, executor, old, tally)
+            run = begin(
+                request, job, storage, executor, old, tally, retry_rejects=options.retry_rejects
+            )
             work(run, executor)
             report = finish(run, dest=str(options.dest))
     if options.profile is not None:
@@ -130,9 +132,12 @@ def begin(
     executor: Executor,
     old: dict[str, Any] | None,
     tally: Tally,
+    *,
+    retry_rejects: bool = False,
 ) -> Run:
     """Plan the source and enter the run into its destination, which is locked; ``old``: its
-    run.json, if it goes on.
+    run.json, if it goes on. ``retry_rejects``: a shard in which samples could not be read is not
+    finished; it stays as it is until it is published anew, under the same serials.
 
     Raises PrepError for a destination that was begun with something else, before any model is
     loaded as far as that can be told without.
@@ -141,6 +146,8 @@ def begin(
     account = Account()
     plan = _plan(request, storage, tally, account)
     done = finished(storage) if old is not None else {}
+    if retry_rejects:
+        done = _without_unread(done)
     for entry in done.values():
         tally.add_finished(entry)
     files = caption_file_names(request.target)
@@ -216,8 +223,8 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
         profile=run.profile.to_dict(),
         limited_by=run.profile.limit(),
     )
-    if run.run is not run.old or "totals" not in run.run:
-        # which was killed just before they were entered
+    if run.run is not run.old or _are_other(run.run.get("totals"), report.totals()):
+        # an earlier run was killed just before it entered them
         write_run(run.storage, {**run.run, "totals": report.totals()})
     tally.finish()
     if not run.request.options.allow_damaged:
@@ -235,6 +242,27 @@ def _plan(request: Request, storage: LocalStorage, tally: Tally, account: Accoun
             f"{request.source.describe().get('root', 'the source')} has no samples to encode"
         )
     return summary
+
+
+def _without_unread(done: Mapping[int, LedgerEntry]) -> dict[int, LedgerEntry]:
+    """The finished shards of which every sample could be read; the others are told."""
+    kept = {index: entry for index, entry in done.items() if not entry.num_unread}
+    if len(kept) < len(done):
+        num_unread = sum(entry.num_unread for entry in done.values())
+        log.warning(
+            "%d samples that could not be read are tried again: %d of %d finished shards are made "
+            "again, and an index of them has to be",
+            num_unread,
+            len(done) - len(kept),
+            len(done),
+        )
+    return kept
+
+
+def _are_other(old: object, totals: Mapping[str, Any]) -> bool:
+    """Whether other samples are counted in run.json than there are."""
+    names = ("num_samples", "num_written", "num_rejected", "rejects")
+    return not isinstance(old, Mapping) or any(old.get(name) != totals[name] for name in names)
 
 
 def _indexed(report: EncodeReport, options: EncodeOptions) -> EncodeReport:

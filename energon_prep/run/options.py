@@ -101,6 +101,10 @@ class EncodeOptions:
         False, "Take folders named 10_cats ten times, as kohya's trainers do."
     )
     allow_damaged: bool = option(False, "Tars that end early are told, and no error.")
+    allow_unreadable: bool = option(
+        False,
+        "Go on where none of a whole window's samples can be read; each is a reject.",
+    )
     carry: Names | None = option(
         None,
         "Keep originals in the tar, beside the encodings: image, caption, and parts such as "
@@ -125,6 +129,10 @@ class EncodeOptions:
     torch_threads: int | None = option(None, "Threads of the models on the CPU; recorded.")
     max_rejects: int | str | None = option(
         None, "Stop when more samples than this are rejected: N or P%."
+    )
+    retry_rejects: bool = option(
+        False,
+        "Make again the finished shards in which samples could not be read; all else is left.",
     )
     overwrite: bool = option(False, "Remove the dataset in DST and start over.")
     split: str | Sequence[float] | None = option(

@@ -64,6 +64,7 @@ def make_job(
         torch_threads=torch_threads,
         workers=options.workers or max(1, num_cpus() // len(devices)),
         phases=options.phases,
+        allow_unreadable=options.allow_unreadable,
     )
 
 

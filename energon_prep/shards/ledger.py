@@ -63,6 +63,11 @@ class LedgerEntry:
     #: what was done to written samples -> how often
     notes: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def num_unread(self) -> int:
+        """Rejects of stage "read", which another try may turn into samples."""
+        return sum(num for why, num in self.rejects.items() if why.startswith("read: "))
+
     def __post_init__(self) -> None:
         if self.num_planned != self.num_written + self.num_rejected:
             raise PrepError(

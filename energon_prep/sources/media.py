@@ -26,27 +26,37 @@ URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")  #: at the start of what is no
 
 MAX_TEXT_BYTES = 16 * 2**20  #: of one caption file, one JSON file, one row of a manifest
 
-#: Every sample would fail: the machine is short of something, or a mount was lost.
-_MACHINE_FAULTS = {
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ESTALE,
-    errno.ENOTCONN,
-    errno.EHOSTDOWN,
+#: Of the file itself, wherever it lies. All others are of the machine, the mount or the
+#: credentials: other samples would fail by them too, and are sound.
+_OWN_FAULTS = {
+    errno.EIO,  # a broken sector; a mount that gives it for every file is found out by windows
+    errno.EBADMSG,
+    errno.EUCLEAN,
+    errno.EILSEQ,
+    errno.ELOOP,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
 }
+_MISSING = {errno.ENOENT, errno.ENOTDIR}
 #: What may be over in a moment on a network's file system, and the seconds to wait before each
 #: further try.
-_PASSING_FAULTS = {errno.EIO, errno.ETIMEDOUT, errno.EAGAIN}
+_PASSING_FAULTS = {
+    errno.EIO,
+    errno.ETIMEDOUT,
+    errno.EAGAIN,
+    errno.ECONNRESET,
+    errno.EREMOTEIO,
+}
 _PAUSES = (0.05, 0.2, 1.0)
 
 
-def read_media(path: Path, *, max_bytes: int) -> Media:
+def read_media(path: Path, *, max_bytes: int, named_below: Path | None = None) -> Media:
     """A media file: an image's bytes; a video's are left in the file, to be read as far as needed.
 
-    Raises SampleError if it cannot be read, is empty, or is no video and larger than ``max_bytes``.
+    Raises SampleError if it cannot be read, is empty, or is no video and larger than ``max_bytes``;
+    ``named_below``: see ``faults_of``.
     """
-    with faults_of(path, stage="read"):
+    with faults_of(path, stage="read", named_below=named_below):
         return try_again(lambda: _read_media_once(path, max_bytes))
 
 
@@ -87,21 +97,60 @@ def sniffed_suffix(media: bytes) -> str:
 
 
 @contextmanager
-def faults_of(path: Path, *, stage: str) -> Iterator[None]:
+def faults_of(path: Path, *, stage: str, named_below: Path | None = None) -> Iterator[None]:
     """Turn what the system says about reading ``path`` into the sample's fault, or PrepError where
     it is not that.
+
+    A file that was listed is not missing by its own fault, unless it is a link to nothing.
+    ``named_below``: nobody has seen the file, a table names it, and it may be missing as long as
+    this folder, where it should lie, holds anything.
     """
     try:
         yield
     except OSError as error:
-        if error.errno in _MACHINE_FAULTS:
+        is_missing = error.errno in _MISSING
+        if is_missing and named_below is not None:
+            require_contents(named_below)
+        elif not _is_own_fault(path, error):
             raise PrepError(
                 f"cannot read {printable(str(path))}: {error.strerror}: that is no fault of "
-                "the sample. Mend it and run the same command again; what is finished is kept"
+                "the sample. Is the source still there, mounted and readable? Mend it and run "
+                "the same command again; what is finished is kept"
             ) from error
         raise SampleError(
             stage, f"cannot be read: {error.strerror}", printable(str(path))
         ) from error
+
+
+def is_of_machine(error: BaseException) -> bool:
+    """Whether a reading library passes on what the system said, and that is no fault of the
+    file's contents.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    return number is not None and number not in _OWN_FAULTS
+
+
+def require_contents(folder: Path) -> None:
+    """Raise PrepError for a folder that went away or was emptied, as a mount that was lost is:
+    what is missing below it is no fault of the samples.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = "empty" if next(entries, None) is None else ""
+    except OSError as error:
+        found = f"gone ({error.strerror})"
+    if found:
+        raise PrepError(
+            f"the folder {printable(str(folder))} is {found}: that is no fault of the samples that "
+            "should lie there. Bring it back (is it mounted?) and run the same command again; "
+            "what is finished is kept"
+        )
+
+
+def _is_own_fault(path: Path, error: OSError) -> bool:
+    if error.errno in _MISSING:
+        return os.path.islink(path)  # noqa: PTH114  Path.is_symlink raises for a name too long
+    return not is_of_machine(error)
 
 
 def try_again(read: Callable[[], T]) -> T:

@@ -19,7 +19,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -306,6 +306,62 @@ def two_at_once(campaign: Campaign, num: int) -> Outcome:
     return outcome
 
 
+def sources_away(campaign: Campaign, num: int) -> Outcome:
+    """At a random moment the source is moved away, emptied as by an unmount, or lacks a listed file
+    of media; the same command is refused until it is back.
+    """
+    outcome = Outcome()
+    for dest in _destinations(campaign, outcome, num):
+        if campaign.rng.random() < 0.5:  # of a resume
+            child = start("encode", campaign.source, dest, *SMALL, log=campaign.home / "log")
+            time.sleep(campaign.rng.uniform(0, campaign.seconds))
+            child.kill()
+            child.wait()
+        take = campaign.rng.choice([_moved, _emptied, _one_file_gone])
+        child = start("encode", campaign.source, dest, *SMALL, log=campaign.home / "log")
+        if take is _one_file_gone:  # earlier it would be no part of the source
+            _wait_for(dest / _PRIVATE / "run.json")
+        time.sleep(campaign.rng.uniform(0, 1.1 * campaign.seconds))
+        with take(campaign):
+            done = child.wait()
+            outcome.disturbed += done.code != 0
+            if done.code:
+                _check_told(done, "Error", outcome)
+            _check_told(campaign.encode(dest), "Error", outcome)
+            _check_partial(campaign, dest, outcome)
+        _check_after(campaign, dest, outcome, what=take.__name__)
+    return outcome
+
+
+@contextmanager
+def _moved(campaign: Campaign) -> Iterator[None]:
+    away = campaign.source.rename(campaign.home / "away")
+    try:
+        yield
+    finally:
+        away.rename(campaign.source)
+
+
+@contextmanager
+def _emptied(campaign: Campaign) -> Iterator[None]:
+    with _moved(campaign):
+        campaign.source.mkdir()
+        try:
+            yield
+        finally:
+            campaign.source.rmdir()
+
+
+@contextmanager
+def _one_file_gone(campaign: Campaign) -> Iterator[None]:
+    file = campaign.rng.choice(sorted(campaign.source.glob("*.jpg")))
+    away = file.rename(campaign.home / "away")
+    try:
+        yield
+    finally:
+        away.rename(file)
+
+
 def _make_source(root: Path) -> None:
     """Tiny JPEGs with captions; one is broken, one has no caption, and a shard's worth is too dull
     to differ.
@@ -474,4 +530,5 @@ def scenarios(scale: float) -> dict[str, Scenario]:
         "clock jumps": lambda c: clock_jumps(c, num(20)),
         "flipped bits and cut files": lambda c: damages(c, num(100)),
         "two runs at once": lambda c: two_at_once(c, num(20)),
+        "sources that go away": lambda c: sources_away(c, num(300)),
     }

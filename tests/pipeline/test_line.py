@@ -15,6 +15,7 @@ import torch
 
 from cookers.safe import load_json, load_pickle, load_pth
 from energon_prep.device.batch_sizes import BatchSizes
+from energon_prep.errors import PrepError
 from energon_prep.pipeline.decode import Ahead, decode
 from energon_prep.pipeline.line import encode_shards
 from energon_prep.pipeline.read import read
@@ -132,6 +133,23 @@ def test_rejects_are_recorded_and_leave_the_others_alone(tmp_path: Path) -> None
     assert [load_json(line.encode())["key"] for line in lines] == ["0", "7", "8", "19"]
     keys = {name.split(".")[0] for name in members(tmp_path / "shard_000000.tar")}
     assert keys == {f"samples/sample_{i:09d}" for i in range(20) if i not in broken}
+
+
+def test_a_window_of_which_nothing_can_be_read_stops_the_run(tmp_path: Path) -> None:
+    source = Numbers(60, broken=frozenset({1, *range(28, 36)}))  # of 20: 8, 8, 4
+    with pytest.raises(PrepError, match=r"none of 8 samples.*the first is 28: broken"):
+        run(tmp_path / "stopped", stations(source))
+    assert set(tar_digests(tmp_path / "stopped")) == {"shard_000000.tar"}
+    names = {path.name for path in (tmp_path / "stopped/.energon-prep/ledger").glob("*.json")}
+    assert names == {"shard_000000.json"}
+    entries, _ = run(tmp_path / "allowed", stations(source, allow_unreadable=True))
+    assert [entry.num_rejected for entry in entries] == [1, 8, 0]
+
+
+def test_one_sample_or_one_that_is_read_says_nothing_of_the_source(tmp_path: Path) -> None:
+    source = Numbers(17, broken=frozenset({*range(7), 16}))
+    (entry,), _ = run(tmp_path, stations(source))
+    assert (entry.num_written, entry.num_rejected) == (9, 8)
 
 
 def test_what_the_trainer_would_refuse_is_rejected_by_the_target(tmp_path: Path) -> None:

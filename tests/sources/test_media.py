@@ -36,7 +36,7 @@ def test_a_video_stays_in_its_file_and_is_not_limited(tmp_path: Path) -> None:
     path.write_bytes(b"\0\0\0\x08moov")
     assert media.head(100) == b"\0\0\0\x08moov"  # not what was read of the old file
     path.unlink()
-    with pytest.raises(SampleError, match="read: cannot be read: No such file"):
+    with pytest.raises(PrepError, match=r"No such file.*no fault of the sample"):
         media.open()
 
 
@@ -54,7 +54,8 @@ def test_the_size_is_judged_before_reading(tmp_path: Path) -> None:
     [
         ("empty.jpg", "empty file"),
         ("pipe.jpg", "not a regular file"),
-        ("gone.jpg", "cannot be read: No such file or directory"),
+        ("dangling.jpg", "cannot be read: No such file or directory"),
+        ("loop.jpg", "cannot be read: Too many levels of symbolic links"),
         ("folder.jpg", "not a regular file"),
         ("x" * 300, "cannot be read: File name too long"),
     ],
@@ -63,6 +64,8 @@ def test_faults_have_reasons_without_names(tmp_path: Path, name: str, reason: st
     write(tmp_path / "empty.jpg", b"")
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "dangling.jpg").symlink_to("nothing")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     with pytest.raises(SampleError) as error:
         read_media(tmp_path / name, max_bytes=10)
     assert (error.value.stage, error.value.reason) == ("read", reason)
@@ -120,10 +123,35 @@ def test_what_may_pass_is_tried_again() -> None:
     assert len(tries) == 1
 
 
-@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, SampleError), (errno.ESTALE, PrepError)])
-def test_a_fault_of_the_machine_stops_the_run(number: int, kind: type[Exception]) -> None:
+_OF_FILES = ["EIO", "EBADMSG", "EUCLEAN", "EILSEQ", "ELOOP", "EISDIR", "ENAMETOOLONG"]
+
+
+@pytest.mark.parametrize("name", sorted(set(errno.errorcode.values())))
+def test_a_fault_that_is_not_the_file_s_own_stops_the_run(name: str) -> None:
+    number = getattr(errno, name)
+    kind = SampleError if name in _OF_FILES else PrepError
     with (
         pytest.raises(kind, match=r"cannot (read|be read)"),
         faults_of(Path("a.jpg"), stage="read"),
     ):
         raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR])
+def test_what_only_a_table_names_may_be_missing_where_anything_is(
+    tmp_path: Path, number: int
+) -> None:
+    folder = tmp_path / "images"
+
+    def fail() -> None:
+        with faults_of(folder / "a.jpg", stage="read", named_below=folder):
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(PrepError, match=r"images is gone.*no fault of the samples"):
+        fail()
+    folder.mkdir()
+    with pytest.raises(PrepError, match="images is empty"):
+        fail()
+    write(folder / "b.jpg")
+    with pytest.raises(SampleError, match="cannot be read"):
+        fail()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from energon_prep.sources.captions import find_captions, parse_metadata
 from energon_prep.sources.folders.beside import Names, Places, is_metadata_name
 from energon_prep.sources.folders.groups import Sorter
 from energon_prep.sources.folders.metadata import find_metadata
-from energon_prep.sources.media import read_media, read_text_file
+from energon_prep.sources.media import faults_of, read_media, read_text_file, require_contents
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
@@ -160,18 +161,22 @@ class FolderSource:
     def _load(self, path: str, key: str, repeat: int) -> RawSample:
         file, stem = self.root / path, self._stem(path)
         self._check_link(file, stage="read")
-        data = self._read_first(self._places.metadata_files(path, stem), stage="read")
-        values = {} if data is None else parse_metadata(data)
-        captions = find_captions(
-            lambda suffix: self._read_first(
-                self._places.text_files(path, stem, suffix), stage="caption"
-            ),
-            values,
-            options=self.options,
-            key=f"{key}:{repeat}" if repeat else key,
-            media_name=file.name,
-            advice=partial(self._places.advice, path),
-        )
+        # The media come last: if all went away, what lies beside them would seem to be missing.
+        try:
+            data = self._read_first(self._places.metadata_files(path, stem), stage="read")
+            values = {} if data is None else parse_metadata(data)
+            captions = find_captions(
+                partial(self._text, path, stem),
+                values,
+                options=self.options,
+                key=f"{key}:{repeat}" if repeat else key,
+                media_name=file.name,
+                advice=partial(self._places.advice, path),
+            )
+            parts = dict(self._parts(stem))
+        except SampleError:
+            read_media(file, max_bytes=self.options.max_bytes)
+            raise
         return RawSample(
             key=key,
             source=printable(path),
@@ -180,8 +185,15 @@ class FolderSource:
             captions=captions.texts,
             num_captions_left_out=captions.num_left_out,
             metadata=values,
-            parts=dict(self._parts(stem)),
+            parts=parts,
         )
+
+    def _text(self, path: str, stem: str, suffix: str) -> bytes | None:
+        """The caption of the media in a file of that suffix, None if there is no such file."""
+        data = self._read_first(self._places.text_files(path, stem, suffix), stage="caption")
+        if data is None and self._places.captions_dir is not None:  # it may be a mount of its own
+            require_contents(self._places.captions_dir)
+        return data
 
     def _parts(self, stem: str) -> Iterator[tuple[str, bytes]]:
         """Of the parts that are to be carried those that lie beside the media: ``cat.mask.png``."""
@@ -253,8 +265,12 @@ def _passed_over(account: Account) -> str:
 
 
 def _size(file: Path) -> int:
-    """Bytes of the file, 0 for a link that leads nowhere: its ``load`` says so."""
+    """Bytes of the file, 0 for what its own ``load`` will find wrong, as a link that leads nowhere.
+    Raises PrepError for what is no fault of its own.
+    """
     try:
         return file.stat().st_size
     except OSError:
+        with suppress(SampleError), faults_of(file, stage="read"):
+            raise
         return 0

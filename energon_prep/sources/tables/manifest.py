@@ -279,7 +279,7 @@ def _read(media: RowMedia, key: str, paths: MediaPaths, *, max_bytes: int) -> tu
         content = bytes(media.content)
         return media.path or key + sniffed_suffix(content), Media.of(content)
     file = paths.locate(media.path or "")
-    return file.name, read_media(file, max_bytes=max_bytes)
+    return file.name, read_media(file, max_bytes=max_bytes, named_below=paths.start)
 
 
 def _size(table: Table) -> int:

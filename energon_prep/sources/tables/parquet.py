@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
+from energon_prep.sources.media import is_of_machine
 from energon_prep.sources.tables.arrow import row_of
 from energon_prep.sources.tables.base import Row
 
@@ -83,6 +84,11 @@ def _group_rows(file: Any, group: int, first: int, wanted: range) -> Iterator[tu
         try:
             batch = next(batches)
         except (OSError, ValueError, MemoryError, StopIteration, pyarrow.ArrowException) as error:
+            if is_of_machine(error):
+                raise PrepError(
+                    f"cannot read row group {group} of a Parquet file: {error}: that is no fault "
+                    "of its rows. Mend it and run the same command again; what is finished is kept"
+                ) from error
             fault = SampleError(
                 "read", "the Parquet row group cannot be read", f"row group {group}: {error}"
             )

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from energon_prep.errors import SampleError
+from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import HEAD_BYTES, is_video, kind_of
 from energon_prep.samples import Media
 from energon_prep.sources.media import check_media_size, check_text_size, faults_of, try_again
 from energon_prep.sources.shared_reads import open_shared
+from energon_prep.sources.walk import printable
 from energon_prep.tar_headers import Member
 
 T = TypeVar("T")
@@ -67,8 +68,10 @@ def _read(tar: Path, member: Member, size: int, stage: str) -> bytes:
     with faults_of(tar, stage=stage):
         content = try_again(read)
     if len(content) < size:
-        raise SampleError(
-            stage, "the tar was cut since it was listed", f"within the member {member.name}"
+        raise PrepError(
+            f"{printable(str(tar))} was cut since it was listed, within the member "
+            f"{printable(member.name)}: restore it and run the same command again; what is "
+            "finished is kept"
         )
     return content
 

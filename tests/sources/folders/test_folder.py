@@ -15,7 +15,7 @@ from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from energon_prep.plan.order import Listed
 from energon_prep.plan.shards import join_entries
-from energon_prep.samples import RawSample
+from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry
 from energon_prep.sources.folders.folder import FolderSource
@@ -193,14 +193,49 @@ def test_a_snapshot_of_the_hub_is_read_through_its_links(tmp_path: Path) -> None
         assert only(FolderSource(root=root)).caption == "data/a.txt"
 
 
-def test_a_file_that_is_gone_since_the_listing_is_a_fault(tmp_path: Path) -> None:
-    source = FolderSource(root=tmp_path)
-    write(tmp_path / "1.txt", "caption")
-    media = write(tmp_path / "1.jpg")
+def _pending(source: FolderSource) -> PendingSample:
     (piece,) = join_entries(map(Listed, count(), listed(source)))
-    media.unlink()
     (pending,) = source.read(piece)
-    with pytest.raises(SampleError, match="No such file"):
+    return pending
+
+
+@pytest.mark.parametrize("gone", ["media", "root", "contents"])
+@pytest.mark.parametrize("text", [None, "1.txt", "1.json", "1.mask.png"])
+def test_what_was_listed_and_is_gone_is_no_fault_of_the_sample(
+    tmp_path: Path, gone: str, text: str | None
+) -> None:
+    root = tmp_path / "in"
+    media = write(root / "1.jpg")
+    if text is not None:
+        write(root / text, '{"caption": "cat"}')
+    carried = ("mask.png",) if text == "1.mask.png" else ()
+    options = SourceOptions(caption_text="fallback", carry_parts=carried)
+    pending = _pending(FolderSource(root=root, options=options))
+    if gone == "media":
+        media.unlink()
+    else:
+        root.rename(tmp_path / "away")
+    if gone == "contents":
+        root.mkdir()
+    with pytest.raises(PrepError, match=r"1\.jpg: No such file.*no fault of the sample"):
+        pending.load()
+
+
+@pytest.mark.parametrize("fallback", [None, "fallback"])
+@pytest.mark.parametrize(("again", "found"), [(False, "gone"), (True, "empty")])
+def test_a_folder_of_captions_that_went_away_is_no_fault_of_the_sample(
+    tmp_path: Path, fallback: str | None, again: bool, found: str
+) -> None:
+    write(tmp_path / "in" / "1.jpg")
+    write(tmp_path / "texts" / "1.txt", "cat")
+    options = SourceOptions(captions_dir="../texts", caption_text=fallback)
+    source = FolderSource(root=tmp_path / "in", options=options)
+    pending = _pending(source)
+    assert pending.load().caption == "cat"
+    (tmp_path / "texts").rename(tmp_path / "away")
+    if again:
+        (tmp_path / "texts").mkdir()
+    with pytest.raises(PrepError, match=f"texts is {found}.*no fault of the samples"):
         pending.load()
 
 

@@ -433,3 +433,19 @@ def test_options_of_other_sources_are_refused(tmp_path: Path, options: dict[str,
     tar = write_tar(tmp_path / "a.tar", samples("0"))
     with pytest.raises(PrepError, match="means nothing where the source is tars"):
         listed(WebDatasetSource(root=tar, options=SourceOptions(**options)))
+
+
+def test_a_tar_that_is_cut_or_gone_since_it_was_listed_is_no_fault_of_the_sample(
+    tmp_path: Path,
+) -> None:
+    tar = write_tar(tmp_path / "a.tar", [("0.jpg", b"x" * 5000), ("0.txt", b"cat")])
+    source = WebDatasetSource(root=tar)
+    (entry,) = listed(source)
+    (pending,) = source.read(Piece(entry.path, entry.start, 1))
+    with tar.open("r+b") as file:
+        file.truncate(3000)
+    with pytest.raises(PrepError, match="was cut since it was listed"):
+        pending.load()
+    tar.unlink()
+    with pytest.raises(PrepError, match="no fault of the sample"):
+        pending.load()
