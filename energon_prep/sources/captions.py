@@ -230,7 +230,11 @@ def parse_json(data: bytes) -> Any:
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises SampleError."""
-    value = parse_json(data)
+    return require_object(parse_json(data))
+
+
+def require_object(value: Any) -> dict[str, Any]:
+    """Raises SampleError."""
     if not isinstance(value, dict):
         raise SampleError(
             "read", "the JSON is not an object", f"it is {type(value).__name__}: {value!r:.80}"
