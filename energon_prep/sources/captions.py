@@ -18,6 +18,8 @@ from energon_prep.errors import SampleError
 from energon_prep.sources.options import SourceOptions
 
 CAPTION_SUFFIXES = ("txt", "caption")  #: of files that are a caption
+METADATA_SUFFIX = "json"  #: of files with metadata, which may hold captions
+TEXT_SUFFIXES = (*CAPTION_SUFFIXES, METADATA_SUFFIX)
 CAPTION_NAMES = (  #: columns and JSON keys
     *("caption", "text", "prompt", "description", "captions", "txt", "alt_text"),
     *("sentences", "prompts", "texts"),
