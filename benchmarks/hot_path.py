@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, TypeAlias
 
 import energon_prep
-from energon_prep.demo_data import make_raw_dataset
+from energon_prep.demo.data import make_raw_dataset
 
 PACKAGE = Path(energon_prep.__file__).parent
 

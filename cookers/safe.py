@@ -1,4 +1,8 @@
-"""The bytes of a part -> its value, without running anything that the bytes ask for."""
+"""The bytes of a part -> its value, without running anything that the bytes ask for.
+
+For training: as fast as a reader that runs what it reads, and no guard against bytes made to take
+memory or time. ``cookers.strict`` is one, for data of strangers.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,12 @@ import io
 import json
 import pickle
 import re
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
-
-from cookers.tuples import MAX_TUPLE, refuse_multiplying_tuples
-
-#: at the start of what torch.save wrote before 1.6: magic number, version, system, data, keys
-_LEGACY_PICKLES = 5
 
 
 class DecodeError(ValueError):
@@ -38,8 +36,7 @@ def load_pth(data: bytes) -> Any:
     UnsafePickleError if a global is asked for.
     """
     try:
-        _refuse_bombs(data)
-        return _resolve(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), {})
+        return resolve(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), {})
     except DecodeError:
         raise
     except Exception as error:
@@ -53,7 +50,7 @@ def load_pth(data: bytes) -> Any:
             raise UnsafePickleError(
                 f"the pickle asks for {refused[1]}, which tensors do not need"
             ) from error
-        raise DecodeError(f"not a file that torch.save wrote ({_summary(error)})") from error
+        raise DecodeError(f"not a file that torch.save wrote ({summary(error)})") from error
 
 
 def load_pickle(data: bytes) -> Any:
@@ -62,13 +59,18 @@ def load_pickle(data: bytes) -> Any:
     Tensors are read both as ``pickle.dumps`` writes them and as torch.save bytes inside the pickle.
     Arrays are numbers or text: object and structured dtypes are refused. Raises DecodeError, or
     UnsafePickleError if any other global is asked for.
+
+    Crafted bytes run nothing, but can take memory and time: five of them have the unpickler take 16
+    bytes for each of 2 ** 32 memo slots, and a hash of tuples of the same tuples takes a time
+    exponential in their depth. Training accepts that of the dataset that it was pointed at, and
+    reads at the speed of ``pickle.loads``; ``energon-prep verify`` refuses such bytes.
     """
     try:
-        return _resolve(_Unpickler(io.BytesIO(data)).load(), {})
+        return resolve(_Unpickler(io.BytesIO(data)).load(), {})
     except DecodeError:
         raise
     except Exception as error:  # as above
-        raise DecodeError(f"not a pickle of plain data ({_summary(error)})") from error
+        raise DecodeError(f"not a pickle of plain data ({summary(error)})") from error
 
 
 def load_json(data: bytes) -> Any:
@@ -76,7 +78,7 @@ def load_json(data: bytes) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise DecodeError(f"not JSON ({_summary(error)})") from error
+        raise DecodeError(f"not JSON ({summary(error)})") from error
 
 
 def load_npy(data: bytes) -> np.ndarray[Any, np.dtype[Any]]:
@@ -100,35 +102,16 @@ def load_npy(data: bytes) -> np.ndarray[Any, np.dtype[Any]]:
     except DecodeError:
         raise
     except Exception as error:  # as above
-        raise DecodeError(f"not a file that np.save wrote ({_summary(error)})") from error
+        raise DecodeError(f"not a file that np.save wrote ({summary(error)})") from error
 
 
-def _summary(error: BaseException) -> str:
+def summary(error: BaseException) -> str:
     # What torch puts before its reason is long and advises to load the file unsafely.
     lines = str(error).rpartition("WeightsUnpickler error: ")[2].splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _refuse_bombs(data: bytes) -> None:
-    """torch.save stores its records as they are, so that they cannot be larger than the file."""
-    if data[:2] == b"PK":
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            records = archive.infolist()
-            size = sum(info.file_size for info in records)
-            if size > len(data):
-                raise DecodeError(
-                    f"{len(data)} bytes unpack to {size}: torch.save compresses nothing"
-                )
-            for info in records:
-                if info.filename.endswith("data.pkl"):
-                    refuse_multiplying_tuples(io.BytesIO(archive.read(info)))
-    else:
-        stream = io.BytesIO(data)
-        for _ in range(_LEGACY_PICKLES):
-            refuse_multiplying_tuples(stream)
-
-
-def _resolve(value: Any, seen: dict[int, Any]) -> Any:
+def resolve(value: Any, seen: dict[int, Any]) -> Any:
     """Put arrays in the place of their placeholders, in place, and refuse tensors larger than what
     is stored.
 
@@ -139,17 +122,17 @@ def _resolve(value: Any, seen: dict[int, Any]) -> Any:
     seen[id(value)] = result = value
     if isinstance(value, (_Array, _DType)):
         result = value.resolve()
-    elif isinstance(value, _Call):
+    elif isinstance(value, Call):
         raise DecodeError("a function where data should be")
     elif isinstance(value, torch.Tensor):
         _require_stored(value)
     elif isinstance(value, dict):
         for key in value:
-            value[key] = _resolve(value[key], seen)
+            value[key] = resolve(value[key], seen)
     elif isinstance(value, list):
-        value[:] = [_resolve(item, seen) for item in value]
+        value[:] = [resolve(item, seen) for item in value]
     elif type(value) is tuple:
-        result = tuple(_resolve(item, seen) for item in value)
+        result = tuple(resolve(item, seen) for item in value)
     seen[id(value)] = result
     return result
 
@@ -215,7 +198,7 @@ class _Array:
         return self._array
 
 
-class _Call:
+class Call:
     """What a global of a pickle becomes: a function that takes no attributes from the pickle and
     makes no instances.
     """
@@ -267,14 +250,15 @@ def _bytearray(*args: Any) -> bytearray:
     return bytearray(_bytes(*args))
 
 
-_GLOBALS: dict[tuple[str, str], _Call] = {
-    ("collections", "OrderedDict"): _Call(OrderedDict),
-    ("_codecs", "encode"): _Call(_bytes),
-    ("numpy", "dtype"): _Call(_DType),
-    ("numpy", "ndarray"): _Call(_Array),
-    ("torch._utils", "_rebuild_tensor_v2"): _Call(_tensor),
+#: All that a pickle may ask for, besides the torch dtypes.
+GLOBALS: dict[tuple[str, str], Call] = {
+    ("collections", "OrderedDict"): Call(OrderedDict),
+    ("_codecs", "encode"): Call(_bytes),
+    ("numpy", "dtype"): Call(_DType),
+    ("numpy", "ndarray"): Call(_Array),
+    ("torch._utils", "_rebuild_tensor_v2"): Call(_tensor),
     # torch's own is a torch.load that runs anything
-    ("torch.storage", "_load_from_bytes"): _Call(load_pth),
+    ("torch.storage", "_load_from_bytes"): Call(load_pth),
 }
 _BUILTINS: dict[str, Callable[..., Any]] = {
     "set": set,
@@ -284,64 +268,27 @@ _BUILTINS: dict[str, Callable[..., Any]] = {
     "bytearray": _bytearray,
 }
 for _module in ("builtins", "__builtin__"):
-    _GLOBALS |= {(_module, _name): _Call(_function) for _name, _function in _BUILTINS.items()}
+    GLOBALS |= {(_module, _name): Call(_function) for _name, _function in _BUILTINS.items()}
 for _module in ("numpy._core", "numpy.core"):  # numpy 2 and numpy 1
-    _GLOBALS[_module + ".multiarray", "_reconstruct"] = _Call(_Array)
-    _GLOBALS[_module + ".multiarray", "scalar"] = _Call(_scalar)
-    _GLOBALS[_module + ".numeric", "_frombuffer"] = _Call(_frombuffer)
+    GLOBALS[_module + ".multiarray", "_reconstruct"] = Call(_Array)
+    GLOBALS[_module + ".multiarray", "scalar"] = Call(_scalar)
+    GLOBALS[_module + ".numeric", "_frombuffer"] = Call(_frombuffer)
 
 
-def _load_bytearray(unpickler: Any) -> None:
-    """In place of Python's own, which allocates the size first and then finds that the bytes are
-    not there.
+def find_allowed(module: str, name: str) -> Any:
+    """What a pickle gets for a global: those of the table above and the torch dtypes.
+
+    Raises UnsafePickleError for any other.
     """
-    size = int.from_bytes(unpickler.read(8), "little")
-    data = bytearray(unpickler.read(size))
-    if len(data) < size:
-        raise DecodeError(f"a bytearray of {size} bytes, but {len(data)} are stored")
-    unpickler.append(data)
+    if (module, name) in GLOBALS:
+        return GLOBALS[module, name]
+    # getattr would import lazy submodules
+    dtype = vars(torch).get(name) if module == "torch" else None
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    raise UnsafePickleError(f"the pickle asks for {module}.{name}, which data does not need")
 
 
-def _load_limited(load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """``load`` makes a tuple. Of tuples of the same tuples a hash takes a time exponential in their
-    depth.
-    """
-
-    def load_tuple(unpickler: Any) -> None:
-        load(unpickler)
-        made = unpickler.stack[-1]
-        size = 1 + sum(unpickler.tuple_sizes.get(id(item), (1,))[0] for item in made)
-        if size > MAX_TUPLE:
-            raise DecodeError(f"tuples within tuples of more than {MAX_TUPLE} values")
-        # which keeps its id from being given to another
-        unpickler.tuple_sizes[id(made)] = (size, made)
-
-    return load_tuple
-
-
-_TUPLES = (pickle.TUPLE[0], pickle.TUPLE1[0], pickle.TUPLE2[0], pickle.TUPLE3[0])
-
-
-# The unpickler written in Python: the one in C allocates as many memo slots as five crafted bytes
-# ask for.
-class _Unpickler(pickle._Unpickler):
-    """Gives a pickle the globals of the table above and the torch dtypes, and nothing else."""
-
-    dispatch = {
-        **pickle._Unpickler.dispatch,
-        pickle.BYTEARRAY8[0]: _load_bytearray,
-        **{opcode: _load_limited(pickle._Unpickler.dispatch[opcode]) for opcode in _TUPLES},
-    }
-
-    def load(self) -> Any:
-        self.tuple_sizes: dict[int, tuple[int, Any]] = {}
-        return super().load()
-
+class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _GLOBALS:
-            return _GLOBALS[module, name]
-        # getattr would import lazy submodules
-        dtype = vars(torch).get(name) if module == "torch" else None
-        if isinstance(dtype, torch.dtype):
-            return dtype
-        raise UnsafePickleError(f"the pickle asks for {module}.{name}, which data does not need")
+        return find_allowed(module, name)

@@ -17,7 +17,7 @@ import torch
 
 import energon_prep
 from cookers.safe import load_json, load_pickle, load_pth
-from energon_prep.demo_data import make_raw_dataset, make_raw_videos
+from energon_prep.demo.data import make_raw_dataset, make_raw_videos
 from energon_prep.recipes.load import load_recipe, recipe_names
 
 PAGE = Path(__file__).parent / "trainers.md"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from energon_prep.demo_data import make_raw_dataset
+from energon_prep.demo.data import make_raw_dataset
 
 # The tests' own processes share two cores: one thread each is faster than many that wait for each
 # other.

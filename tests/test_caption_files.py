@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import energon_prep
-from energon_prep.demo_data import make_raw_dataset
+from energon_prep.demo.data import make_raw_dataset
 from energon_prep.errors import PrepError
 
 T5 = "empty_encodings/t5_empty.npy"

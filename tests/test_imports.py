@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "curate": RECORDS | STATIONS | {"indexing"},
     "verifying": RECORDS | STATIONS | {"plan", "device", "run", "indexing", "cookers"},
     "loading": {"errors", "cookers", "task_encoders"},
-    "demo_data": {"errors"},
+    "demo": {"errors"},
     "cli": RECORDS
     | STATIONS
     | {
@@ -69,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
         "curate",
         "verifying",
         "loading",
-        "demo_data",
+        "demo",
         "__init__",
     },
     "__init__": {"errors", "curate", "run", "indexing", "verifying", "recipes"},

@@ -23,7 +23,7 @@ def command(folder: Path, recipe: str, num: int) -> None:
     """The whole way on a small dataset made for it, offline, in FOLDER: raw, encode, index, verify,
     load a batch.
     """
-    from energon_prep.demo_data import make_raw_dataset
+    from energon_prep.demo.data import make_raw_dataset
     from energon_prep.device.tuning import tune_process
 
     tune_process()

@@ -18,6 +18,8 @@ from energon_prep.errors import SampleError
 from energon_prep.sources.options import SourceOptions
 
 CAPTION_SUFFIXES = ("txt", "caption")  #: of files that are a caption
+METADATA_SUFFIX = "json"  #: of files with metadata, which may hold captions
+TEXT_SUFFIXES = (*CAPTION_SUFFIXES, METADATA_SUFFIX)
 CAPTION_NAMES = (  #: columns and JSON keys
     *("caption", "text", "prompt", "description", "captions", "txt", "alt_text"),
     *("sentences", "prompts", "texts"),
@@ -230,7 +232,11 @@ def parse_json(data: bytes) -> Any:
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises SampleError."""
-    value = parse_json(data)
+    return require_object(parse_json(data))
+
+
+def require_object(value: Any) -> dict[str, Any]:
+    """Raises SampleError."""
     if not isinstance(value, dict):
         raise SampleError(
             "read", "the JSON is not an object", f"it is {type(value).__name__}: {value!r:.80}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cookers.safe import DecodeError, load_pickle
+from cookers.safe import DecodeError
+from cookers.strict import load_pickle
 from energon_prep.layout import EMPTY_CAPTION
 from energon_prep.targets import Target
 from energon_prep.verifying.accounts import Broken

@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cookers.safe import DecodeError, load_json, load_pickle, load_pth
+from cookers.safe import DecodeError, load_json
+from cookers.strict import load_pickle, load_pth
 from energon_prep.indexing.tars import split_name
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.tar_headers import DamagedTarError, Member, whole_members

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import energon_prep
-from energon_prep.demo_data import make_raw_dataset, make_raw_videos
+from energon_prep.demo.data import make_raw_dataset, make_raw_videos
 from energon_prep.recipes.load import load_recipe
 from tests.compat.load import ENCODERS, MARK, POISONED
 from tests.datasets import Poison, sample_parts, write_samples

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from energon_prep.demo_data import make_raw_videos
+from energon_prep.demo.data import make_raw_videos
 from energon_prep.run.encode import encode
 from energon_prep.verifying import verify
 from tests.runs import SMALL, prep, tar_digests

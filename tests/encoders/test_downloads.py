@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from energon_prep.cli import main
 from energon_prep.cli.downloads import download_lines, tell_downloads
-from energon_prep.demo_data import make_raw_dataset
+from energon_prep.demo.data import make_raw_dataset
 from energon_prep.encoders.downloads import catalogued_downloads, plan_downloads
 from energon_prep.encoders.tiny import build_pipeline
 from energon_prep.encoders.weights import find_checkpoints, load_texts, load_visual

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-from cookers.safe import DecodeError, load_json, load_npy, load_pickle, load_pth
+from cookers.safe import DecodeError, load_json, load_npy
+from cookers.strict import load_pickle, load_pth
 from energon_prep.decode.media import decode_media
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.indexing.meta import decide_dataset, read_shard_counts

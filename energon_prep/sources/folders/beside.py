@@ -14,13 +14,12 @@ from typing import Literal, NamedTuple
 
 from energon_prep.errors import PrepError
 from energon_prep.formats import role_of
-from energon_prep.sources.captions import CAPTION_SUFFIXES
+from energon_prep.sources.captions import METADATA_SUFFIX, TEXT_SUFFIXES
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.tables.table_files import PACKED_SUFFIXES, TABLE_SUFFIXES, table_suffix
 from energon_prep.sources.tars.webdataset import is_tar
 from energon_prep.sources.walk import suffix_of
 
-METADATA_SUFFIX = "json"
 #: What folders of captions are called, to be named to a user whose media have none beside them.
 CAPTION_FOLDERS = ("captions", "caption", "texts", "text", "txt", "labels", "prompts")
 
@@ -59,7 +58,7 @@ class Names:
 
     @staticmethod
     def of(options: SourceOptions) -> Names:
-        suffixes = (*CAPTION_SUFFIXES, METADATA_SUFFIX, *options.caption_weights)
+        suffixes = (*TEXT_SUFFIXES, *options.caption_weights)
         media_key = options.media_key
         return Names(
             media_suffix=None if media_key is None else f".{media_key.lower().lstrip('.')}",

@@ -1,37 +1,47 @@
-"""Tables that are one JSON object: captions by media path (kohya), COCO captions, or a list in
-it.
+"""Tables that are one JSON value: a list of rows, captions by media path (kohya), COCO captions, or
+a list in an object.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import MEDIA_SUFFIXES
-from energon_prep.sources.captions import CAPTION_NAMES, decode_text, jsonable, names_in
+from energon_prep.sources.captions import (
+    CAPTION_NAMES,
+    decode_text,
+    jsonable,
+    names_in,
+    require_object,
+)
 from energon_prep.sources.media import URL
 from energon_prep.sources.tables.base import Row, open_text
 from energon_prep.sources.tables.rows import MEDIA_NAMES
 from energon_prep.sources.walk import exists, suffix_of
 
-MAX_DOCUMENT_BYTES = 2**29
+#: of text; of all documents that a process keeps, too. Their rows take some 4 times as much memory.
+MAX_DOCUMENT_BYTES = 2**30
 _NUM_LOOKED_AT = 100  # keys that show whether an object is keyed by media paths
 
 
 @dataclass(frozen=True, kw_only=True)
 class JsonDocument:
-    """A JSON object of one of these forms, read whole and kept while its rows are read; rows are
-    known by number.
+    """JSON of one of these forms; rows are known by number.
 
+    Every process that reads rows parses the document once and keeps them.
+
+    [{"file_name": "a.jpg", "caption": "a cat"}, ...]
     {"a.jpg": {"caption": "a cat", "tags": "cat, mat"}, "b": "a dog"}
-    {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a
-    cat"}, ...]} {"data": [{"file_name": "a.jpg", "caption": "a cat"}, ...]}
+    {"images": [{"id": 1, "file_name": "a.jpg"}],
+     "annotations": [{"image_id": 1, "caption": "a cat"}, ...]}
+    {"data": [{"file_name": "a.jpg", "caption": "a cat"}, ...]}
     {"file_name": "a.jpg", "caption": "a cat"}
     """
 
@@ -51,21 +61,31 @@ class JsonDocument:
     def rows(self, start: int, count: int) -> Iterator[tuple[int, Row]]:
         for place, row in enumerate(self._rows()[start : start + count], start):
             try:
-                yield place, jsonable(row)
+                yield place, require_object(jsonable(row))
             except SampleError as error:
                 yield place, error
 
     def place(self, start: int) -> str:
         return f"row {start} (from 0) of {self.path.name}"
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _rows(self) -> list[Any]:
         try:
             info = self.path.stat()
         except OSError as error:
             raise PrepError(f"cannot read the table {self.path}: {error.strerror}") from error
         names = MEDIA_NAMES if self.media_key is None else (self.media_key.lower(),)
         media = _Media(self.media_root or self.path.parent, names)
-        return _read(self.path, self.encoding, media, info.st_size, info.st_mtime_ns)
+        version = (self.path, self.encoding, media, info.st_size, info.st_mtime_ns)
+        with _lock:
+            if version in _kept:
+                _kept[version] = _kept.pop(version)  # the last to be given up
+            else:
+                _kept[version] = _read(self.path, self.encoding, media)
+                while (
+                    len(_kept) > 1 and sum(size for _, size in _kept.values()) > MAX_DOCUMENT_BYTES
+                ):
+                    del _kept[next(iter(_kept))]
+            return _kept[version][0]
 
 
 class _Media(NamedTuple):
@@ -75,21 +95,30 @@ class _Media(NamedTuple):
     names: tuple[str, ...]  #: of entries with a path, in lower case
 
 
-@lru_cache(maxsize=1)
-def _read(path: Path, encoding: str, media: _Media, size: int, mtime: int) -> list[dict[str, Any]]:
-    """The rows of the document as it is at ``mtime``."""
+#: What was read, the least lately used first: rows and bytes of text. More than one, because a
+#: shuffled plan goes from document to document.
+_kept: dict[tuple[Any, ...], tuple[list[Any], int]] = {}
+_lock = threading.Lock()
+
+
+def _read(path: Path, encoding: str, media: _Media) -> tuple[list[Any], int]:
+    """The rows of the document, and the bytes of its text."""
     with open_text(path) as file:
         data = file.read(MAX_DOCUMENT_BYTES + 1)
-    if len(data) > MAX_DOCUMENT_BYTES:
+    size = len(data)
+    if size > MAX_DOCUMENT_BYTES:
         raise PrepError(
-            f"{path} is one JSON object of more than {MAX_DOCUMENT_BYTES} bytes: write it as "
-            "JSON lines"
+            f"{path} is one JSON value of more than {MAX_DOCUMENT_BYTES} bytes, which would have "
+            "to be held in memory: write it as JSON lines or Parquet"
         )
     try:
-        document = json.loads(decode_text(data, encoding=encoding, stage="read"))
+        text = decode_text(data, encoding=encoding, stage="read")
+        del data  # as large as the text
+        document = json.loads(text)
     except (SampleError, ValueError, RecursionError) as error:
         raise PrepError(
             f"{path} is neither a JSON list of objects nor JSON lines nor one JSON object: {error}"
+            ". Mend it, or use JSON lines"
         ) from error
     rows = next((rows for form in _FORMS if (rows := form(document, media)) is not None), None)
     if rows is None:
@@ -103,7 +132,11 @@ def _read(path: Path, encoding: str, media: _Media, size: int, mtime: int) -> li
             f"paths (from {media.folder}; see --media-root), and it has no list of objects: "
             "write one object a line"
         )
-    return rows
+    return rows, size
+
+
+def _list(document: Any, _: _Media) -> list[Any] | None:
+    return document if isinstance(document, list) else None
 
 
 def _coco(document: Any, _: _Media) -> list[dict[str, Any]] | None:
@@ -171,7 +204,8 @@ def _list_in(document: Any, _: _Media) -> list[dict[str, Any]] | None:
     return lists[0] if len(lists) == 1 else None
 
 
-_FORMS: tuple[Callable[[Any, _Media], list[dict[str, Any]] | None], ...] = (
+_FORMS: tuple[Callable[[Any, _Media], list[Any] | None], ...] = (
+    _list,
     _coco,
     _one_row,
     _keyed,

@@ -13,7 +13,7 @@ from energon_prep.sources.tables.base import Table, open_text
 from energon_prep.sources.tables.csv_rows import Csv, Tsv
 from energon_prep.sources.tables.gzipped import is_gzip
 from energon_prep.sources.tables.json_document import JsonDocument
-from energon_prep.sources.tables.json_rows import JsonLines, JsonList
+from energon_prep.sources.tables.json_lines import JsonLines
 from energon_prep.sources.tables.line_lists import (
     CAPTION_LISTS,
     MEDIA_LISTS,
@@ -64,9 +64,7 @@ def open_rows(
     if suffix == ".tsv":
         return Tsv(path=path, encoding=encoding)
     form = _json_form(path, _mtime(path))
-    if form == "list":
-        return JsonList(path=path, encoding=encoding)
-    if form == "lines" or suffix != ".json":
+    if form == "lines" or (form == "object" and suffix != ".json"):
         return JsonLines(path=path, encoding=encoding)
     return JsonDocument(path=path, encoding=encoding, media_root=media_root, media_key=media_key)
 
@@ -86,9 +84,7 @@ def _lists(path: Path, encoding: str) -> LineLists:
 
 @lru_cache(maxsize=64)
 def _json_form(path: Path, mtime: int) -> str:
-    """ "list", "lines" or "document", which is one JSON value and no list; of the file as it is at
-    ``mtime``.
-    """
+    """ "lines", or of one JSON value "list" or "object"; of the file as it is at ``mtime``."""
     with open_text(path) as file:
         lines = iter(partial(file.readline, MAX_TEXT_BYTES), b"")
         filled = (line for line in lines if not line.isspace())
@@ -96,7 +92,7 @@ def _json_form(path: Path, mtime: int) -> str:
         if first.startswith(b"["):
             return "list"
         several = next(filled, None) is not None
-    return "lines" if several and _is_json(first) else "document"
+    return "lines" if several and _is_json(first) else "object"
 
 
 def _mtime(path: Path) -> int:

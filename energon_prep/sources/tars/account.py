@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from energon_prep.errors import PrepError
 from energon_prep.formats import MEDIA_SUFFIXES, role_of
 from energon_prep.sources.account import Account
-from energon_prep.sources.captions import CAPTION_SUFFIXES
+from energon_prep.sources.captions import CAPTION_SUFFIXES, TEXT_SUFFIXES
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.tables.table_files import table_suffix
 from energon_prep.sources.tars.groups import (
-    TEXT_SUFFIXES,
     Group,
     is_hidden,
     main_part,

@@ -10,10 +10,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 from energon_prep.formats import MEDIA_SUFFIXES, role_of
-from energon_prep.sources.captions import CAPTION_SUFFIXES
+from energon_prep.sources.captions import TEXT_SUFFIXES
 from energon_prep.tar_headers import Damage, Member
 
-TEXT_SUFFIXES = (*CAPTION_SUFFIXES, "json")
 MOST_DECIDING = 1000  #: members at a tar's beginning that decide where its names are cut
 
 _MEDIA = tuple(suffix.lstrip(".") for suffix in MEDIA_SUFFIXES)

@@ -16,13 +16,17 @@ from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
-from energon_prep.sources.captions import find_captions, parse_metadata
+from energon_prep.sources.captions import (
+    METADATA_SUFFIX,
+    TEXT_SUFFIXES,
+    find_captions,
+    parse_metadata,
+)
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
 from energon_prep.sources.tars.account import TarAccount, kind_of_loose
 from energon_prep.sources.tars.groups import (
     MOST_DECIDING,
-    TEXT_SUFFIXES,
     Group,
     Naming,
     group_members,
@@ -195,7 +199,7 @@ class WebDatasetSource:
                 empty = data
             return empty
 
-        data = text("json", "read")
+        data = text(METADATA_SUFFIX, "read")
         metadata = {} if data is None else parse_metadata(data)
 
         media = group.parts[main]

@@ -15,7 +15,8 @@ from energon_prep.errors import PrepError, SampleError
 from energon_prep.sources.media import MAX_TEXT_BYTES
 from energon_prep.sources.tables.base import Table
 from energon_prep.sources.tables.csv_rows import Csv, Tsv
-from energon_prep.sources.tables.json_rows import JsonLines, JsonList
+from energon_prep.sources.tables.json_document import JsonDocument
+from energon_prep.sources.tables.json_lines import JsonLines
 from tests.sources.reading import write
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -52,7 +53,8 @@ def faults_in(table: Table) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("table", "write_rows"), [(JsonLines, as_json_lines), (JsonList, as_json_list), (Csv, as_csv)]
+    ("table", "write_rows"),
+    [(JsonLines, as_json_lines), (JsonDocument, as_json_list), (Csv, as_csv)],
 )
 @settings(max_examples=60, deadline=None)
 @example(rows=[{"path": "p", "caption": "\ufeff"}], flag=False, bom=False, count=1)
@@ -100,35 +102,6 @@ def test_a_line_without_end_is_one_fault_and_little_memory(tmp_path: Path) -> No
     tracemalloc.stop()
     assert starts == [0, MAX_TEXT_BYTES * 8 + 1] and peak < MAX_TEXT_BYTES * 5
     assert faults_in(JsonLines(path=path)) == ["text file too large", ""]
-
-
-def test_elements_of_a_json_list_may_lie_across_what_is_read_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows: list[Any] = [{"caption": "\u00e9" * n, "n": n} for n in range(30)] + [
-        12345,
-        "text",
-        None,
-        [1, {"a": 2}],
-    ]
-    path = write(tmp_path / "a.json", json.dumps(rows, ensure_ascii=False, indent=2))
-    starts = list(JsonList(path=path).starts())
-    for chunk in (1, 2, 3, 7, 100):
-        monkeypatch.setattr("energon_prep.sources.tables.json_rows._CHUNK", chunk)
-        assert list(JsonList(path=path).starts()) == starts
-        assert [row for _, row in JsonList(path=path).rows(starts[0], 30)] == rows[:30]
-    assert faults_in(JsonList(path=path))[30:] == ["the JSON is not an object"] * 4
-
-
-@pytest.mark.parametrize(
-    "text",
-    ['{"a": 1}', '[{"a": 1}', '[{"a": 1}, {"a"', '[{"a": 1} {"a": 2}]', "[{,}]", "", '[{"a": 1},]'],
-)
-def test_what_is_no_json_list_stops_the_run(tmp_path: Path, text: str) -> None:
-    with pytest.raises(
-        PrepError, match=r"a\.json is not a JSON list of objects: .* at byte \d+\. Mend it"
-    ):
-        list(JsonList(path=write(tmp_path / "a.json", text)).starts())
 
 
 def test_csv_as_spreadsheets_and_people_write_it(tmp_path: Path) -> None:

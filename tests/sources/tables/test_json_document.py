@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import PrepError, SampleError
 from energon_prep.samples import RawSample
 from energon_prep.sources.options import SourceOptions
+from energon_prep.sources.tables.json_document import JsonDocument
 from energon_prep.sources.tables.manifest import ManifestSource
 from tests.sources.reading import load_all, write
 
@@ -92,10 +93,61 @@ def test_other_json_stops_the_run_and_shows_its_keys(tmp_path: Path, document: A
         load_all(ManifestSource(root=manifest))
 
 
-def test_an_object_too_large_to_hold_stops_the_run(
+def test_elements_of_a_list_that_are_no_objects_are_one_fault_each(tmp_path: Path) -> None:
+    rows = [{"file_name": "a.jpg"}, 12345, "text", None, [1, {"a": 2}]]
+    found = list(JsonDocument(path=write(tmp_path / "a.json", json.dumps(rows))).rows(0, 9))
+    assert found[0] == (0, rows[0])
+    assert [(place, row.reason) for place, row in found[1:] if isinstance(row, SampleError)] == [
+        (place, "the JSON is not an object") for place in range(1, 5)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"a": 1}', '[{"a": 1}, {"a"', '[{"a": 1} {"a": 2}]', "[{,}]", "", '[{"a": 1},]', "[" * 9999],
+)
+def test_what_is_no_json_stops_the_run(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PrepError, match=r"a\.json is neither a JSON list .*Mend it"):
+        list(JsonDocument(path=write(tmp_path / "a.json", text)).starts())
+
+
+def test_documents_are_parsed_once_though_rows_are_read_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    parse = json.loads
+    monkeypatch.setattr(
+        "energon_prep.sources.tables.json_document.json.loads",
+        lambda text: parsed.append(text) or parse(text),
+    )
+    texts = [json.dumps([{"n": n, "of": name} for n in range(20)]) for name in "abc"]
+    tables = [
+        JsonDocument(path=write(tmp_path / f"{number}.json", text))
+        for number, text in enumerate(texts)
+    ]
+
+    def read_all() -> None:
+        for place in reversed(range(20)):
+            for table, name in zip(tables, "abc", strict=True):
+                assert list(table.rows(place, 1)) == [(place, {"n": place, "of": name})]
+
+    read_all()
+    assert parsed == texts
+    write(tables[1].path, "[]")  # what was kept of another version is not taken
+    assert not list(tables[1].starts())
+    write(tables[1].path, texts[1])
+    monkeypatch.setattr(
+        "energon_prep.sources.tables.json_document.MAX_DOCUMENT_BYTES", len(texts[0])
+    )
+    parsed.clear()
+    read_all()
+    assert len(parsed) > 50  # no more is kept than the text of one
+
+
+def test_a_document_too_large_to_hold_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("energon_prep.sources.tables.json_document.MAX_DOCUMENT_BYTES", 20)
     manifest = write(tmp_path / "m.json", json.dumps({"a.jpg": "a caption that is longer"}))
-    with pytest.raises(PrepError, match="more than 20 bytes: write it as JSON lines"):
+    with pytest.raises(PrepError, match=r"more than 20 bytes.*: write it as JSON lines or Parquet"):
         load_all(ManifestSource(root=manifest))

@@ -1,6 +1,4 @@
-"""Before station 1, demo data: a small raw dataset of simple scenes with captions that say what is
-in them.
-"""
+"""A small raw dataset of simple scenes with captions that say what is in them."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from energon_prep.demo_data import _COLORS, make_raw_dataset, make_raw_videos
+from energon_prep.demo.data import _COLORS, make_raw_dataset, make_raw_videos
 from energon_prep.errors import PrepError
 
 MEDIA = (".jpg", ".png", ".webp")

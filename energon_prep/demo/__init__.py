@@ -1,0 +1,1 @@
+"""Something to try the tool on."""
