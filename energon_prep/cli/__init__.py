@@ -8,6 +8,7 @@ import logging
 import click
 
 from energon_prep import __version__
+from energon_prep.cli.streams import never_fail
 from energon_prep.errors import PrepError, UsageError
 
 _COMMANDS = ("encode", "index", "verify", "recipes", "demo")
@@ -56,6 +57,7 @@ def main(verbose: bool) -> None:
     energon-prep encode PHOTOS ENCODED --recipe dit --split 1,0,0
     energon-prep verify ENCODED
     """
+    never_fail()
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

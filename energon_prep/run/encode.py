@@ -66,9 +66,11 @@ def encode(options: EncodeOptions) -> EncodeReport:
             )
             work(run, executor)
             report = finish(run, dest=str(options.dest))
+    if options.split is not None:
+        report = _indexed(report, options)
     if options.profile is not None:
         report.write_profile(options.profile)
-    return report if options.split is None else _indexed(report, options)
+    return report
 
 
 @takes(EncodeOptions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from energon_prep.indexing import IndexReport
 from energon_prep.plan.shards import PlanSummary
 from energon_prep.recipes.model import Recipe
 from energon_prep.sources.account import Account
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,10 @@ class EncodeReport:
             "models_waited_for": waits,
             "limited_by": self.limited_by,
         }
-        Path(path).write_text(json.dumps(profile, indent=2) + "\n")
+        try:
+            Path(path).write_text(json.dumps(profile, indent=2) + "\n")
+        except OSError as error:  # which is no reason to call a dataset failed
+            log.warning("the profile could not be written: %s", error)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from energon_prep.device.devices import num_cpus
+from energon_prep.errors import UsageError
 from energon_prep.executors.job import Job
 from energon_prep.options import listed
 from energon_prep.pipeline.carrying import check_carry, further_parts
@@ -20,6 +22,8 @@ from energon_prep.sources.detect import open_source
 from energon_prep.sources.options import SourceOptions
 from energon_prep.splits import parse_split
 from energon_prep.targets import Target, get_target, require_fit
+
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,7 @@ class Request:
 
 def make_request(options: EncodeOptions) -> Request:
     """Raises PrepError for what cannot be meant, naming it and the remedy."""
+    _check(options)
     recipe = resolve_recipe(options)
     of_source = _source_options(options, recipe)
     cut = Cut(
@@ -66,6 +71,18 @@ def make_job(
         phases=options.phases,
         allow_unreadable=options.allow_unreadable,
     )
+
+
+def _check(options: EncodeOptions) -> None:
+    for name in ("workers", "torch_threads"):
+        number = getattr(options, name)
+        if number is not None and number > _MOST_THREADS:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {number}: give {_MOST_THREADS} at most; this machine "
+                f"has {num_cpus()} processors"
+            )
+    if options.profile is not None and not Path(options.profile).absolute().parent.is_dir():
+        raise UsageError(f"--profile {options.profile}: there is no such folder")
 
 
 def _source_options(options: EncodeOptions, recipe: Recipe) -> SourceOptions:

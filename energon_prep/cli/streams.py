@@ -1,0 +1,51 @@
+"""Standard output and standard error that cannot stop a run: closed, full, or read by nobody."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import IO, Any
+
+
+def never_fail() -> None:
+    """Open what of the three standard streams is closed, and let writing to them never raise.
+
+    A closed one must be opened before anything else is: its number would be given to the next file
+    that is, a shard for instance, and what libraries print would go into that.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = _Lasting(sys.stdout or open(1, "w", closefd=False), 1)  # noqa: SIM115
+    sys.stderr = _Lasting(sys.stderr or open(2, "w", closefd=False), 2)  # noqa: SIM115
+
+
+class _Lasting:
+    """A text stream that goes nowhere once it cannot be written to."""
+
+    def __init__(self, stream: IO[str], number: int) -> None:
+        self._stream = stream
+        self._number = number
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._lose(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._number)  # what is buffered goes there
+        if self._number == 1:
+            sys.stderr.write(f"warning: standard output is lost ({error.strerror})\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
