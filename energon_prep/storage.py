@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import PrepError, UsageError
 from energon_prep.layout import LOCK, PRIVATE_DIR, TMP_DIR
 
 
@@ -69,6 +70,19 @@ def publish_bytes(storage: Storage, name: str, data: bytes) -> None:
         publication.publish()
     finally:
         publication.discard()
+
+
+def dataset_folder(dest: str | Path) -> Path:
+    """Where a dataset is, or is to be. Raises UsageError for a URL, and for a file."""
+    if scheme := re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):/", str(dest)):
+        raise UsageError(
+            f"{dest}: remote datasets ({scheme[1]}) are not written or read yet; mount it here, or "
+            "give a local folder and copy that"
+        )
+    folder = Path(dest).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{dest} is a file, and a dataset is a folder: give another DST")
+    return folder
 
 
 class LocalStorage:

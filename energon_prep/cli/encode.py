@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -96,6 +97,10 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> None:
     from energon_prep.run.resolve import resolve_recipe
 
     recipe = resolve_recipe(given)  # a wrong one is told before seconds of importing
+    _require_media(given)
+    if not as_json:
+        way = f"{Path(given.source).absolute()} -> {Path(given.dest).absolute()}"
+        click.echo(f"encode   {way}, recipe {recipe.name} for target {recipe.target}", err=True)
     tell_downloads(recipe, weights=given.weights, dest=None if dry_run else str(given.dest))
     from energon_prep.device.tuning import tune_process
 
@@ -108,6 +113,18 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> None:
         return
     report = run.encode(**options, progress=True)
     emit(report.to_dict()) if as_json else print_encode_report(report)
+
+
+def _require_media(given: EncodeOptions) -> None:
+    """Of somebody who named no SRC and is in a folder without media."""
+    if given.source == EncodeOptions().source and given.source_kind is None:
+        from energon_prep.sources.detect import holds_any
+
+        if not holds_any(Path(given.source)):
+            raise click.UsageError(
+                f"no images, videos, tars or tables in {Path.cwd()}: give SRC, or go where they "
+                "are. For example: energon-prep encode PHOTOS ENCODED --recipe dit"
+            )
 
 
 def _parse_sets(sets: tuple[str, ...]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from energon_prep.indexing.scan import Oddities, merge_oddities
 from energon_prep.indexing.tars import list_tars
 from energon_prep.layout import PRIVATE_DIR
 from energon_prep.shards.writer import TarWriter
-from energon_prep.storage import LocalStorage, Publication, writing
+from energon_prep.storage import LocalStorage, Publication, dataset_folder, writing
 
 FIXED_KEYS = "__fixed_keys.jsonl"
 
@@ -70,7 +70,7 @@ def repair(src: str | Path, dest: str | Path) -> RepairReport:
     of one tar. Links and devices in tars are left out, never followed. Raises PrepError where there
     is nothing to rewrite or no room.
     """
-    root, new = Path(src).absolute(), Path(dest).absolute()
+    root, new = dataset_folder(src), dataset_folder(dest)
     _require_apart(root, new)
     listing = list_tars(root)
     tars = sorted((*listing.tars, *listing.compressed))

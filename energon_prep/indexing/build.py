@@ -42,7 +42,7 @@ from energon_prep.options import nearest_named
 from energon_prep.progress import counted
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.splits import parse_split
-from energon_prep.storage import LocalStorage
+from energon_prep.storage import LocalStorage, dataset_folder
 
 _MOST_WORKERS = 16  #: by default; they read, and one process writes what they find
 _UNUSABLE = set("{}\\")  #: Energon expands braces in the names of tars
@@ -192,9 +192,7 @@ def is_known(version: str) -> bool:
 
 
 def _local_folder(dest: str | Path) -> Path:
-    if "://" in str(dest):
-        raise PrepError(f"{dest}: an index is made in a local or mounted folder: give its path")
-    root = Path(dest).absolute()
+    root = dataset_folder(dest)
     if not root.is_dir():
         raise PrepError(f"{dest} is not a folder: give the folder with the dataset's tars")
     if (root / META_DIR).is_symlink():  # of somebody else's making it could lead anywhere

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from energon_prep.device.devices import resolve_devices
@@ -31,7 +30,7 @@ from energon_prep.run.report import DryRun, EncodeReport
 from energon_prep.run.request import Request, make_job, make_request
 from energon_prep.shards.ledger import LedgerEntry, finished
 from energon_prep.sources.account import Account
-from energon_prep.storage import LocalStorage
+from energon_prep.storage import LocalStorage, dataset_folder
 from energon_prep.targets.caption_files import caption_file_names
 
 log = logging.getLogger(__name__)
@@ -50,9 +49,10 @@ def encode(options: EncodeOptions) -> EncodeReport:
     on; what is finished by then is kept. Raises TypeError for an option that there is not.
     """
     request, devices = make_request(options), resolve_devices(options.device)
-    storage = LocalStorage(Path(options.dest))
+    storage = LocalStorage(dataset_folder(options.dest))
+    limit = RejectLimit.parse(options.max_rejects)
     with shown_tally(options.progress) as on_change, storage.locked():
-        tally = Tally(limit=RejectLimit.parse(options.max_rejects), on_change=on_change)
+        tally = Tally(limit=limit, on_change=on_change)
         old = None if options.overwrite else read_run(storage)
         threads = start.torch_threads(options.torch_threads, old)
         job = make_job(options, request, devices=devices, torch_threads=threads)

@@ -21,6 +21,7 @@ from energon_prep.sources.base import Source
 from energon_prep.sources.detect import open_source
 from energon_prep.sources.options import SourceOptions
 from energon_prep.splits import parse_split
+from energon_prep.storage import dataset_folder
 from energon_prep.targets import Target, get_target, require_fit
 
 _MOST_THREADS = 1024
@@ -40,6 +41,7 @@ class Request:
 def make_request(options: EncodeOptions) -> Request:
     """Raises PrepError for what cannot be meant, naming it and the remedy."""
     _check(options)
+    refuse_overlap(str(options.source), dataset_folder(options.dest))
     recipe = resolve_recipe(options)
     of_source = _source_options(options, recipe)
     cut = Cut(
@@ -83,6 +85,17 @@ def _check(options: EncodeOptions) -> None:
             )
     if options.profile is not None and not Path(options.profile).absolute().parent.is_dir():
         raise UsageError(f"--profile {options.profile}: there is no such folder")
+
+
+def refuse_overlap(source: str, dest: Path) -> None:
+    """Raise UsageError for a source that is the destination or lies in it: the one would be taken
+    for the other.
+    """
+    root = Path(source).expanduser().absolute().resolve()
+    if root == dest.resolve() or dest.resolve() in root.parents:
+        raise UsageError(
+            f"SRC {source} is DST, or lies in it ({dest}): write to a folder of its own"
+        )
 
 
 def _source_options(options: EncodeOptions, recipe: Recipe) -> SourceOptions:

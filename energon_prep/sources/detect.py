@@ -145,6 +145,12 @@ def _kinds_of_files(folder: Path, options: SourceOptions) -> set[str]:
     return found
 
 
+def holds_any(folder: Path) -> bool:
+    """Whether anything in the folder or below is media, a tar or a table, by its name."""
+    names = walk(folder, lambda name: _kind_of_file(name) is not None, warn=False)
+    return next(iter(names), None) is not None
+
+
 def _kind_of_file(name: str) -> str | None:
     if is_tar(name):
         return "tar"

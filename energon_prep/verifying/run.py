@@ -20,7 +20,7 @@ from energon_prep.plugins import refuse_other_module
 from energon_prep.progress import counted
 from energon_prep.run.destination import set_aside
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
-from energon_prep.storage import LocalStorage
+from energon_prep.storage import LocalStorage, dataset_folder
 from energon_prep.targets import get_target
 from energon_prep.verifying.accounts import Broken, account_problems, totals
 from energon_prep.verifying.caption import caption_problems
@@ -91,7 +91,7 @@ def verify(
     Returns a VerifyReport, in which is what is wrong. PrepError is raised only where there is no
     dataset, for an unknown ``target``, if a worker dies, and if ``mark_bad`` cannot be done.
     """
-    root = Path(dest).absolute()
+    root = dataset_folder(dest)
     if not root.is_dir():
         raise PrepError(f"{dest} is not a folder: give the dataset's folder")
     if workers is not None and workers < 1:

@@ -1,0 +1,83 @@
+"""What is refused before anything is written: exit code 2 on the command line, UsageError here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import energon_prep
+from energon_prep.errors import UsageError
+from tests.runs import SMALL, prep
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"recipe": "ditt"}, "did you mean 'dit'"),
+        ({"split": "1,2"}, "three comma-separated"),
+        ({"set": {"nope": 1}}, "nope is not a field"),
+        ({"device": "cuda:99"}, "sees 0 CUDA devices|sees"),
+        ({"device": "xpuu"}, "is no device"),
+        ({"max_rejects": "many"}, "give a number of samples"),
+        ({"source_kind": "tar"}, "there is no source of kind 'tar'"),
+        ({"workers": 100_000}, "--workers 100000: give 1024 at most"),
+        ({"torch_threads": 5000}, "--torch-threads 5000: give 1024 at most"),
+        ({"dest": "s3://bucket/x"}, "remote datasets"),
+        ({"profile": "no/such/folder.json"}, "there is no such folder"),
+    ],
+)
+def test_an_option_that_cannot_be_meant(
+    raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"source": raw, "dest": "dst", "weights": "tiny", "device": "cpu", **options}
+    with pytest.raises(UsageError, match=told):
+        energon_prep.encode(**given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_in_its_own_destination(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(raw)
+    (raw / "night").mkdir(exist_ok=True)
+    for source, dest in ((raw, raw), (raw / "night", raw), (tmp_path / "link", raw)):
+        with pytest.raises(UsageError, match="is DST, or lies in it"):
+            energon_prep.encode(source, dest, weights="tiny")
+    assert not (raw / ".energon-prep").exists()
+
+
+def test_a_remote_dataset_or_a_file_is_refused_by_every_verb(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for dest, told in (("gs://b/x", "remote datasets .gs."), (str(tmp_path / "file"), "is a file")):
+        for verb in (energon_prep.verify, energon_prep.index):
+            with pytest.raises(UsageError, match=told):
+                verb(dest)
+        with pytest.raises(UsageError, match=told):
+            energon_prep.repair(tmp_path, dest)
+
+
+def test_the_command_line_exits_with_2(raw: Path, tmp_path: Path) -> None:
+    prep("encode", raw, tmp_path / "dst", *SMALL, "--recipe", "ditt", code=2)
+    prep("index", "s3://bucket/x", "--split", "1,0,0", code=2)
+    prep("encode", raw, tmp_path / "dst", *SMALL, "--limit", 3)
+    prep("encode", raw, tmp_path / "dst", *SMALL, "--limit", 4, code=2)
+
+
+def test_a_folder_without_media_is_told_how_the_command_is_used(tmp_path: Path) -> None:
+    told = prep("encode", "--model", "t5-xxl", cwd=tmp_path, code=2).stderr
+    assert "Usage: energon-prep encode" in told
+    assert f"no images, videos, tars or tables in {tmp_path}" in told
+    assert "For example: energon-prep encode PHOTOS ENCODED" in told
+
+
+def test_where_it_reads_and_writes_is_said_before_models_are_looked_for(
+    raw: Path, tmp_path: Path
+) -> None:
+    told = prep("encode", "--model", "t5-xxl", "--device", "cpu", cwd=raw, code=1).stderr
+    assert told.startswith(f"encode   {raw} -> {raw / 'encoded'}, recipe dit for target dit\n")
+    assert "google/t5-v1_1-xxl" in told
