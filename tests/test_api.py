@@ -78,13 +78,10 @@ def test_what_a_run_and_a_dry_run_share_leaves_no_option_out(raw: Path) -> None:
     request = make_request(noting)
     make_job(noting, request, devices=["cpu"], torch_threads=1)
     of_the_run = {
-        "dest",
         "device",
-        "torch_threads",
         "max_rejects",
         "retry_rejects",
         "overwrite",
-        "profile",
     }
     names = {field.name for field in dataclasses.fields(EncodeOptions)}
     assert noting.seen == names - of_the_run - {"progress"}

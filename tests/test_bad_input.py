@@ -216,7 +216,7 @@ def test_hostile_and_damaged_tars(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_of_the_destination(mixed: Path, tmp_path: Path) -> None:
     (tmp_path / "dst").write_text("")
-    assert "make it writable" in prep("encode", mixed, tmp_path / "dst", *SMALL, code=1).stderr
+    assert "is a file" in prep("encode", mixed, tmp_path / "dst", *SMALL, code=2).stderr
 
 
 FULL_DISK = """
@@ -277,16 +277,16 @@ def test_a_file_size_limit_loses_nothing(mixed: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "told"),
     [
-        (["--model", "t5-xxxl"], 1, "did you mean t5-xxl"),
-        (["--weights", "nowhere"], 1, "--weights 'nowhere' is neither"),
-        (["--recipe", "ditt"], 1, "did you mean 'dit'"),
-        (["--set", "text.max_tokenz=3"], 1, "did you mean text.0.max_tokens?"),
+        (["--model", "t5-xxxl"], 2, "did you mean t5-xxl"),
+        (["--weights", "nowhere"], 2, "--weights 'nowhere' is neither"),
+        (["--recipe", "ditt"], 2, "did you mean 'dit'"),
+        (["--set", "text.max_tokenz=3"], 2, "did you mean text.0.max_tokens?"),
         (["--set", "nonsense"], 2, "give KEY=VALUE"),
-        (["--split", "1,2"], 1, "1,2"),
-        (["--device", "cuda:7"], 1, "--device cuda:7"),
-        (["--device", "gpu"], 1, "'gpu' is no device"),
-        (["--max-rejects", "many"], 1, "--max-rejects 'many'"),
-        (["--source-kind", "foldr"], 1, "folder"),
+        (["--split", "1,2"], 2, "1,2"),
+        (["--device", "cuda:7"], 2, "--device cuda:7"),
+        (["--device", "gpu"], 2, "'gpu' is no device"),
+        (["--max-rejects", "many"], 2, "--max-rejects 'many'"),
+        (["--source-kind", "foldr"], 2, "folder"),
         (["--limit", "0"], 2, "--limit"),
         (["--no-such-option"], 2, "--no-such-option"),
     ],

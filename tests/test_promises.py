@@ -85,14 +85,14 @@ def test_another_recipe_or_source_is_refused(raw: Path, tmp_path: Path) -> None:
     dest = tmp_path / "dst"
     prep("encode", raw, dest, *SMALL, "--limit", 10)
     told = prep(
-        "encode", raw, dest, *SMALL, "--limit", 10, "--set", "text.max_tokens=9", code=1
+        "encode", raw, dest, *SMALL, "--limit", 10, "--set", "text.max_tokens=9", code=2
     ).stderr
     assert "recipe.text.0.max_tokens: 512 there, 9 now" in told
     assert "--overwrite" in told
     assert (
-        "limit: 10 there, 20 now" in prep("encode", raw, dest, *SMALL, "--limit", 20, code=1).stderr
+        "limit: 10 there, 20 now" in prep("encode", raw, dest, *SMALL, "--limit", 20, code=2).stderr
     )
-    told = prep("encode", raw, dest, *SMALL, "--limit", 10, "--torch-threads", 2, code=1).stderr
+    told = prep("encode", raw, dest, *SMALL, "--limit", 10, "--torch-threads", 2, code=2).stderr
     assert "--torch-threads 2: this destination is made with 1" in told
     assert len(tar_digests(dest)) == 1
     prep("encode", raw, dest, *SMALL, "--limit", 10, "--set", "text.max_tokens=9", "--overwrite")
@@ -104,7 +104,7 @@ def test_overwrite_removes_nothing_before_it_can_begin_anew(raw: Path, tmp_path:
     before = tar_digests(dest)
     again = ("encode", raw, dest, *SMALL, "--limit", 10, "--overwrite")
     for wrong in (("--weights", "nowhere"), ("--device", "cuda:7"), ("--recipe", "ditt")):
-        prep(*again, *wrong, code=1)
+        prep(*again, *wrong, code=2)
         assert tar_digests(dest) == before
     assert (
         "10 samples were finished by earlier runs"

@@ -17,7 +17,7 @@ from energon_prep.encoders.visual_classes import (
     JIT_COMPUTE_DTYPE,
     VISUAL_CLASSES,
 )
-from energon_prep.errors import PrepError
+from energon_prep.errors import UsageError
 from energon_prep.plugins import is_plugin, names_of
 from energon_prep.recipes.model import DType
 
@@ -69,11 +69,11 @@ def lookup(name: str) -> ModelInfo | None:
     if is_id_or_folder(name):
         return None
     if "/" in name or "\\" in name:
-        raise PrepError(
+        raise UsageError(
             f"model '{name}': there is no such directory, and it is no hub id (owner/name) either"
         )
     close = difflib.get_close_matches(name.lower(), CATALOG, n=1, cutoff=0.4)
-    raise PrepError(
+    raise UsageError(
         f"unknown model '{name}'{f' (did you mean {close[0]}?)' if close else ''}: a model is "
         f"a directory, a hub id (owner/name), package.module:Class or one of: "
         f"{', '.join([*CATALOG, *names_of('visual'), *names_of('text')])}"

@@ -84,7 +84,7 @@ def test_recipes_prints_what_recipe_files_are_made_of() -> None:
     assert "# download: about 9.8 GB\n" in printed
     assert yaml.safe_load(printed)["visual"]["model"] == "cosmos-cv4x8x8"
     failed = runner.invoke(main, ["recipes", "dut"])
-    assert failed.exit_code == 1
+    assert failed.exit_code == 2
     assert "did you mean 'dit'?" in failed.output
 
 
@@ -107,7 +107,7 @@ def test_a_split_is_cut_before_encoding_and_named_by_the_index(raw: Path, tmp_pa
     assert "train 2 shards / 19 samples, val 1 shard / 3 samples, test 1 shard / 2 samples" in told
     again = prep("index", tmp_path, "--split", "0.8,0.1,0.1").stdout
     assert "train 2 shards / 19 samples, val 1 shard / 3 samples, test 1 shard / 2 samples" in again
-    refused = prep("encode", raw, tmp_path, *SMALL, "--limit", 24, code=1).stderr
+    refused = prep("encode", raw, tmp_path, *SMALL, "--limit", 24, code=2).stderr
     assert "cut.split" in refused
 
 
@@ -146,7 +146,7 @@ def test_several_resolutions_and_originals(raw: Path, tmp_path: Path) -> None:
     assert {"json", "pickle", "64.pth", "32.pth", "txt"} < parts
     assert parts & {"jpg", "png", "webp"}
     told = prep(
-        "encode", raw, tmp_path / "b", "--recipe", "dit", "--weights", "tiny", *sizes, code=1
+        "encode", raw, tmp_path / "b", "--recipe", "dit", "--weights", "tiny", *sizes, code=2
     ).stderr
     assert "target dit stores latents of one resolution, the recipe has 2" in told
 

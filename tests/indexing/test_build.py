@@ -318,7 +318,7 @@ def test_where_there_is_nothing_to_index_nothing_is_written(tmp_path: Path) -> N
         "empty": "no .tar files",
         "compressed": "unpack them",
         "rejected": "no finished shard",
-        "s3://bucket/set": "local or mounted",
+        "s3://bucket/set": "mount it here",
     }
     (tmp_path / "empty").mkdir()
     write_tar(tmp_path / "compressed" / "a.tgz", [])
