@@ -145,6 +145,12 @@ class LocalStorage:
                     f"another run is writing to {self.root} ({_holder(lock.read())}): "
                     "wait for it, stop it, or write to another destination"
                 ) from None
+            except OSError as error:
+                raise PrepError(
+                    f"{self.root}: its file system cannot lock files ({error.strerror}), so that "
+                    "two runs could write to it at once: mount it with locks (Lustre: -o flock; "
+                    "NFS: with lockd), or write to a local disk and copy the dataset"
+                ) from error
             lock.truncate(0)
             json.dump({"pid": os.getpid(), "host": socket.gethostname()}, lock)
             lock.flush()

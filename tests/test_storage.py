@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -128,3 +129,18 @@ def test_links_out_of_a_dataset_are_refused_and_not_followed(tmp_path: Path, pla
     with pytest.raises(PrepError, match="is a link"), LocalStorage(tmp_path / "set").locked():
         pass
     assert [path.read_text() for path in outside.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (
+        pytest.raises(PrepError, match=r"cannot lock files .*Lustre: -o flock"),
+        LocalStorage(tmp_path).locked(),
+    ):
+        raise AssertionError("it has no lock")

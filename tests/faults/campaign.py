@@ -184,7 +184,7 @@ def stops(campaign: Campaign, num: int) -> Outcome:
         done = child.wait()
         if done.code:
             outcome.disturbed += 1
-            _check_told(done, "stopped: what is finished is kept", outcome)
+            _check_told(done, "stopped: ", outcome)
             left = list((dest / _PRIVATE / "tmp").glob("*"))
             outcome.problems += [f"left half-written: {left}"] if left else []
         _check_partial(campaign, dest, outcome)
