@@ -27,6 +27,8 @@ def print_encode_report(report: EncodeReport) -> None:
     )
     for reason, number in sorted(report.rejects.items(), key=lambda item: -item[1]):
         click.echo(f"  {number:>6} x {reason}")
+        if example := report.examples.get(reason):
+            click.echo(f"           first {example}")
     if report.num_rejected:
         click.echo(f"  each with its key in {report.dest}/.energon-prep/rejects/")
     for note, number in report.notes.items():

@@ -69,6 +69,7 @@ class Tally:
     num_written: int = 0
     num_resumed: int = 0  #: of the written and rejected, those of earlier runs
     rejects: Counter[str] = field(default_factory=Counter)  #: "stage: reason" -> samples
+    examples: dict[str, str] = field(default_factory=dict)  #: of each reason, of this run
     #: what was done to written samples -> how often
     notes: Counter[str] = field(default_factory=Counter)
     #: called after every batch and every sample, and every shard planned
@@ -100,7 +101,10 @@ class Tally:
         self._changed()
 
     def add_reject(self, reject: Reject) -> None:
-        self.rejects[f"{reject.stage}: {reject.reason}"] += 1
+        reason = f"{reject.stage}: {reject.reason}"
+        self.rejects[reason] += 1
+        if reject.detail:
+            self.examples.setdefault(reason, f"{reject.key}: {reject.detail}")
         self._changed()
         self._check(final=False)
 
@@ -116,7 +120,8 @@ class Tally:
         self._check(final=True)
         if not self.num_written:
             raise PrepError(
-                f"no sample was written: all {self.num_rejected} were rejected: {top(self.rejects)}"
+                f"no sample was written: all {self.num_rejected} were rejected: "
+                f"{top(self.rejects, self.examples)}"
             )
 
     def add_encoded(self, samples: float) -> None:
@@ -157,15 +162,18 @@ class Tally:
             over = True
         if over:
             raise PrepError(
-                f"stopped after {faults} rejects in {self.num_done} samples: {top(self.rejects)}. "
+                f"stopped after {faults} rejects in {self.num_done} samples: "
+                f"{top(self.rejects, self.examples)}. "
                 "Mend the source, or allow more with --max-rejects; finished shards are kept"
             )
 
 
-def top(rejects: Mapping[str, int], most: int = 3) -> str:
-    """The commonest reasons in words."""
+def top(rejects: Mapping[str, int], examples: Mapping[str, str], most: int = 3) -> str:
+    """The commonest reasons in words, with what was found of the first."""
     ranked = sorted(rejects.items(), key=lambda item: (-item[1], item[0]))
     words = [f"{number} x {reason}" for reason, number in ranked[:most]]
+    if ranked and ranked[0][0] in examples:
+        words[0] += f" ({examples[ranked[0][0]]})"
     return ", ".join(words) + (", ..." if len(ranked) > most else "")
 
 

@@ -215,6 +215,7 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
         num_written=tally.num_written,
         num_rejected=tally.num_rejected,
         rejects=dict(sorted(tally.rejects.items())),
+        examples=tally.examples,
         notes=dict(sorted(tally.notes.items())),
         num_shards=plan.num_shards,
         split=plan.split,

@@ -26,6 +26,8 @@ class EncodeReport:
     num_written: int  #: samples in the tars
     num_rejected: int  #: samples that could not be encoded, or were filtered
     rejects: dict[str, int]  #: "stage: reason" -> samples
+    #: "stage: reason" -> the first one's key and what was found, of this run's
+    examples: dict[str, str]
     #: what was done to written samples -> how often: captions cut, pictures enlarged, ...
     notes: dict[str, int]
     num_shards: int  #: of the plan
@@ -47,7 +49,7 @@ class EncodeReport:
     def totals(self) -> dict[str, Any]:
         """For run.json, which is entered before the dataset is indexed."""
         totals = self.to_dict()
-        del totals["index"]
+        del totals["index"], totals["examples"]
         return totals
 
     def write_profile(self, path: str | Path) -> None:
