@@ -224,6 +224,14 @@ def _hash(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
 
+def index_files(root: Path) -> Iterator[Path]:
+    """The files of an index of ours that are there: of those that ``index`` writes."""
+    meta = root / META_DIR
+    names = [SPLIT_YAML, SQLITE, UUID, INFO_JSON, INFO_YAML, DATASET_YAML]
+    names += [f"{SQLITE}{suffix}" for suffix in ("-journal", "-wal", "-shm")]
+    yield from (meta / name for name in names if (meta / name).exists())
+
+
 def remove_index(root: Path) -> None:
     """Remove an index that does not fit its tars."""
     for name in (SPLIT_YAML, SQLITE, UUID, INFO_JSON, INFO_YAML):
@@ -238,7 +246,8 @@ def take_over(new: Path, final: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        # the tar's folder is a link to another file system
+        # another file system is mounted at the tar's folder
         near = final.with_name(f".{final.name}.tmp")
+        near.unlink(missing_ok=True)  # whatever it is: it must not be written through
         shutil.copy2(new, near)
         near.replace(final)
