@@ -205,10 +205,11 @@ def decide_dataset(existing: str | None, new: str, *, force: bool) -> Outcome:
     """
     if existing == new or (existing is not None and not force and _says_the_same(existing, new)):
         return "unchanged"
-    return "written" if existing is None or force or _is_ours(existing) else "kept"
+    return "written" if existing is None or force or is_as_written(existing) else "kept"
 
 
-def _is_ours(text: str) -> bool:
+def is_as_written(text: str) -> bool:
+    """Whether a dataset.yaml is ours, and nobody edited it."""
     first, _, body = text.partition("\n")
     return first == f"{_MARK}{_hash(body)}"
 
