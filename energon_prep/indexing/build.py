@@ -102,7 +102,9 @@ def index(
         # after the tars: of those that a running encode finishes meanwhile it knows more
         entries = read_ledger(root)
         warnings = _check(root, listing, entries)
-        needed = {} if entries is None else read_target(root).subflavors
+        target = None if entries is None else read_target(root)
+        needed = {} if target is None else target.subflavors
+        warnings += [target.made_up] if target is not None and target.made_up else []
         dataset = render_dataset(complete_subflavors(subflavor or {}, needed))
         options = _Options(
             sqlite=sqlite,

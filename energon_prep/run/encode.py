@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from energon_prep.device.devices import resolve_devices
+from energon_prep.encoders.made_up import made_up_weights
 from energon_prep.errors import PrepError
 from energon_prep.executors import open_executor
 from energon_prep.executors.base import Executor
@@ -228,6 +229,7 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
         workers=run.job.workers,
         profile=run.profile.to_dict(),
         limited_by=run.profile.limit(),
+        made_up=made_up_weights(run.run["encoders"]),
     )
     if run.run is not run.old or _are_other(run.run.get("totals"), report.totals()):
         # an earlier run was killed just before it entered them

@@ -209,6 +209,8 @@ class _Verification:
             self._add_all(books.problems(plan_fits=plan_fits(self._root)))
         target = None if recorded is None else get_target(recorded.name)
         names = () if target is None else tuple(target.caption_files)
+        if recorded is not None and recorded.made_up:
+            self._notes.append(recorded.made_up)
         altered = list(checksum_problems(self._root, entries, names))
         told = {broken for _, broken in altered if broken is not None}
         self._add_all(altered)
