@@ -172,7 +172,10 @@ def is_harmless(what: str, damaged: Path, clean: Path) -> bool:
         return True
     if not damaged.exists():
         return False
-    return _meaning(what, damaged) == _meaning(what, clean)
+    try:
+        return bool(_meaning(what, damaged) == _meaning(what, clean))
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, sqlite3.Error):
+        return False
 
 
 def _meaning(what: str, path: Path) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 import energon_prep
 from energon_prep.cli.console import print_encode_report
-from energon_prep.demo_data import make_raw_dataset
+from energon_prep.demo.data import make_raw_dataset
 from energon_prep.encoders.made_up import made_up_weights
 
 
