@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol
 
 from energon_prep.errors import PrepError, UsageError
-from energon_prep.layout import LOCK, PRIVATE_DIR, TMP_DIR
+from energon_prep.layout import LOCK, META_DIR, PRIVATE_DIR, TMP_DIR
 
 
 class Publication(Protocol):
@@ -120,9 +120,11 @@ class LocalStorage:
             return []
 
     def create(self, name: str) -> LocalPublication:
+        refuse_linked_folder(self.root, name)
         return LocalPublication(self.root, name)
 
     def remove(self, name: str) -> None:
+        refuse_linked_folder(self.root, name)
         (self.root / name).unlink(missing_ok=True)
 
     @contextmanager
@@ -162,12 +164,28 @@ class LocalStorage:
         """In a dataset that somebody else made they could lead what is written, or removed, to
         anywhere.
         """
-        private = self.root / PRIVATE_DIR
-        for path in (private, *(private.iterdir() if private.is_dir() else ())):
+        private, meta = self.root / PRIVATE_DIR, self.root / META_DIR
+        for path in (private, *_in(private), meta, *_in(meta), *_in(meta / PRIVATE_DIR)):
             if path.is_symlink():
-                raise PrepError(
-                    f"{path} is a link, where a dataset has files and folders of its own: remove it"
-                )
+                raise PrepError(_LINK.format(path))
+
+
+_LINK = "{} is a link, where a dataset has files and folders of its own: remove it"
+
+
+def _in(folder: Path) -> Iterator[Path]:
+    return folder.iterdir() if folder.is_dir() else iter(())
+
+
+def refuse_linked_folder(root: Path, name: str) -> None:
+    """Raise PrepError if the file ``name`` of ``root`` lies behind a link to a folder, and so maybe
+    outside of ``root``.
+    """
+    folder = root
+    for step in name.split("/")[:-1]:
+        folder /= step
+        if folder.is_symlink():
+            raise PrepError(_LINK.format(folder))
 
 
 class LocalPublication:

@@ -7,6 +7,8 @@ from typing import Any
 
 from megatron.energon import TaskEncoder
 
+from task_encoders.made_up import warn_of_made_up_weights
+
 
 class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
     """What our task encoders derive from: nothing decodes a part before our cookers do.
@@ -21,12 +23,14 @@ class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
         """Energon's, which ``get_train_dataset`` calls."""
         for item in datasets:
             _leave_bytes(item)
+            warn_of_made_up_weights(item)
         return super().build_train_datasets(datasets=datasets, **options)
 
     def build_val_datasets(self, *, datasets: Sequence[Any], **options: Any) -> Any:
         """Energon's, which ``get_val_dataset`` calls."""
         for item in datasets:
             _leave_bytes(item)
+            warn_of_made_up_weights(item)
         return super().build_val_datasets(datasets=datasets, **options)
 
 

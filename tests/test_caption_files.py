@@ -10,6 +10,9 @@ import pytest
 import energon_prep
 from energon_prep.demo.data import make_raw_dataset
 from energon_prep.errors import PrepError
+from energon_prep.layout import EMPTY_CAPTION
+from energon_prep.shards.head import note_files
+from energon_prep.storage import LocalStorage
 
 T5 = "empty_encodings/t5_empty.npy"
 CLIP = "empty_encodings/clip_empty.npy"
@@ -35,7 +38,7 @@ def test_what_is_missing_or_damaged_is_told_and_made_again(raw: Path, tmp_path: 
     (tmp_path / T5).write_bytes(written[T5][:-1] + b"\0")
     report = energon_prep.verify(tmp_path, deep=False, mark_bad=True)
     assert report.problems == (
-        f"{T5}: it is not what .energon-prep/empty_caption.pickle holds",
+        f"{T5}: it is not the file that was written: its sha256 is another",
         f"{CLIP}: it is missing: run the same encode again",
     )
     assert report.marked == (T5,)
@@ -49,6 +52,7 @@ def test_an_empty_caption_that_makes_no_file_is_told(raw: Path, tmp_path: Path) 
     other = (tmp_path / ".energon-prep/empty_caption.pickle").read_bytes()
     encode(raw, tmp_path, overwrite=True)
     (tmp_path / ".energon-prep/empty_caption.pickle").write_bytes(other)
+    note_files(LocalStorage(tmp_path), [EMPTY_CAPTION], again=True)
     (problem,) = energon_prep.verify(tmp_path, deep=False).problems
     assert problem.startswith(f".energon-prep/empty_caption.pickle: {T5} cannot be made of it")
 

@@ -117,7 +117,11 @@ def test_a_full_disk_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [".energon-prep", ".energon-prep/tmp", ".energon-prep/lock", ".energon-prep/ledger"]
+    "place",
+    [
+        *(".energon-prep", ".energon-prep/tmp", ".energon-prep/lock", ".energon-prep/ledger"),
+        *(".nv-meta", ".nv-meta/.energon-prep", ".nv-meta/.energon-prep/staging"),
+    ],
 )
 def test_links_out_of_a_dataset_are_refused_and_not_followed(tmp_path: Path, place: str) -> None:
     outside = tmp_path / "outside"
@@ -144,3 +148,15 @@ def test_a_file_system_without_locks_is_told_with_the_remedy(
         LocalStorage(tmp_path).locked(),
     ):
         raise AssertionError("it has no lock")
+
+
+def test_nothing_is_written_or_removed_behind_a_linked_folder(tmp_path: Path) -> None:
+    outside, storage = tmp_path / "outside", LocalStorage(tmp_path / "set")
+    outside.mkdir()
+    (outside / "file").write_text("precious")
+    storage.root.mkdir()
+    (storage.root / "folder").symlink_to(outside)
+    for change in (storage.remove, storage.create):
+        with pytest.raises(PrepError, match="folder is a link"):
+            change("folder/file")
+    assert [path.read_text() for path in outside.iterdir()] == ["precious"]

@@ -34,6 +34,8 @@ def print_encode_report(report: EncodeReport) -> None:
     for note, number in report.notes.items():
         click.echo(f"  {number:>6} x {note}")
     _print_account(report.found)
+    if report.made_up:
+        click.echo(f"note: {report.made_up}")
     fresh = report.num_samples - report.num_resumed
     if report.num_resumed:
         click.echo(f"{report.num_resumed} samples were finished by earlier runs")

@@ -23,6 +23,7 @@ from energon_prep.indexing.meta import (
     SQLITE,
     Outcome,
     complete_subflavors,
+    idx_path,
     read_shard_counts,
     render_dataset,
     write_configs,
@@ -101,7 +102,9 @@ def index(
         # after the tars: of those that a running encode finishes meanwhile it knows more
         entries = read_ledger(root)
         warnings = _check(root, listing, entries)
-        needed = {} if entries is None else read_target(root).subflavors
+        target = None if entries is None else read_target(root)
+        needed = {} if target is None else target.subflavors
+        warnings += [target.made_up] if target is not None and target.made_up else []
         dataset = render_dataset(complete_subflavors(subflavor or {}, needed))
         options = _Options(
             sqlite=sqlite,
@@ -229,6 +232,7 @@ def _check(root: Path, listing: Listing, entries: Sequence[LedgerEntry] | None) 
         for tar in listing.tars
         if _UNUSABLE & set(tar) or not _is_utf8(tar)
     ]
+    problems += _link_problems(root, listing.tars)
     problems += [] if entries is None else ledger_problems(root, entries, listing)
     stop_at(root, problems)
     if not listing.tars:
@@ -247,6 +251,22 @@ def _check(root: Path, listing: Listing, entries: Sequence[LedgerEntry] | None) 
             f"{unfinished} shards of the plan are not encoded yet: run encode again, then index"
         )
     return warnings
+
+
+def _link_problems(root: Path, tars: Sequence[str]) -> Iterator[str]:
+    """An .idx is written beside each tar, which must not lead out of the dataset's folder."""
+    linked = {folder for tar in tars if (folder := _first_link(root, tar)) is not None}
+    for folder in sorted(linked):
+        yield f"{folder}: it is a link to a folder, and nothing is written outside: link its tars"
+    for tar in tars:
+        if idx_path(root / tar).is_symlink():
+            yield f"{idx_path(Path(tar)).as_posix()}: it is a link, and is to be written: remove it"
+
+
+def _first_link(root: Path, tar: str) -> str | None:
+    """The first folder above a tar that is a link."""
+    above = [*Path(tar).parents][-2::-1]
+    return next((folder.as_posix() for folder in above if (root / folder).is_symlink()), None)
 
 
 def _is_utf8(name: str) -> bool:

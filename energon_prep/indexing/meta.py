@@ -205,10 +205,11 @@ def decide_dataset(existing: str | None, new: str, *, force: bool) -> Outcome:
     """
     if existing == new or (existing is not None and not force and _says_the_same(existing, new)):
         return "unchanged"
-    return "written" if existing is None or force or _is_ours(existing) else "kept"
+    return "written" if existing is None or force or is_as_written(existing) else "kept"
 
 
-def _is_ours(text: str) -> bool:
+def is_as_written(text: str) -> bool:
+    """Whether a dataset.yaml is ours, and nobody edited it."""
     first, _, body = text.partition("\n")
     return first == f"{_MARK}{_hash(body)}"
 
@@ -222,6 +223,14 @@ def _says_the_same(one: str, other: str) -> bool:
 
 def _hash(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
+
+
+def index_files(root: Path) -> Iterator[Path]:
+    """The files of an index of ours that are there: of those that ``index`` writes."""
+    meta = root / META_DIR
+    names = [SPLIT_YAML, SQLITE, UUID, INFO_JSON, INFO_YAML, DATASET_YAML]
+    names += [f"{SQLITE}{suffix}" for suffix in ("-journal", "-wal", "-shm")]
+    yield from (meta / name for name in names if (meta / name).exists())
 
 
 def remove_index(root: Path) -> None:
@@ -238,7 +247,8 @@ def take_over(new: Path, final: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        # the tar's folder is a link to another file system
+        # another file system is mounted at the tar's folder
         near = final.with_name(f".{final.name}.tmp")
+        near.unlink(missing_ok=True)  # whatever it is: it must not be written through
         shutil.copy2(new, near)
         near.replace(final)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from energon_prep.encoders.made_up import made_up_weights
 from energon_prep.errors import PrepError
 from energon_prep.indexing.tars import Listing
 from energon_prep.layout import PLAN, RUN, tar_name
@@ -22,6 +23,7 @@ class RunTarget:
     name: str
     subflavors: dict[str, Any]
     plugin: dict[str, Any]  #: where a user's class came from; empty for ours
+    made_up: str = ""  #: a sentence about encoders whose weights nobody trained
 
 
 def ledger_counts(entries: Sequence[LedgerEntry]) -> dict[str, int]:
@@ -81,11 +83,13 @@ def read_target(root: Path) -> RunTarget:
     """Raises PrepError if run.json is missing or damaged."""
     path = root / RUN
     try:
-        target = json.loads(path.read_bytes())["target"]
+        run = json.loads(path.read_bytes())
+        target, encoders = run["target"], run.get("encoders", {})
         return RunTarget(
             name=str(target["name"]),
             subflavors=dict(target["subflavors"]),
             plugin=dict(target.get("plugin", {})),
+            made_up=made_up_weights(encoders) if isinstance(encoders, dict) else "",
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(

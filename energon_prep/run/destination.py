@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from energon_prep.errors import PrepError
+from energon_prep.indexing.meta import index_files
 from energon_prep.layout import (
     BAD_DIR,
+    EMPTY_CAPTION,
     LEDGER_DIR,
-    META_DIR,
+    LEDGER_HEAD,
     PLAN,
     REJECTS_DIR,
     RUN,
@@ -14,11 +18,17 @@ from energon_prep.layout import (
     idx_name,
     rejects_name,
     rows_name,
+    shard_index,
     tar_name,
 )
-from energon_prep.storage import LocalStorage, Storage
+from energon_prep.plan.shards import read_plan
+from energon_prep.shards.head import read_head
+from energon_prep.storage import LocalStorage, Storage, refuse_linked_folder
 from energon_prep.targets import TARGETS, Target, get_target
 from energon_prep.targets.caption_files import caption_file_names
+
+#: Of a shard; the ledger's entry comes first.
+_SHARD_FILES = (entry_name, tar_name, idx_name, rows_name, rejects_name)
 
 
 def refuse_foreign(storage: Storage, *, where: str) -> None:
@@ -40,25 +50,67 @@ def forget_plan(storage: Storage) -> None:
     storage.remove(PLAN)
 
 
-def clear(storage: Storage, target: Target) -> None:
-    """Remove a dataset of ours; files of others stay, but for what ``target`` is about to write.
+def clear(storage: LocalStorage, target: Target) -> None:
+    """Remove a dataset of ours: what its ledger and its plan name, and nothing else.
 
-    The ledger goes first and run.json last: cut short, this leaves a dataset that lacks shards and
-    knows it.
+    Raises PrepError for what would be in the way of ``target``'s new one and is not ours to remove,
+    before anything is removed. The ledger goes first and run.json last: cut short, this leaves a
+    dataset that lacks shards and knows it.
     """
     if not storage.exists(RUN):
         return
-    for folder in (LEDGER_DIR, REJECTS_DIR, BAD_DIR, META_DIR):
-        for name in storage.names(folder):
-            storage.remove(f"{folder}/{name}")
-    for name in storage.names("."):
-        if name.startswith("shard_") and name.endswith((".tar", ".tar.idx")):
-            storage.remove(name)
-    for known in (*map(get_target, TARGETS), target):
-        for name in caption_file_names(known):
-            storage.remove(name)
-    forget_plan(storage)
-    storage.remove(RUN)
+    shards = sorted(_named_shards(storage))
+    captions = sorted(_named_captions(storage, target))
+    _refuse_strangers(storage, set(map(tar_name, shards)))
+    for index in shards:
+        storage.remove(entry_name(index))
+    for index in shards:
+        for name_of in _SHARD_FILES:
+            storage.remove(name_of(index))
+    lie_aside = {named(index).rpartition("/")[2] for index in shards for named in _SHARD_FILES}
+    lie_aside |= {name.rpartition("/")[2] for name in (*captions, PLAN, LEDGER_HEAD)}
+    for name in storage.names(BAD_DIR):
+        if name in lie_aside:
+            storage.remove(f"{BAD_DIR}/{name}")
+    for path in index_files(storage.root):
+        storage.remove(path.relative_to(storage.root).as_posix())
+    for name in (*captions, LEDGER_HEAD, PLAN, RUN):
+        storage.remove(name)
+
+
+def _named_shards(storage: LocalStorage) -> set[int]:
+    """Indexes of the shards in ledger and plan; a damaged plan names those that can be read."""
+    names = storage.names(LEDGER_DIR)
+    shards = {index for name in names if (index := shard_index(name)) is not None}
+    with suppress(FileNotFoundError, PrepError):
+        for shard in read_plan(storage):
+            shards.add(shard.index)
+    return shards
+
+
+def _named_captions(storage: LocalStorage, target: Target) -> set[str]:
+    """The empty caption's files that the ledger's head names, if a target has such files."""
+    known = {
+        name for one in (*map(get_target, TARGETS), target) for name in caption_file_names(one)
+    }
+    try:
+        head = read_head(storage)
+    except PrepError:
+        head = None
+    return {EMPTY_CAPTION} | (known & (head.files.keys() if head is not None else set()))
+
+
+def _refuse_strangers(storage: LocalStorage, ours: set[str]) -> None:
+    tars = [name for name in storage.names(".") if name.endswith((".tar", ".tgz"))]
+    strangers = [name for name in tars if name not in ours]
+    if strangers:
+        raise PrepError(
+            f"{storage.root} holds {len(strangers)} tars that are not of this dataset "
+            f"({strangers[0]}, ...): move them away, --overwrite removes only what its ledger and "
+            "its plan name"
+        )
+    for folder in (LEDGER_DIR, REJECTS_DIR, BAD_DIR):
+        refuse_linked_folder(storage.root, f"{folder}/")
 
 
 def set_aside(storage: LocalStorage, index: int) -> None:
@@ -67,8 +119,7 @@ def set_aside(storage: LocalStorage, index: int) -> None:
     The ledger's entry goes first: cut short, this leaves a tar that nothing vouches for, and that
     is replaced.
     """
-    names = (entry_name, tar_name, idx_name, rows_name, rejects_name)
-    for name in (name_of(index) for name_of in names):
+    for name in (name_of(index) for name_of in _SHARD_FILES):
         set_file_aside(storage, name)
 
 
@@ -84,6 +135,7 @@ def set_file_aside(storage: LocalStorage, name: str) -> None:
     """Move a file into BAD_DIR, over what lay there of an earlier time; one that is missing is no
     error.
     """
+    refuse_linked_folder(storage.root, name)
     aside = storage.root / BAD_DIR / name.rpartition("/")[2]
     aside.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from energon_prep.device.devices import resolve_devices
+from energon_prep.encoders.made_up import made_up_weights
 from energon_prep.errors import PrepError
 from energon_prep.executors import open_executor
 from energon_prep.executors.base import Executor
 from energon_prep.executors.job import Job
 from energon_prep.indexing import index
-from energon_prep.layout import PLAN
+from energon_prep.layout import PLAN, RUN
 from energon_prep.options import takes
 from energon_prep.pipeline.tally import Profile, RejectLimit, Tally
 from energon_prep.plan.shards import PlanSummary, compare_plan, make_plan, read_plan, write_plan
@@ -28,6 +29,7 @@ from energon_prep.run.manifest import read_run, write_run
 from energon_prep.run.options import EncodeOptions
 from energon_prep.run.report import DryRun, EncodeReport
 from energon_prep.run.request import Request, make_job, make_request
+from energon_prep.shards.head import forget_entries, note_files, read_head, seal
 from energon_prep.shards.ledger import LedgerEntry, finished
 from energon_prep.sources.account import Account
 from energon_prep.storage import LocalStorage, dataset_folder
@@ -147,7 +149,7 @@ def begin(
     start.refuse_other_start(storage, old, request.source, request.recipe, request.cut)
     account = Account()
     plan = _plan(request, storage, tally, account)
-    done = finished(storage) if old is not None else {}
+    done = {} if old is None else _finished(storage)
     if retry_rejects:
         done = _without_unread(done)
     for entry in done.values():
@@ -161,6 +163,9 @@ def begin(
         ready = executor.load(start.recorded_sizes(old))
         run = start.describe(job, ready, request.target, request.cut)
         start.begin(run, old, storage, caption_files=ready.caption_files)
+        forget_entries(storage, done)
+    note_files(storage, (RUN, *files))
+    note_files(storage, (PLAN,), again=True)  # which was held against the source just now
     return Run(
         request=request,
         job=job,
@@ -225,14 +230,25 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
         workers=run.job.workers,
         profile=run.profile.to_dict(),
         limited_by=run.profile.limit(),
+        made_up=made_up_weights(run.run["encoders"]),
     )
     if run.run is not run.old or _are_other(run.run.get("totals"), report.totals()):
         # an earlier run was killed just before it entered them
         write_run(run.storage, {**run.run, "totals": report.totals()})
+    seal(run.storage, finished(run.storage).values())
     tally.finish()
     if not run.request.options.allow_damaged:
         _judge(run.account)
     return report
+
+
+def _finished(storage: LocalStorage) -> dict[int, LedgerEntry]:
+    """The finished shards of this dataset; one whose entry is not the one that was written is made
+    again.
+    """
+    head = read_head(storage)
+    done = finished(storage)
+    return done if head is None else {i: e for i, e in done.items() if head.fits_entry(e)}
 
 
 def _plan(request: Request, storage: LocalStorage, tally: Tally, account: Account) -> PlanSummary:

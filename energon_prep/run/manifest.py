@@ -11,8 +11,9 @@ from typing import Any
 import energon_prep
 from energon_prep.device.batch_sizes import BatchSizes
 from energon_prep.errors import PrepError, UsageError
-from energon_prep.layout import RUN
-from energon_prep.storage import Storage, publish_bytes
+from energon_prep.layout import LEDGER_HEAD, RUN
+from energon_prep.shards.head import publish_noted, read_head
+from energon_prep.storage import Storage
 
 SCHEMA = 3  #: of everything on disk; raised with every incompatible change
 
@@ -64,13 +65,18 @@ def read_run(storage: Storage) -> dict[str, Any] | None:
             f"({energon_prep.__version__}) writes {SCHEMA}: go on with the version that began "
             f"it ({run.get('versions')})"
         )
+    head = read_head(storage)
+    if head is not None and not head.fits(storage, RUN):
+        raise PrepError(
+            f"{RUN} of the destination is not the one that was written there (its sha256 is not "
+            f"that in {LEDGER_HEAD}): restore it, or start over with --overwrite"
+        )
     return dict(run)
 
 
 def write_run(storage: Storage, run: Mapping[str, Any]) -> None:
-    publish_bytes(
-        storage, RUN, (json.dumps({"schema": SCHEMA, **run}, indent=2) + "\n").encode("ascii")
-    )
+    data = json.dumps({"schema": SCHEMA, **run}, indent=2) + "\n"
+    publish_noted(storage, RUN, data.encode("ascii"))
 
 
 def refuse_other(old: Mapping[str, Any], new: Mapping[str, Any], *, where: str) -> None:

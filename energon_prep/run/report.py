@@ -40,6 +40,7 @@ class EncodeReport:
     profile: dict[str, Any]
     #: the station that the others wait for: read, decode, visual, text or write; "": none
     limited_by: str
+    made_up: str = ""  #: a sentence about encoders whose weights nobody trained; "": none
     index: IndexReport | None = None  #: with a split: what indexing did
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,7 +50,8 @@ class EncodeReport:
     def totals(self) -> dict[str, Any]:
         """For run.json, which is entered before the dataset is indexed."""
         totals = self.to_dict()
-        del totals["index"], totals["examples"]
+        for name in ("index", "examples", "made_up"):
+            del totals[name]
         return totals
 
     def write_profile(self, path: str | Path) -> None:

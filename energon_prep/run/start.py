@@ -11,11 +11,12 @@ from energon_prep.device.devices import num_cpus
 from energon_prep.errors import PrepError, UsageError
 from energon_prep.executors.base import Ready
 from energon_prep.executors.job import Job
-from energon_prep.layout import PRIVATE_DIR
+from energon_prep.layout import PLAN, PRIVATE_DIR
 from energon_prep.plan.shards import Cut
 from energon_prep.recipes.model import Recipe
 from energon_prep.run.destination import forget_plan, refuse_foreign
 from energon_prep.run.manifest import refuse_other, versions, write_run
+from energon_prep.shards.head import begin_head, publish_noted
 from energon_prep.sources.base import Source
 from energon_prep.storage import LocalStorage, publish_bytes
 from energon_prep.targets import Target
@@ -115,6 +116,7 @@ def begin(
         for name, data in caption_files.items():
             _refuse_to_replace(storage, name, data)
             publish_bytes(storage, name, data)
+        begin_head(storage, (PLAN, *caption_files))
         write_run(storage, run)
         return
     same = ("encoders", "batch_sizes", "target", "runtime")
@@ -133,4 +135,4 @@ def begin(
             )
     for name, data in caption_files.items():
         if not storage.exists(name):  # set aside because it was damaged
-            publish_bytes(storage, name, data)
+            publish_noted(storage, name, data)

@@ -8,11 +8,14 @@ shard.
     DST/.energon-prep/ledger/shard_000000.rows     ShardRows: all that an index needs of the tar
     DST/.energon-prep/rejects/shard_000000.jsonl   one Reject a line; absent if there is none
     DST/.energon-prep/ledger/shard_000000.json     one LedgerEntry
+
+The ledger's head (shards/head.py) has the checksums of the entries.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 from collections import Counter
@@ -57,6 +60,7 @@ class LedgerEntry:
     mtime_ns: int | None  #: of the tar as it was published; None where there is none to know
     rows_bytes: int
     rejects: dict[str, int]  #: "stage: reason" -> count
+    rejects_sha256: str = ""  #: of the file with the shard's rejects; "" if there is none
     #: Kind of sample -> the batch size it was encoded in, where the device had no memory for larger
     #: ones. Such a shard's numbers may differ in their last bits from those of a device with more.
     halved: dict[str, int] = field(default_factory=dict)
@@ -106,7 +110,9 @@ def record(
             storage.remove(name)
     if rejects:
         lines = (json.dumps(dataclasses.asdict(reject)) + "\n" for reject in rejects)
-        publish_bytes(storage, rejects_name(entry.index), "".join(lines).encode())
+        data = "".join(lines).encode()
+        entry = dataclasses.replace(entry, rejects_sha256=hashlib.sha256(data).hexdigest())
+        publish_bytes(storage, rejects_name(entry.index), data)
     else:
         storage.remove(rejects_name(entry.index))
     write_entry(storage, entry)
@@ -237,5 +243,6 @@ def _require_sound(entry: LedgerEntry, name: str) -> None:
         raise ValueError(f"a number or its rejects are {numbers}")
     if name != f"{shard_stem(entry.index)}.json" or entry.shard not in ("", tar_name(entry.index)):
         raise ValueError(f"it is that of index {entry.index} and tar {entry.shard!r}")
-    if not isinstance(entry.sha256, str):
-        raise ValueError(f"its sha256 is {entry.sha256!r}")
+    for checksum in (entry.sha256, entry.rejects_sha256):
+        if not isinstance(checksum, str):
+            raise ValueError(f"a sha256 is {checksum!r}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from energon_prep.errors import PrepError
@@ -12,6 +11,7 @@ from energon_prep.layout import PLAN, rejects_name, shard_stem
 from energon_prep.plan.shards import read_plan
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import LocalStorage
+from energon_prep.verifying.identity import identity_problems, read_rejects
 
 #: A shard by its index, or a file by its name.
 Broken = int | str
@@ -26,69 +26,76 @@ def totals(entries: Sequence[LedgerEntry]) -> dict[str, int]:
     }
 
 
-def account_problems(
-    root: Path, entries: Sequence[LedgerEntry]
-) -> Iterator[tuple[str, Broken | None]]:
-    """Where plan, ledger and rejects do not agree; with what must be made again to mend it, if
-    anything.
-    """
-    yield from _plan_problems(root, {entry.index: entry for entry in entries})
-    for entry in entries:
-        yield from _reject_problems(root, entry)
+@dataclass(kw_only=True)
+class Books:
+    """Plan, ledger and rejects of a dataset, held against each other."""
 
+    root: Path
+    entries: Sequence[LedgerEntry]
+    #: by shard, the numbers of its samples; without the shards that are not planned, and empty
+    #: where the plan is not the one that was written
+    planned: dict[int, range] = field(default_factory=dict)
 
-def _plan_problems(
-    root: Path, entries: Mapping[int, LedgerEntry]
-) -> Iterator[tuple[str, Broken | None]]:
-    storage = LocalStorage(root)
-    if not storage.exists(PLAN):
-        yield f"{PLAN}: it is missing: whether every planned shard is there cannot be told", None
-        return
-    planned = set()
-    try:
-        for shard in read_plan(storage):
-            planned.add(shard.index)
-            entry = entries.get(shard.index)
-            if entry is None:
-                yield (
-                    f"{shard_stem(shard.index)}: planned and not finished: run the same "
-                    "encode again",
-                    None,
-                )
-            elif entry.num_planned != shard.num_samples:
+    def problems(self, *, plan_fits: bool) -> Iterator[tuple[str, Broken | None]]:
+        """Where they do not agree; with what must be made again to mend it, if anything."""
+        yield from self._plan_problems({entry.index: entry for entry in self.entries})
+        if not plan_fits:
+            self.planned.clear()
+        for entry in self.entries:
+            yield from self._reject_problems(entry)
+            if not entry.shard and entry.index in self.planned:  # where there is a tar: with that
+                of_shard = identity_problems(self.root, entry, self.planned[entry.index], ())
+                for problem in of_shard:
+                    yield f"{shard_stem(entry.index)}: {problem}", entry.index
+
+    def _plan_problems(
+        self, entries: Mapping[int, LedgerEntry]
+    ) -> Iterator[tuple[str, Broken | None]]:
+        storage = LocalStorage(self.root)
+        if not storage.exists(PLAN):
+            yield (
+                f"{PLAN}: it is missing: whether every planned shard is there cannot be told: run "
+                "the same encode again",
+                None,
+            )
+            return
+        serial = 0
+        try:
+            for number, shard in enumerate(read_plan(storage)):
                 stem = shard_stem(shard.index)
-                yield (
-                    f"{stem}: {shard.num_samples} samples are planned, in the ledger "
-                    f"{entry.num_planned}",
-                    shard.index,
-                )
-    except (OSError, PrepError) as error:
-        yield f"{PLAN}: it cannot be read ({type(error).__name__}: {error})", PLAN
-        return
-    for index in sorted(entries.keys() - planned):
-        yield f"{shard_stem(index)}: in the ledger and not planned", None
+                if (shard.index, shard.first_serial) != (number, serial):
+                    yield f"{PLAN}: shard {number} is not where the one before it ends", PLAN
+                    return
+                serial += shard.num_samples
+                self.planned[shard.index] = range(shard.first_serial, serial)
+                entry = entries.get(shard.index)
+                if entry is None:
+                    yield f"{stem}: planned and not finished: run the same encode again", None
+                elif entry.num_planned != shard.num_samples:
+                    yield (
+                        f"{stem}: {shard.num_samples} samples are planned, in the ledger "
+                        f"{entry.num_planned}",
+                        shard.index,
+                    )
+        except (OSError, PrepError) as error:
+            yield f"{PLAN}: it cannot be read ({type(error).__name__}: {error})", PLAN
+            return
+        for index in sorted(entries.keys() - self.planned.keys()):
+            yield f"{shard_stem(index)}: in the ledger and not planned", None
 
-
-def _reject_problems(root: Path, entry: LedgerEntry) -> Iterator[tuple[str, Broken]]:
-    """The shard's rejects, one JSON object a line, must be as many and have the reasons that the
-    ledger counts.
-    """
-    name = rejects_name(entry.index)
-    counted: Counter[str] = Counter()
-    try:
-        with (root / name).open("rb") as file:
-            for line in file:
-                reject = json.loads(line)
-                counted[f"{reject['stage']}: {reject['reason']}"] += 1
-    except FileNotFoundError:
-        pass  # none were written: the ledger must count none
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        yield f"{name}: it cannot be read ({type(error).__name__}: {error})", entry.index
-        return
-    if counted.total() != entry.num_rejected:
-        yield (
-            f"{name}: it has {counted.total()} rejects, in the ledger {entry.num_rejected}",
-            entry.index,
-        )
-    elif dict(counted) != entry.rejects:
-        yield f"{name}: its reasons are not those the ledger counts", entry.index
+    def _reject_problems(self, entry: LedgerEntry) -> Iterator[tuple[str, Broken]]:
+        """The shard's rejects must be as many and have the reasons that the ledger counts."""
+        name = rejects_name(entry.index)
+        try:
+            rejected = read_rejects(self.root, entry)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            yield f"{name}: it cannot be read ({type(error).__name__}: {error})", entry.index
+            return
+        number = len(rejected.serials)
+        if number != entry.num_rejected:
+            yield (
+                f"{name}: it has {number} rejects, in the ledger {entry.num_rejected}",
+                entry.index,
+            )
+        elif rejected.reasons != entry.rejects:
+            yield f"{name}: its reasons are not those the ledger counts", entry.index

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from braceexpand import braceexpand
 
+from energon_prep.indexing.database import read_holdings
 from energon_prep.indexing.meta import (
     DATASET_YAML,
     INFO_JSON,
+    INFO_YAML,
     SPLIT_YAML,
     SQLITE,
+    UUID,
     from_yaml,
+    open_sqlite,
     read_shard_counts,
     read_sqlite_counts,
-    read_subflavors,
 )
+from energon_prep.indexing.ours import identify
 from energon_prep.layout import META_DIR
+from energon_prep.shards.ledger import LedgerEntry
+from energon_prep.verifying.configs import (
+    REMEDY,
+    dataset_note,
+    dataset_problems,
+    list_problems,
+    split_problems,
+)
 
-_REMEDY = "run energon-prep index"
-_MOST_BRACES = 8  #: of a pattern: how many names they stand for is the product of theirs
-_RANGE = re.compile(r"\{(-?[0-9]+)\.\.(-?[0-9]+)")
+_MOST_BYTES = 2**28  #: of what is read whole; a million shards take some 30 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,128 +45,125 @@ class IndexCheck:
     shards: dict[str, int] | None  #: tars in the index's order -> samples; None: not indexed
     has_sqlite: bool  #: index.sqlite can be read
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def check_index(
     root: Path,
     tars: Sequence[str],
-    known_counts: Mapping[str, int] | None,
+    entries: Sequence[LedgerEntry] | None,
     subflavors: Mapping[str, Any],
+    *,
+    deep: bool,
 ) -> IndexCheck:
-    """Hold the index's lists against the tars that are there, and against the ledger's counts where
-    there are any.
+    """Hold the index's lists against the tars that are there, and against the ledger where there is
+    one.
 
-    ``subflavors``: those of the dataset's target, which dataset.yaml must have.
+    ``subflavors``: those of the dataset's target, which dataset.yaml must have. ``deep``: with
+    sqlite's own check of its file.
     """
     meta = root / META_DIR
     needed = (INFO_JSON, SPLIT_YAML, DATASET_YAML)
     missing = [name for name in needed if not (meta / name).is_file()]
     if len(missing) == len(needed):
         return IndexCheck(shards=None, has_sqlite=False, problems=())
-    problems = [f"{META_DIR}/{name}: it is missing: {_REMEDY}" for name in missing]
-    counts = read_shard_counts(meta)
+    problems = [f"{META_DIR}/{name}: it is missing: {REMEDY}" for name in missing]
+    large = [name for name in (*needed, INFO_YAML, UUID) if _size(meta / name) > _MOST_BYTES]
+    problems += [
+        f"{META_DIR}/{name}: it has {_size(meta / name)} bytes: {REMEDY}" for name in large
+    ]
+    unread = {*missing, *large}
+    counts = None if INFO_JSON in unread else read_shard_counts(meta)
     if counts is None:
         counts = {}
         problems += (
-            []
-            if INFO_JSON in missing
-            else [f"{META_DIR}/{INFO_JSON}: it cannot be read: {_REMEDY}"]
+            [] if INFO_JSON in unread else [f"{META_DIR}/{INFO_JSON}: it cannot be read: {REMEDY}"]
         )
     else:
-        problems += _list_problems(INFO_JSON, counts, tars)
-    for tar, samples in (known_counts or {}).items():
-        if tar in counts and counts[tar] != samples:
+        problems += list_problems(INFO_JSON, counts, tars)
+    for entry in entries or ():
+        if entry.shard in counts and counts[entry.shard] != entry.num_samples:
             problems.append(
-                f"{META_DIR}/{INFO_JSON}: {tar} has {counts[tar]} samples, in the ledger {samples}"
+                f"{META_DIR}/{INFO_JSON}: {entry.shard} has {counts[entry.shard]} samples, in the "
+                f"ledger {entry.num_samples}"
             )
-    if DATASET_YAML not in missing:
-        problems += _subflavor_problems(meta / DATASET_YAML, subflavors)
-    if SPLIT_YAML not in missing:
-        problems += _split_problems(meta / SPLIT_YAML, tars)
-    sqlite_problems = (
-        list(_sqlite_problems(meta / SQLITE, counts)) if (meta / SQLITE).exists() else []
+    if INFO_YAML not in large:
+        problems += _old_info_problems(meta / INFO_YAML, counts, ours=entries is not None)
+    note = None
+    if DATASET_YAML not in unread:
+        problems += dataset_problems(meta / DATASET_YAML, subflavors)
+        note = dataset_note(meta / DATASET_YAML)
+    if SPLIT_YAML not in unread:
+        problems += split_problems(meta / SPLIT_YAML, tars)
+    notes = [note] if note else []
+    if entries is not None and UUID not in large:
+        notes += _uuid_notes(meta / UUID, entries)
+    has_sqlite = (meta / SQLITE).exists()
+    of_sqlite = list(_sqlite_problems(meta / SQLITE, counts, deep=deep)) if has_sqlite else []
+    if has_sqlite and entries is not None and not of_sqlite:
+        of_sqlite += _stamp_problems(meta / SQLITE, entries)
+    return IndexCheck(
+        shards=counts,
+        has_sqlite=has_sqlite and not of_sqlite,
+        problems=(*problems, *of_sqlite),
+        notes=tuple(notes),
     )
-    has_sqlite = (meta / SQLITE).exists() and not sqlite_problems
-    return IndexCheck(shards=counts, has_sqlite=has_sqlite, problems=(*problems, *sqlite_problems))
 
 
-def _list_problems(name: str, listed: Mapping[str, int], tars: Sequence[str]) -> Iterator[str]:
-    """Each tar must be listed, and each listed tar exist."""
-    for tar in tars:
-        if tar not in listed:
-            yield f"{META_DIR}/{name}: {tar} is not in it: {_REMEDY}"
-    known = set(tars)
-    for tar in listed:
-        if tar not in known:
-            yield f"{META_DIR}/{name}: {tar} is in it and not in the dataset: {_REMEDY}"
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
-def _subflavor_problems(path: Path, needed: Mapping[str, Any]) -> Iterator[str]:
-    """Those that tell trainers how to read the samples must be there; further ones may be."""
+def _old_info_problems(path: Path, counts: Mapping[str, int], *, ours: bool) -> Iterator[str]:
+    """What Energon 5 and 6 read; the index of others may be without."""
     try:
-        found = read_subflavors(path.read_text())
-    except (OSError, ValueError) as error:
-        yield f"{META_DIR}/{DATASET_YAML}: it cannot be read ({error}): {_REMEDY} --force"
-        return
-    for name, value in needed.items():
-        if found.get(name) != value:
-            what = (
-                f"is {found[name]!r}, not {value!r}"
-                if name in found
-                else f"is missing, which is {value!r}"
-            )
-            yield (
-                f"{META_DIR}/{DATASET_YAML}: subflavor {name} {what}: by it trainers choose "
-                f"how samples are read; put it back, or {_REMEDY} --force"
-            )
+        if from_yaml(path.read_text())["shard_counts"] != counts:
+            yield f"{META_DIR}/{INFO_YAML}: its counts are not those of {INFO_JSON}: {REMEDY}"
+    except FileNotFoundError:
+        if ours:
+            yield f"{META_DIR}/{INFO_YAML}: it is missing: {REMEDY}"
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+        what = type(error).__name__
+        yield f"{META_DIR}/{INFO_YAML}: it cannot be read ({what}): {REMEDY}"
 
 
-def _split_problems(path: Path, tars: Sequence[str]) -> Iterator[str]:
+def _uuid_notes(path: Path, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+    """Energon reads nothing out of it, and its own preparation draws another."""
     try:
-        config = from_yaml(path.read_text())
-        names = [
-            tar
-            for part in config["split_parts"].values()
-            for item in part
-            for tar in _expand(item, len(tars))
-        ]
-        excluded = config.get("exclude")
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        yield (
-            f"{META_DIR}/{SPLIT_YAML}: it cannot be read ({type(error).__name__}: {error}): "
-            f"{_REMEDY}"
-        )
-        return
-    listed = Counter(names)
-    yield from _list_problems(SPLIT_YAML, listed, tars)
-    for tar, times in listed.items():
-        if times > 1:
-            yield f"{META_DIR}/{SPLIT_YAML}: {tar} is in it {times} times: {_REMEDY}"
-    if excluded:
-        yield f"{META_DIR}/{SPLIT_YAML}: `exclude: {excluded}` takes samples out of training"
+        same = path.read_bytes() == identify(_in_order(entries)).uuid.encode()
+    except OSError:
+        same = False
+    if not same:
+        yield f"{META_DIR}/{UUID} is not the one that index makes of these tars"
 
 
-def _expand(pattern: str, num_tars: int) -> Iterator[str]:
-    """The names that a pattern stands for. Raises ValueError where they are many times more than
-    there are tars.
-    """
-    ranges = [abs(int(last) - int(first)) for first, last in _RANGE.findall(pattern)]
-    if pattern.count("{") > _MOST_BRACES or sum(ranges) > 100 * num_tars + 10_000:
-        raise ValueError(f"{pattern[:80]!r} stands for too many names")
-    for number, name in enumerate(braceexpand(pattern)):
-        if number > 100 * num_tars + 10_000:
-            raise ValueError(f"{pattern[:80]!r} stands for too many names")
-        yield name
+def _stamp_problems(path: Path, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+    """An index that Energon made itself has no stamp."""
+    holdings = read_holdings(path)
+    if holdings is None:
+        yield f"{META_DIR}/{SQLITE}: it is not as Energon makes it: {REMEDY}"
+    elif holdings.stamp not in (0, identify(_in_order(entries)).stamp):
+        yield f"{META_DIR}/{SQLITE}: it was not made of the dataset's tars: {REMEDY}"
 
 
-def _sqlite_problems(path: Path, counts: Mapping[str, int]) -> Iterator[str]:
+def _in_order(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    return sorted((entry for entry in entries if entry.shard), key=lambda entry: entry.shard)
+
+
+def _sqlite_problems(path: Path, counts: Mapping[str, int], *, deep: bool) -> Iterator[str]:
     try:
         stored = read_sqlite_counts(path)
+        if deep:
+            with open_sqlite(path) as connection, closing(connection.cursor()) as cursor:
+                (found,) = cursor.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != "ok":
+                yield f"{META_DIR}/{SQLITE}: it is damaged ({found}): {REMEDY} --force"
+                return
     except sqlite3.Error as error:
-        yield f"{META_DIR}/{SQLITE}: it cannot be read ({error}): {_REMEDY}"
+        yield f"{META_DIR}/{SQLITE}: it cannot be read ({error}): {REMEDY}"
         return
     if sum(stored.values()) != sum(counts.values()):
         yield (
             f"{META_DIR}/{SQLITE}: it has {sum(stored.values())} samples, {INFO_JSON} "
-            f"{sum(counts.values())}: {_REMEDY}"
+            f"{sum(counts.values())}: {REMEDY}"
         )

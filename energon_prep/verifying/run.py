@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from energon_prep.indexing.meta import SQLITE
 from energon_prep.indexing.records import RunTarget, ledger_counts, ledger_problems, read_target
 from energon_prep.indexing.scan import KeyRegister
 from energon_prep.indexing.tars import Listing, list_tars
-from energon_prep.layout import LEDGER_DIR, META_DIR, shard_stem
+from energon_prep.layout import EMPTY_CAPTION, LEDGER_DIR, LEDGER_HEAD, META_DIR, RUN, shard_stem
 from energon_prep.options import nearest_named
 from energon_prep.plugins import refuse_other_module
 from energon_prep.progress import counted
@@ -22,8 +22,9 @@ from energon_prep.run.destination import set_aside
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.storage import LocalStorage, dataset_folder
 from energon_prep.targets import get_target
-from energon_prep.verifying.accounts import Broken, account_problems, totals
-from energon_prep.verifying.caption import caption_problems
+from energon_prep.verifying.accounts import Books, Broken, totals
+from energon_prep.verifying.caption import caption_problems, contract_problem
+from energon_prep.verifying.checksums import checksum_problems, plan_fits
 from energon_prep.verifying.index import IndexCheck, check_index
 from energon_prep.verifying.marking import Damage, lost_tars, unreadable_entries
 from energon_prep.verifying.pool import check_shards
@@ -140,16 +141,17 @@ class _Verification:
     def report(self, target: str | None) -> VerifyReport:
         listing = list_tars(self._root)
         entries = recorded = None
-        if (self._root / LEDGER_DIR).is_dir():
+        books = None
+        if is_ours(self._root):
             entries, recorded = self._read_ledger(), self._read_target(target)
             target = target or (None if recorded is None else recorded.name)
-            self._check_books(listing, entries, recorded)
+            books = None if entries is None else Books(root=self._root, entries=entries)
+            self._check_books(listing, books, recorded)
         else:
             _require_foreign(self._root, listing, target, deep=self._deep)
             self._notes.append(_FOREIGN)
-        tasks = _tasks(
-            self._root, listing, entries, self._check_index(listing, entries, recorded), target
-        )
+        index = self._check_index(listing, entries, recorded)
+        tasks = _tasks(self._root, listing, books, index, target)
         samples, parts = self._check_tars(tasks)
         rest = self.problems.count - len(self.problems.kept)
         return VerifyReport(
@@ -167,7 +169,13 @@ class _Verification:
 
     def _read_ledger(self) -> list[LedgerEntry] | None:
         try:
-            return read_ledger(self._root)
+            entries = read_ledger(self._root)
+            if entries is None:
+                self.problems.add(
+                    f"{LEDGER_DIR}: the ledger is missing, and sizes, hashes and totals were not "
+                    "checked: restore it, or run the same encode again, which makes all shards anew"
+                )
+            return entries
         except PrepError as error:
             self.problems.add(
                 f"the ledger cannot be read, and sizes, hashes and totals were not checked: {error}"
@@ -190,18 +198,31 @@ class _Verification:
         return recorded
 
     def _check_books(
-        self, listing: Listing, entries: Sequence[LedgerEntry] | None, recorded: RunTarget | None
+        self, listing: Listing, books: Books | None, recorded: RunTarget | None
     ) -> None:
         """What the records of a dataset of ours show without opening a tar."""
-        if entries is not None:
-            self.problems.extend(ledger_problems(self._root, entries, listing))
-            for index in lost_tars(LocalStorage(self._root), entries):
+        entries = None if books is None else books.entries
+        if books is not None:
+            self.problems.extend(ledger_problems(self._root, books.entries, listing))
+            for index in lost_tars(LocalStorage(self._root), books.entries):
                 self.damage.add(index)
-            for problem, broken in account_problems(self._root, entries):
-                self._add(problem, broken)
-        for problem, broken in caption_problems(
-            self._root, None if recorded is None else get_target(recorded.name)
-        ):
+            self._add_all(books.problems(plan_fits=plan_fits(self._root)))
+        target = None if recorded is None else get_target(recorded.name)
+        names = () if target is None else tuple(target.caption_files)
+        if recorded is not None and recorded.made_up:
+            self._notes.append(recorded.made_up)
+        altered = list(checksum_problems(self._root, entries, names))
+        told = {broken for _, broken in altered if broken is not None}
+        self._add_all(altered)
+        of_captions = [] if EMPTY_CAPTION in told else caption_problems(self._root, target)
+        self._add_all((problem, broken) for problem, broken in of_captions if broken not in told)
+        tars = sorted(ledger_counts(entries or ()))
+        if self._deep and target is not None and tars and EMPTY_CAPTION not in told:
+            problem = contract_problem(self._root, target, tars)
+            self._add_all([(problem, EMPTY_CAPTION)] if problem else [])
+
+    def _add_all(self, found: Iterable[tuple[str, Broken | None]]) -> None:
+        for problem, broken in found:
             self._add(problem, broken)
 
     def _add(self, problem: str, broken: Broken | None) -> None:
@@ -212,14 +233,10 @@ class _Verification:
     def _check_index(
         self, listing: Listing, entries: Sequence[LedgerEntry] | None, recorded: RunTarget | None
     ) -> IndexCheck:
-        known_counts = None if entries is None else ledger_counts(entries)
         needed = {} if recorded is None else recorded.subflavors
-        index = check_index(
-            self._root,
-            listing.tars if known_counts is None else tuple(known_counts),
-            known_counts,
-            needed,
-        )
+        tars = listing.tars if entries is None else tuple(ledger_counts(entries))
+        index = check_index(self._root, tars, entries, needed, deep=self._deep)
+        self._notes += index.notes
         self.problems.extend(index.problems)
         if index.shards is None:
             self._notes.append("the dataset is not indexed yet: run energon-prep index")
@@ -258,15 +275,19 @@ def _require_foreign(root: Path, listing: Listing, target: str | None, *, deep: 
         )
 
 
+def is_ours(root: Path) -> bool:
+    """Whether energon-prep wrote a dataset: any of its records is there, whatever became of the
+    others.
+    """
+    return any((root / name).exists() for name in (LEDGER_DIR, LEDGER_HEAD, RUN))
+
+
 def _tasks(
-    root: Path,
-    listing: Listing,
-    entries: Sequence[LedgerEntry] | None,
-    index: IndexCheck,
-    target: str | None,
+    root: Path, listing: Listing, books: Books | None, index: IndexCheck, target: str | None
 ) -> list[ShardTask]:
     """The tars that are there; of a dataset of ours those in the ledger (strays were told)."""
-    known = None if entries is None else {entry.shard: entry for entry in entries}
+    known = None if books is None else {entry.shard: entry for entry in books.entries}
+    planned = {} if books is None else books.planned
     ids = {tar: number for number, tar in enumerate(index.shards or {})}
     return [
         ShardTask(
@@ -274,6 +295,7 @@ def _tasks(
             tar=tar,
             target=target,
             entry=None if known is None else known[tar],
+            planned=None if known is None else planned.get(known[tar].index),
             tar_file_id=ids.get(tar),
             num_indexed=(index.shards or {}).get(tar),
             has_sqlite=index.has_sqlite,

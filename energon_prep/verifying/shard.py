@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,15 +13,21 @@ from typing import Any, BinaryIO
 from cookers.safe import DecodeError, load_json
 from cookers.strict import load_pickle, load_pth
 from energon_prep.indexing.tars import split_name
+from energon_prep.layout import rows_name
 from energon_prep.shards.ledger import LedgerEntry
+from energon_prep.shards.rows import ShardRows
 from energon_prep.tar_headers import DamagedTarError, Member, whole_members
 from energon_prep.targets import ContractError, Target, get_target
+from energon_prep.verifying.identity import identity_problems
 from energon_prep.verifying.problems import Problems
-from energon_prep.verifying.records import idx_problems, record_problems
+from energon_prep.verifying.records import idx_problems, read_records
 from energon_prep.verifying.tar_index import TarIndex
 
 _MOST = 20  #: problems kept of one tar
-_LOADERS: dict[str, Callable[[bytes], Any]] = {
+MOST_BYTES = 2**31  #: of a part; the latents of 20 s in 4K, at 16 frames a second, are 2**28.3
+_LARGE = 2**26  #: bytes of an original that was carried over, which nobody decodes
+#: of parts, by the end of their name; others are bytes
+LOADERS: dict[str, Callable[[bytes], Any]] = {
     "pth": load_pth,
     "pickle": load_pickle,
     "json": load_json,
@@ -36,6 +42,7 @@ class ShardTask:
     tar: str
     target: str | None  #: None: the parts are decoded, and no contract is checked
     entry: LedgerEntry | None  #: None: a dataset of others
+    planned: range | None = None  #: the numbers of its samples, where they are known
     tar_file_id: int | None  #: its place in the index; None: not in one
     num_indexed: int | None  #: samples it has by the index
     has_sqlite: bool
@@ -60,9 +67,11 @@ def glance(task: ShardTask) -> ShardCheck:
     """Check what lies beside a tar, which stays closed: samples and parts are as many as the
     records say.
     """
-    entry, problems = task.entry, list[str]()
+    entry, problems, strange = task.entry, list[str](), list[str]()
     if entry is not None:
-        problems += record_problems(task.root, entry)
+        rows, problems = read_records(task.root, entry)
+        if rows is not None:
+            strange = [f"{task.tar}: {problem}" for problem in _identity(task, rows.keys)]
     elif task.num_indexed is not None:
         problems += idx_problems(task.root, task.tar, task.num_indexed)
     return ShardCheck(
@@ -71,9 +80,9 @@ def glance(task: ShardTask) -> ShardCheck:
         keys=(),
         samples=(task.num_indexed or 0) if entry is None else entry.num_samples,
         parts=0 if entry is None else entry.num_parts,
-        problems=tuple(problems),
-        num_problems=len(problems),
-        tar_damaged=False,
+        problems=(*problems, *strange),
+        num_problems=len(problems) + len(strange),
+        tar_damaged=bool(strange),
         records_damaged=bool(problems),
     )
 
@@ -95,9 +104,18 @@ def check_shard(task: ShardTask) -> ShardCheck:
         problems.add(str(error))
     except OSError as error:
         problems.add(f"it cannot be read ({error.strerror or error})")
-    if task.entry is not None and len(walk.keys) != task.entry.num_samples:
-        problems.add(f"it has {len(walk.keys)} samples, and {task.entry.num_samples} were written")
-    beside = glance(task) if task.entry is not None else None
+    beside: list[str] = []
+    if task.entry is not None:
+        if len(walk.keys) != task.entry.num_samples:
+            problems.add(
+                f"it has {len(walk.keys)} samples, and {task.entry.num_samples} were written"
+            )
+        strange = _identity(task, walk.keys)
+        problems.extend(strange)
+        damaged = damaged or bool(strange)
+        rows, beside = read_records(task.root, task.entry)
+        if rows is not None and not damaged and rows != walk.rows:
+            beside.append(f"{rows_name(task.entry.index)}: it is not what was written with the tar")
     return ShardCheck(
         tar=task.tar,
         index=None if task.entry is None else task.entry.index,
@@ -106,12 +124,19 @@ def check_shard(task: ShardTask) -> ShardCheck:
         parts=walk.num_parts,
         problems=(
             *(f"{task.tar}: {problem}" for problem in problems.kept),
-            *(beside.problems if beside else ()),
+            *beside,
         ),
-        num_problems=problems.count + (beside.num_problems if beside else 0),
+        num_problems=problems.count + len(beside),
         tar_damaged=damaged,
-        records_damaged=beside is not None and beside.records_damaged,
+        records_damaged=bool(beside),
     )
+
+
+def _identity(task: ShardTask, keys: Iterable[str]) -> list[str]:
+    """Where the samples are not exactly those that were planned."""
+    if task.entry is None or task.planned is None:
+        return []
+    return list(identity_problems(task.root, task.entry, task.planned, keys))
 
 
 def _content_problem(task: ShardTask) -> str | None:
@@ -141,6 +166,7 @@ class _Walk:
         self._target: Target | None = get_target(task.target) if task.target is not None else None
         self.keys: dict[str, None] = {}
         self.num_parts = 0
+        self.rows = ShardRows()  #: where everything lies, of a tar of ours
         self._end = 0  #: of the last member
 
     def run(self, file: BinaryIO) -> None:
@@ -152,6 +178,7 @@ class _Walk:
                     )
                 self.keys[key] = None
                 self._check(key, self._decoded(file, members, key, index))
+            self.rows.end = self._end
             if index is not None:
                 self._problems.extend(index.finish(self._end))
         if not self.keys:
@@ -185,23 +212,48 @@ class _Walk:
     ) -> dict[str, Any] | None:
         """The sample's parts, or None if one of them cannot be decoded."""
         parts: dict[str, Any] = {}
-        sound = True
+        lies: list[tuple[str, int, int]] = []
+        first, sound = 0, True
         for i, (member, _, part) in enumerate(members):
+            if i == 0:
+                first = member.start
             if index is not None:
                 if i == 0:
                     index.sample(key, member.start)
                 index.part(part, member.data, member.size)
-            self.num_parts += 1
-            file.seek(member.data)
-            data = file.read(member.size)
+            lies.append((part, member.data, member.size))
             if part in parts:
                 self._problems.add(f"{member.name}: it occurs twice")
             try:
-                parts[part] = _LOADERS.get(part.rpartition(".")[2], bytes)(data)
+                parts[part] = self._value(file, member, part)
             except DecodeError as error:
                 self._problems.add(f"{member.name}: {error}")
                 sound = False
+        self.num_parts += len(lies)
+        if self._task.entry is not None:
+            self.rows.add(key, first, lies)
         return parts if sound else None
+
+    def _value(self, file: BinaryIO, member: Member, part: str) -> Any:
+        """A part decoded. Raises DecodeError, also for one that is larger than any trainer's.
+
+        Of a large part that no contract names, an original that was carried over, the bytes stay in
+        the tar.
+        """
+        load = LOADERS.get(part.rpartition(".")[2])
+        named = self._target is not None and part in self._target.part_names
+        if load is None and not named and member.size > _LARGE:
+            return b""
+        if member.size > MOST_BYTES:
+            raise DecodeError(
+                f"it has {member.size} bytes: a part of more than {MOST_BYTES} is no trainer's"
+            )
+        file.seek(member.data)
+        try:
+            data = file.read(member.size)
+            return data if load is None else load(data)
+        except MemoryError as error:
+            raise DecodeError(f"there is no memory for its {member.size} bytes") from error
 
     def _check(self, key: str, parts: dict[str, Any] | None) -> None:
         if parts is None or self._target is None:

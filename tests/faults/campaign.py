@@ -31,7 +31,7 @@ from tests.faults.children import SMALL, Done, Fault, run, start
 NUM_SAMPLES = 40
 _PRIVATE = ".energon-prep"
 #: What differs from run to run by its nature: times, the lock, what was set aside.
-_TIMES = ("run.json", "lock", "plan.partial.jsonl")
+_TIMES = ("run.json", "ledger.json", "lock", "plan.partial.jsonl")
 
 
 @dataclass

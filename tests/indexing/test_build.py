@@ -392,3 +392,19 @@ def test_with_an_energon_that_is_not_known_its_own_preparation_is_used(
 )
 def test_which_energons_are_known(version: str, known: bool) -> None:
     assert is_known(version) == known
+
+
+def test_nothing_is_written_outside_of_the_dataset(foreign: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("text")
+    (foreign / "part_000.tar").rename(outside / "part_000.tar")
+    (foreign / "far").symlink_to(outside)
+    (foreign / "part_001.tar.idx").unlink(missing_ok=True)
+    (foreign / "part_001.tar.idx").symlink_to(outside / "precious")
+    with pytest.raises(PrepError) as refused:
+        index(foreign)
+    assert "far: it is a link to a folder" in str(refused.value)
+    assert "part_001.tar.idx: it is a link" in str(refused.value)
+    assert {path.name for path in outside.iterdir()} == {"precious", "part_000.tar"}
+    assert (outside / "precious").read_text() == "text"

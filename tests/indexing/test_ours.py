@@ -187,9 +187,8 @@ def test_without_sqlite_a_table_that_is_stale_goes_and_a_current_one_stays(ours:
     assert (report.prepared, report.sqlite) == (True, False)
     assert not (ours / SQLITE).exists()
     assert not index(ours, sqlite=False).prepared
-    assert (
-        check_index(ours, sorted(tar.name for tar in ours.glob("*.tar")), None, {}).problems == ()
-    )
+    tars = sorted(tar.name for tar in ours.glob("*.tar"))
+    assert check_index(ours, tars, None, {}, deep=True).problems == ()
     report = index(ours)
     assert (report.prepared, report.sqlite) == (True, True)
     assert len(index_tables(ours)["samples"]) == 10

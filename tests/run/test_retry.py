@@ -13,6 +13,8 @@ from PIL import Image
 from energon_prep import encode, index, verify
 from energon_prep.errors import PrepError
 from energon_prep.run.report import EncodeReport
+from energon_prep.shards.head import note_files
+from energon_prep.storage import LocalStorage
 from tests.runs import tar_digests
 from tests.sources.reading import write
 
@@ -79,6 +81,7 @@ def test_a_retry_that_was_killed_before_its_totals_is_counted_by_the_next_run(
     write(table.parent / "media" / "3.png", png(3))
     run(table, dest, retry_rejects=True)
     (dest / RUN).write_bytes(stale)
+    note_files(LocalStorage(dest), [RUN], again=True)
     run(table, dest)
     totals = json.loads((dest / RUN).read_bytes())["totals"]
     assert (totals["num_written"], totals["rejects"]) == (6, {})

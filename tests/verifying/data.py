@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from energon_prep.layout import PLAN
+from energon_prep.layout import EMPTY_CAPTION, PLAN, RUN
 from energon_prep.plan.shards import ShardPlan, to_line
 from energon_prep.samples import Reject
+from energon_prep.shards.head import begin_head, publish_noted, seal
 from energon_prep.shards.ledger import read_ledger
 from energon_prep.shards.writer import ShardWriter
 from energon_prep.sources.base import Piece
@@ -63,9 +64,12 @@ def write_dit(
         )
     publish_bytes(storage, PLAN, b"".join(map(to_line, plans)))
     run = {"schema": 1, "target": {"name": "dit", "subflavors": {"target": "dit"}}}
-    (root / ".energon-prep" / "run.json").write_text(json.dumps(run))
-    (root / ".energon-prep" / "empty_caption.pickle").write_bytes(dumps_pickle(torch.zeros(1, 8)))
-    assert len(read_ledger(root) or []) == shards
+    publish_bytes(storage, EMPTY_CAPTION, dumps_pickle(torch.ones(1, 8)))
+    begin_head(storage, [PLAN, EMPTY_CAPTION])
+    publish_noted(storage, RUN, json.dumps(run).encode())
+    entries = read_ledger(root) or []
+    assert len(entries) == shards
+    seal(storage, entries)
     return root
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
 import shutil
 import sqlite3
+import tarfile
 import threading
 import time
 import tracemalloc
@@ -20,7 +22,11 @@ import yaml
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing import index
-from energon_prep.targets.serialize import dumps_pth
+from energon_prep.samples import Reject
+from energon_prep.shards.head import note_files
+from energon_prep.shards.ledger import load_rows, read_ledger, record
+from energon_prep.storage import LocalStorage
+from energon_prep.targets.serialize import dumps_pickle, dumps_pth
 from energon_prep.verifying import verify
 from tests.verifying.data import read_tar, rewrite_tar, write_dit
 
@@ -87,6 +93,20 @@ def _edit_dataset(root: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def _swap(root: Path, one: int, other: int) -> None:
+    """Two shards take each other's place, with all that is recorded of them."""
+    folders = [(root, ".tar"), (root, ".tar.idx"), (root / ".energon-prep/ledger", ".rows")]
+    for folder, end in [*folders, (root / ".energon-prep/rejects", ".jsonl")]:
+        a, b = (folder / f"shard_{number:06d}{end}" for number in (one, other))
+        a.rename(root / "aside")
+        b.rename(a)
+        (root / "aside").rename(b)
+    paths = [root / f".energon-prep/ledger/shard_{number:06d}.json" for number in (one, other)]
+    entries = [json.loads(path.read_text()) for path in paths]
+    for path, mine, theirs in zip(paths, entries, reversed(entries), strict=True):
+        path.write_text(json.dumps({**theirs, "index": mine["index"], "shard": mine["shard"]}))
+
+
 def _other_counts(root: Path) -> None:
     path = root / ".nv-meta" / ".info.json"
     info = json.loads(path.read_text())
@@ -131,8 +151,8 @@ def _other_counts(root: Path) -> None:
             "it cannot be read",
         ),
         (
-            lambda root: (root / ".energon-prep/rejects/shard_000001.jsonl").write_text(
-                '{"stage":"a","reason":"b"}'
+            lambda root: _edit_json(
+                root / ".energon-prep/ledger/shard_000001.json", rejects={"a: b": 1}
             ),
             "its reasons are not those",
         ),
@@ -145,7 +165,7 @@ def _other_counts(root: Path) -> None:
         (lambda root: (root / ".energon-prep/run.json").unlink(), "the contract is not known"),
         (
             lambda root: (root / ".energon-prep/empty_caption.pickle").write_bytes(b"x"),
-            "empty_caption.pickle: not a",
+            "empty_caption.pickle: it is not the file that was written",
         ),
         (
             lambda root: _edit_dataset(root, "target: dit", "a: b"),
@@ -155,6 +175,53 @@ def _other_counts(root: Path) -> None:
             lambda root: _edit_dataset(root, "target: dit", "target: wan"),
             "subflavor target is 'wan', not 'dit'",
         ),
+        (
+            lambda root: _edit_dataset(root, "CrudeWebdataset", "CaptioningWebdataset"),
+            "it is of megatron.energon:CaptioningWebdataset, not of megatron.energon:CrudeWebdata",
+        ),
+        (
+            lambda root: _edit_split(root, lambda split: split["split_parts"].pop("train")),
+            "it has no split train, which training reads",
+        ),
+        (
+            lambda root: _edit_split(root, lambda split: split["split_parts"].update(text=[])),
+            "Energon knows no split 'text'",
+        ),
+        (
+            lambda root: (root / ".nv-meta/.info.yaml").write_text("shard_counts: {}"),
+            ".nv-meta/.info.yaml: its counts are not those of .info.json",
+        ),
+        (
+            lambda root: _sql(root, "PRAGMA user_version = 7"),
+            "index.sqlite: it was not made of the dataset's tars",
+        ),
+        (
+            lambda root: _sql(root, "DROP INDEX idx_samples_by_tar_and_idx"),
+            "index.sqlite: it is not as Energon makes it",
+        ),
+        (
+            lambda root: shutil.rmtree(root / ".energon-prep/ledger"),
+            ".energon-prep/ledger: the ledger is missing",
+        ),
+        (
+            lambda root: (root / ".energon-prep/ledger.json").unlink(),
+            ".energon-prep/ledger.json: it is missing",
+        ),
+        (
+            lambda root: (root / ".energon-prep/ledger.json").write_text("{"),
+            ".energon-prep/ledger.json is damaged",
+        ),
+        (
+            lambda root: _edit_json(root / ".energon-prep/run.json", extra=1),
+            ".energon-prep/run.json: it is not the file that was written",
+        ),
+        (
+            lambda root: _edit_json(
+                root / ".energon-prep/ledger/shard_000001.json", notes={"x": 1}
+            ),
+            ".energon-prep/ledger/shard_000001.json: it is not the entry that was written",
+        ),
+        (lambda root: _swap(root, 0, 1), f"{TAR}: 'samples/sample_000000000': the key is none of"),
         (
             lambda root: _edit_dataset(root, "subflavors:", "- ["),
             ".nv-meta/dataset.yaml: it cannot be read",
@@ -232,6 +299,75 @@ def test_what_is_wrong_with_the_files_is_told(
     report = verify(root)
     assert not report.ok
     assert [found for found in report.problems if problem in found], report.problems
+
+
+def test_a_quick_look_sees_shards_that_were_swapped(root: Path) -> None:
+    _swap(root, 0, 1)
+    (root / ".energon-prep/ledger.json").unlink()  # which would tell it too
+    told = "\n".join(verify(root, deep=False).problems)
+    assert f"{TAR}: 'samples/sample_000000000': the key is none of the shard's" in told
+    assert f"{TAR}: rejected number 3 is none of the planned 4 to 7" in told
+
+
+def test_samples_that_are_nowhere_and_samples_that_are_twice_are_told(root: Path) -> None:
+    """Of the same number, which totals do not tell."""
+    entry = (read_ledger(root) or [])[1]
+    storage = LocalStorage(root)
+    reject = Reject(serial=5, key="k", source="s", stage="read", reason="gone")
+    rows = load_rows(storage, entry)
+    record(storage, entry, rows, [reject])
+    told = "\n".join(verify(root, deep=False).problems)
+    assert f"{TAR}: number 5 is accounted for twice" in told
+    assert f"{TAR}: planned number 7 is neither written nor rejected" in told
+
+
+def test_an_edited_dataset_yaml_is_a_note(root: Path) -> None:
+    _edit_dataset(root, "subflavors:", "subflavors:\n  mine: x")
+    report = verify(root)
+    assert report.ok
+    assert report.notes == (".nv-meta/dataset.yaml was edited by hand, or by other tools",)
+
+
+def test_an_empty_caption_that_breaks_the_contract_is_told(root: Path) -> None:
+    name = ".energon-prep/empty_caption.pickle"
+    (root / name).write_bytes(dumps_pickle(torch.full((1, 8), float("nan"))))
+    note_files(LocalStorage(root), [name], again=True)
+    (problem,) = verify(root).problems
+    assert problem.startswith(f"{name}: in the place of a caption it breaks the contract")
+
+
+def test_a_part_of_20_gib_is_a_problem(tmp_path: Path) -> None:
+    """Of a sparse file, which takes no room."""
+    root = tmp_path / "set"
+    root.mkdir()
+    with (root / "a.tar").open("wb") as file:
+        for part in ("json", "pickle", "pth", "mp4"):
+            member = tarfile.TarInfo(f"a.{part}")
+            member.size = 20 * 2**30
+            file.write(member.tobuf(tarfile.GNU_FORMAT))
+            file.seek(member.size, os.SEEK_CUR)
+        file.write(bytes(1024))
+    problems = verify(root, target="dit").problems
+    parts = [f"a.tar: a.{part}: it has {20 * 2**30} bytes" for part in ("json", "pickle", "pth")]
+    assert [problem.partition(": a part")[0] for problem in problems] == parts
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".nv-meta/.info.json", ".nv-meta/.info.yaml", ".nv-meta/split.yaml", f"{TAR}.idx"),
+        *(".nv-meta/dataset.yaml", ".energon-prep/rejects/shard_000001.jsonl"),
+        ".energon-prep/ledger/shard_000001.rows",
+    ],
+)
+def test_a_record_that_grew_is_a_problem_and_takes_no_memory(root: Path, name: str) -> None:
+    os.truncate(root / name, 2**29)
+    tracemalloc.start()
+    report = verify(root, deep=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [problem for problem in report.problems if Path(name).name in problem]
+    assert peak < 2**26
 
 
 class _Harmful:
@@ -343,12 +479,15 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
     peaks = []
     for shards in (4, 100):
         root = write_dit(tmp_path / str(shards), shards=shards)
+        gc.collect()
+        gc.freeze()  # so that collecting the little that comes after it is quick
         tracemalloc.start()
-        assert verify(root).ok
+        assert verify(root, progress=lambda *_: gc.collect()).ok
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
+        gc.unfreeze()
     data = sum(tar.stat().st_size for tar in root.glob("*.tar"))
-    # the ledger's entries, some 1 KB a shard, and uncollected cycles
+    # the ledger's entries, some 1 KB a shard
     assert peaks[1] - peaks[0] < data / 3
 
 
