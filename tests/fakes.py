@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from energon_prep.decode.cost import Take, take_nothing
 from energon_prep.errors import SampleError
 from energon_prep.samples import Frames, Media, PendingSample, RawSample, TextEmbedding
 from energon_prep.sources.account import Account
@@ -124,7 +125,7 @@ class Numbers:
         )
 
 
-def decode_number(raw: RawSample) -> list[dict[str, Frames]]:
+def decode_number(raw: RawSample, take: Take = take_nothing) -> list[dict[str, Frames]]:
     """One clip, one frame of one of three shapes, all pixels the sample's number modulo 251."""
     number = int(raw.media.read())
     height, width = [(64, 64), (48, 80), (80, 48)][number % 3]

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from energon_prep.decode.container import find_fault
+from energon_prep.decode.cost import Take, animation_cost, take_nothing
 from energon_prep.decode.footage import DamagedError, Picture, Timeline
 from energon_prep.decode.frame_select import Shot
 from energon_prep.decode.geometry import Size, across
@@ -24,10 +25,14 @@ from energon_prep.samples import Media
 # for 100 ms.
 _SHORTEST_MS, _USUAL_MS = 10, 100
 
+#: Frames of ``max_pixels`` that may be composed: a frame of one pixel makes Pillow compose its
+#: whole canvas, so that a few kilobytes could keep it busy for hours.
+_MOST_WHOLE_FRAMES = 64
 
-def is_animated(data: bytes, *, max_pixels: int) -> bool:
+
+def is_animated(data: bytes, *, max_pixels: int, take: Take = take_nothing) -> bool:
     """Whether an image has several frames. Raises SampleError for one that Pillow cannot read."""
-    image = open_image(data, max_pixels)
+    image = open_image(data, max_pixels, take)
     with pillow_faults():
         return int(getattr(image, "n_frames", 1)) > 1
 
@@ -41,14 +46,23 @@ class Animation:
     duration = None
     slack = Fraction(0)
 
-    def __init__(self, media: Media, kind: Kind, *, max_pixels: int, max_seconds: float) -> None:
+    def __init__(
+        self,
+        media: Media,
+        kind: Kind,
+        *,
+        max_pixels: int,
+        max_seconds: float,
+        take: Take = take_nothing,
+    ) -> None:
         self._data = media.read()
         self._max_pixels = max_pixels
         self._max_seconds = max_seconds
         fault = find_fault(media, kind)  # which Pillow takes for the end
         if fault is not None:
             raise DamagedError(fault)
-        image = open_image(self._data, max_pixels)
+        image = open_image(self._data, max_pixels, take)
+        take(len(self._data) + animation_cost(image))
         load_image(image)
         self.stored: Size = (image.height, image.width)
         self.orientation = exif_orientation(image)
@@ -92,9 +106,16 @@ class Animation:
         with pillow_faults():
             num_frames = int(getattr(image, "n_frames", 1))
         time = Fraction(0)
+        most = _MOST_WHOLE_FRAMES * self._max_pixels // (image.width * image.height)
         # an APNG's picture for those who know no APNG
         first = 1 if getattr(image, "default_image", False) else 0
         for number in range(first, num_frames):
+            if number - first >= most:
+                raise SampleError(
+                    "decode",
+                    f"an animation of more than {_MOST_WHOLE_FRAMES} times limits.max_pixels",
+                    f"{image.height}x{image.width}, {num_frames} frames",
+                )
             try:
                 with pillow_faults():
                     image.seek(number)

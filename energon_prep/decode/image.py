@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from energon_prep.decode.cost import Take, image_cost, jpeg_cost, take_nothing
 from energon_prep.decode.filters import check_size, notes_of
 from energon_prep.decode.geometry import TRANSPOSE, Size, across, plan_cut, plan_geometry
 from energon_prep.decode.pixels import opaque, resize_image, to_srgb
@@ -60,21 +61,28 @@ _BAD_DATA = (
 
 
 def decode_image(
-    data: bytes, *, resize: Resize, multiple: int, max_pixels: int, filters: Filters
+    data: bytes,
+    *,
+    resize: Resize,
+    multiple: int,
+    max_pixels: int,
+    filters: Filters,
+    take: Take = take_nothing,
 ) -> Frames:
     """Decode the first picture of an image file to pixels [1, H, W, 3] uint8 sRGB.
 
     H and W are multiples of ``multiple``. EXIF orientation is applied, alpha is laid over white,
     16-bit gray is scaled and an ICC profile converted (a broken one is ignored). Resampling is
     antialiased, in one step from the decoded pixels; JPEG is decoded reduced, as far as
-    ``resize.draft_gap`` allows.
+    ``resize.draft_gap`` allows. ``take`` is asked for the memory before it is used.
 
     Raises SampleError for what cannot be decoded, has more than ``max_pixels`` or is filtered out.
     """
-    image = open_image(data, max_pixels)
+    image = open_image(data, max_pixels, take)
     stored: Size = (image.height, image.width)
     check_size(stored, resize, filters)
     if not isinstance(image, JpegImageFile):
+        take(len(data) + image_cost(kind_of(data[:HEAD_BYTES]), stored))
         load_image(image)  # PNG may keep its orientation behind the pixels; TIFF applies its own
         stored = (image.height, image.width)
     orientation = exif_orientation(image)
@@ -89,19 +97,22 @@ def decode_image(
     scale = 1.0
     if isinstance(image, JpegImageFile):
         scale = _draft(image, across(geometry.resize_to, orientation), resize.draft_gap)
+        take(len(data) + jpeg_cost(image, stored))
         load_image(image)
     decoded = (image.height, image.width)
     cut = plan_cut(
         geometry, original, orientation=orientation, decoded=decoded, scale=(scale, scale)
     )
+    profile = image.info.get("icc_profile")
     with pillow_faults():
         whole = opaque(image)
+    del image  # another whole picture, where it had alpha
     kept = resize_image(whole, cut, resample=resize.filter)
     if orientation in TRANSPOSE:
         kept = kept.transpose(TRANSPOSE[orientation])
     pixels = np.empty((1, *geometry.final, 3), np.uint8)
     # last, when few pixels are left
-    pixels[0] = np.asarray(to_srgb(kept, image.info.get("icc_profile")))
+    pixels[0] = np.asarray(to_srgb(kept, profile))
     return Frames(
         pixels=pixels,
         original_height=original[0],
@@ -111,16 +122,22 @@ def decode_image(
     )
 
 
-def open_image(data: bytes, max_pixels: int) -> Image.Image:
-    """Read the header and refuse what would be too large, before memory for pixels is asked for."""
+def open_image(data: bytes, max_pixels: int, take: Take = take_nothing) -> Image.Image:
+    """Read the header and refuse what would be too large, before memory for pixels is asked for.
+
+    ``take`` is asked for that of readers that need it at once.
+    """
     _keep_pillow_from_overruling(max_pixels)
     kind = kind_of(data[:HEAD_BYTES])
     with pillow_faults():
+        size: Size = (0, 0)
         if kind == "webp":
-            # its constructor already asks for the canvas
-            _check_pixels(_webp_canvas(data), max_pixels)
+            size = _webp_canvas(data)  # its constructor already asks for it
         if kind == "jxl" and has_plugin(kind):
-            _check_pixels(jxl_size(data), max_pixels)  # is decoded as it is opened
+            size = jxl_size(data)  # is decoded as it is opened
+        _check_pixels(size, max_pixels)
+        if size != (0, 0):
+            take(len(data) + image_cost(kind, size))
         image = _open(data, kind)
     _check_pixels((image.height, image.width), max_pixels)
     return image
@@ -148,12 +165,14 @@ def _open(data: bytes, kind: Kind) -> Image.Image:
 
 
 def _webp_canvas(data: bytes) -> Size:
-    """(height, width) that an extended WebP header claims; the simple ones cannot claim more than
-    16384 a side.
-    """
-    if data[12:16] != b"VP8X":
-        return (0, 0)
-    return int.from_bytes(data[27:30], "little") + 1, int.from_bytes(data[24:27], "little") + 1
+    """(height, width) that a WebP header claims, extended, lossless or lossy."""
+    if data[12:16] == b"VP8X":
+        return int.from_bytes(data[27:30], "little") + 1, int.from_bytes(data[24:27], "little") + 1
+    if data[12:16] == b"VP8L":
+        sides = int.from_bytes(data[21:25], "little")
+        return (sides >> 14 & 0x3FFF) + 1, (sides & 0x3FFF) + 1
+    height, width = data[28:30], data[26:28]
+    return int.from_bytes(height, "little") & 0x3FFF, int.from_bytes(width, "little") & 0x3FFF
 
 
 def _check_pixels(size: Size, max_pixels: int) -> None:

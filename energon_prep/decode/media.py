@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from energon_prep.decode.animation import is_animated
+from energon_prep.decode.cost import Take, take_nothing
 from energon_prep.decode.image import decode_image
 from energon_prep.decode.video import decode_video
 from energon_prep.errors import SampleError
@@ -26,6 +27,7 @@ def resolutions(resize: Resize) -> dict[str, Resize]:
 
 def decode_media(
     raw: RawSample,
+    take: Take = take_nothing,
     *,
     resizes: Mapping[str, Resize],
     multiple: int,
@@ -42,7 +44,7 @@ def decode_media(
 
     Heights and widths become multiples of ``multiple``. ``frame_step``: a clip has 1 + n * step
     frames; None for encoders that take images only. Raises SampleError for what cannot be decoded
-    or exceeds ``limits``.
+    or exceeds ``limits``. ``take`` is asked for the memory, once a header was read.
     """
     head = raw.media.head(HEAD_BYTES)
     kind = kind_of(head)
@@ -53,7 +55,7 @@ def decode_media(
         and frames.num_frames > 1
         and frame_step is not None
     ):
-        moves = is_animated(raw.media.read(), max_pixels=limits.max_pixels)
+        moves = is_animated(raw.media.read(), max_pixels=limits.max_pixels, take=take)
     if moves:
         return decode_video(
             raw.media,
@@ -65,6 +67,7 @@ def decode_media(
             filters=filters,
             limits=limits,
             metadata=raw.metadata,
+            take=take,
         )
     claimed = kind_of_suffix(PurePath(raw.media_name).suffix)
     if kind == "unknown" and head and is_video(claimed):
@@ -82,6 +85,7 @@ def decode_media(
                 multiple=multiple,
                 max_pixels=limits.max_pixels,
                 filters=filters,
+                take=take,
             )
             for name, resize in resizes.items()
         }

@@ -25,6 +25,8 @@ from energon_prep.errors import SampleError
 
 _WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation
 _SIGNED = 2  # of the TIFF tag SampleFormat; Pillow gives 8 bits of it as if they were unsigned
+#: that are laid over white at once: the copies this makes are of so many
+_STRIP_PIXELS = 2**20
 # (of the image, of the profile)
 _FITS = {("L", "L"), ("L", "RGB"), ("RGB", "RGB"), ("CMYK", "CMYK")}
 
@@ -95,9 +97,12 @@ def _over_white(image: Image.Image) -> Image.Image:
         # of a 16-bit PNG, whose pixels Pillow has cut to 8 bits
         image.info["transparency"] = tuple(value >> 8 for value in key)
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    layer = image.convert(f"{mode}A")
     white = Image.new(mode, image.size, "white")
-    white.paste(layer.convert(mode), mask=layer.getchannel("A"))
+    rows = max(_STRIP_PIXELS // image.width, 1)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        layer = image.crop(box).convert(f"{mode}A")
+        white.paste(layer.convert(mode), box, mask=layer.getchannel("A"))
     return white
 
 

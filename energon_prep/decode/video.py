@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from energon_prep.decode.animation import Animation
+from energon_prep.decode.cost import Take, take_nothing
 from energon_prep.decode.filters import (
     SINGLE_FRAME,
     check_footage,
@@ -61,6 +62,7 @@ def decode_video(
     filters: Filters,
     limits: Limits,
     metadata: Mapping[str, Any],
+    take: Take = take_nothing,
 ) -> list[dict[str, Frames]]:
     """Decode a video, or an animated image, to its clips of pixels [T, H, W, 3] uint8, by
     resolution.
@@ -74,9 +76,10 @@ def decode_video(
     wanted.
     """
     step = _step(frames.mode, frame_step)
+    held = _bytes_of_clip(frames.num_frames, resizes)
     taken: list[Fraction] = []  # times of the frames in hand
     try:
-        with _open(media, kind, limits) as footage:
+        with _open(media, kind, limits, lambda num_bytes: take(num_bytes + held)) as footage:
             for resize in resizes.values():
                 check_size(footage.shown, resize, filters)
             check_footage(footage, filters)
@@ -105,9 +108,17 @@ def _step(mode: str, frame_step: int | None) -> int:
     return frame_step or 1
 
 
-def _open(media: Media, kind: Kind, limits: Limits) -> VideoFile | Animation:
+def _bytes_of_clip(num_frames: int, resizes: Mapping[str, Resize]) -> int:
+    """About, of its frames at their final sizes, one by one and as a clip."""
+    pixels = sum(resize.resolution[0] * resize.resolution[1] for resize in resizes.values())
+    return 2 * 3 * num_frames * pixels
+
+
+def _open(media: Media, kind: Kind, limits: Limits, take: Take) -> VideoFile | Animation:
     opened = VideoFile if is_video(kind) else Animation
-    return opened(media, kind, max_pixels=limits.max_pixels, max_seconds=limits.max_seconds)
+    return opened(
+        media, kind, max_pixels=limits.max_pixels, max_seconds=limits.max_seconds, take=take
+    )
 
 
 def _plan_views(footage: Footage, resizes: Mapping[str, Resize], multiple: int) -> dict[str, _View]:

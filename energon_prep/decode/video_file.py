@@ -12,6 +12,7 @@ from typing import Any
 
 from av.video.reformatter import VideoReformatter
 
+from energon_prep.decode.cost import Take, take_nothing, video_cost
 from energon_prep.decode.footage import DamagedError, Picture, Timeline, true_rate
 from energon_prep.decode.frame_color import orientation_of, refuse_hdr, to_rgb
 from energon_prep.decode.frame_select import Shot
@@ -44,7 +45,15 @@ class VideoFile:
     broken.
     """
 
-    def __init__(self, media: Media, kind: Kind, *, max_pixels: int, max_seconds: float) -> None:
+    def __init__(
+        self,
+        media: Media,
+        kind: Kind,
+        *,
+        max_pixels: int,
+        max_seconds: float,
+        take: Take = take_nothing,
+    ) -> None:
         self._media = media
         self._kind = kind
         self._max_pixels = max_pixels
@@ -62,6 +71,7 @@ class VideoFile:
         self._check_seconds(self.duration or Fraction(0))
         context = self._stream.codec_context
         self._check_pixels((context.height, context.width))
+        take(video_cost(context))
         self._begin()
 
     def __enter__(self) -> VideoFile:

@@ -10,8 +10,13 @@ from contextlib import contextmanager
 
 #: Read when torch is first imported. Torch's threads wait for each other in a loop, by default for
 #: milliseconds, on processors that could decode and write meanwhile. oneDNN keeps the kernels of
-#: the last 1024 sizes it met, some 30 MB that a long run fills up slowly.
-ENVIRONMENT = {"GOMP_SPINCOUNT": "20000", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
+#: the last 1024 sizes it met, some 30 MB that a long run fills up slowly. Pillow's blocks of 16 MB
+#: would stay in the heap of the thread that freed them; larger ones go back to the system at once.
+ENVIRONMENT = {
+    "GOMP_SPINCOUNT": "20000",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+    "PILLOW_BLOCK_SIZE": "64m",
+}
 
 
 def tune_process() -> None:

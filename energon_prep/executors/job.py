@@ -11,6 +11,7 @@ import torch
 
 from energon_prep.decode.media import decode_media, resolutions
 from energon_prep.device.batch_sizes import BatchSizes
+from energon_prep.device.budget import make_budget
 from energon_prep.device.out_of_memory import free_memory
 from energon_prep.device.turns import Turns
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
@@ -34,6 +35,7 @@ class Job:
     device: str  #: the worker's own
     torch_threads: int
     workers: int  #: decode threads of a worker
+    num_devices: int = 1  #: as many workers share this machine's memory
     phases: bool = False  #: visual and text encoders take turns on the device
     allow_unreadable: bool = False  #: go on after a window of which no sample can be read
 
@@ -88,5 +90,6 @@ def build_stations(job: Job, encoders: Encoders, sizes: BatchSizes, turns: Turns
         seed=recipe.seed,
         carry=recipe.carry,
         allow_unreadable=job.allow_unreadable,
+        budget=make_budget(job.num_devices),
         turns=turns,
     )

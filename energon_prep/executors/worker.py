@@ -73,6 +73,7 @@ class Worker:
         ahead = Ahead(
             least=_AHEAD * workers,
             most=_IN_TURN * workers if on_cpu else self._stations.window,
+            num_bytes=self._stations.budget.num_bytes,
             in_turn=on_cpu and self._job.torch_threads >= num_cpus(),
         )
         pool = start_pool(workers, "decode")

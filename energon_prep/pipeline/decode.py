@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
@@ -37,6 +38,7 @@ class Ahead:
 
     least: int  #: so many in any case, to keep the pool busy
     most: int  #: so many where they take no more than a gigabyte
+    num_bytes: int = sys.maxsize  #: that they may take in any case, unless one takes more
     #: Decode so many, then none until they are used: for models that run on the processors that
     #: decode. Their threads wait for each other all the time, and when one of them has to share its
     #: processor, all are slow.
@@ -47,7 +49,9 @@ class Ahead:
         if isinstance(outcome, Reject):
             return self.least
         size = sum(pixels.nbytes for sample in outcome for pixels in sample.pixels.values())
-        return max(self.least, min(self.most, _AHEAD_BYTES // max(1, size)))
+        size = max(1, size)
+        num = max(self.least, min(self.most, _AHEAD_BYTES // size))
+        return max(1, min(num, self.num_bytes // size))
 
 
 def decode(
@@ -83,7 +87,8 @@ class _Decoder:
         self._begun: deque[PendingWindow] = deque()
         self._pending = self._samples_of(windows)
         self._futures: deque[Future[Clips | Reject]] = deque()
-        self._most = ahead.least
+        # The first one tells how large they are.
+        self._most = ahead.least if ahead.in_turn else 0
 
     def next_window(self) -> PendingWindow | None:
         """The next one of which a sample is being decoded; None: there are no more."""
@@ -128,8 +133,8 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
     try:
         with stations.profile.station("read"):
             raw = sample.load()
-        with stations.profile.station("decode"):
-            clips = stations.decode(raw)
+        with stations.profile.station("decode"), stations.budget.claim() as claim:
+            clips = stations.decode(raw, claim.take)
         carried = carried_media(raw, stations.carry) if stations.carry else {}
         pictures = _pair(raw, clips)
     except SampleError as error:

@@ -70,6 +70,7 @@ def make_job(
         device=devices[0],
         torch_threads=torch_threads,
         workers=options.workers or max(1, num_cpus() // len(devices)),
+        num_devices=len(devices),
         phases=options.phases,
         allow_unreadable=options.allow_unreadable,
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from energon_prep.decode import animation
 from energon_prep.decode.animation import Animation, is_animated
 from energon_prep.errors import SampleError
 from energon_prep.formats import kind_of
@@ -83,6 +84,16 @@ def test_limits():
         rejected(data, limits=Limits(max_pixels=100)).reason == "more pixels than limits.max_pixels"
     )
     assert rejected(data, limits=Limits(max_seconds=0.3)).reason == "longer than limits.max_seconds"
+
+
+def test_frames_are_composed_up_to_a_cap_and_only_as_far_as_they_are_wanted(monkeypatch):
+    monkeypatch.setattr(animation, "_MOST_WHOLE_FRAMES", 3)
+    limits = Limits(max_pixels=48 * 96)
+    assert numbers(FILES["GIF"], "head", 3, limits=limits) == [[0, 1, 2]]
+    for mode in ("head", "uniform"):
+        error = rejected(FILES["GIF"], mode, 4, limits=limits)
+        assert error.reason == "an animation of more than 3 times limits.max_pixels"
+        assert error.detail == "48x96, 9 frames"
 
 
 def test_which_images_are_animated():

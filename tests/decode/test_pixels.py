@@ -449,3 +449,15 @@ def test_results_own_their_memory():
         and resized.flags.writeable
         and not np.shares_memory(resized, pixels)
     )
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_alpha_is_laid_over_white_strip_by_strip(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    image = smooth(37, 50).convert("RGBA")
+    image.putalpha(smooth(37, 50, seed=1).convert("L"))
+    whole = pixels_module.opaque(image.convert(mode))
+    for num in (1, 150, 37 * 50 - 1):
+        monkeypatch.setattr(pixels_module, "_STRIP_PIXELS", num)
+        assert pixels_module.opaque(image.convert(mode)).tobytes() == whole.tobytes()

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from cookers.safe import load_json, load_pickle, load_pth
+from energon_prep.decode.cost import Take, take_nothing
 from energon_prep.device.batch_sizes import BatchSizes
 from energon_prep.errors import PrepError
 from energon_prep.pipeline.decode import Ahead, decode
@@ -111,7 +112,7 @@ def test_every_sample_arrives_with_its_own_latent_and_text(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("workers", [2, 5])
 def test_bytes_do_not_depend_on_the_workers(tmp_path: Path, workers: int) -> None:
-    def slow_at_random(raw: RawSample) -> Any:
+    def slow_at_random(raw: RawSample, take: Take = take_nothing) -> Any:
         time.sleep(0.001 * (hash(raw.media.read() + bytes([workers])) % 4))
         return decode_number(raw)
 
@@ -191,7 +192,9 @@ def test_an_unexpected_error_stops_the_shard_and_publishes_nothing(tmp_path: Pat
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
-@pytest.mark.parametrize(("bytes_each", "expected"), [(0, 30), (2**26, 16), (2**29, 10)])
+@pytest.mark.parametrize(
+    ("bytes_each", "expected"), [(0, 30), (2**26, 16), (2**29, 10), (2**30, 5), (2**33, 1)]
+)
 def test_decoding_runs_ahead_but_not_away(bytes_each: int, expected: int) -> None:
     source = Numbers(100)
     (shard,) = make_plan(source, Cut(samples_per_shard=100))
@@ -205,12 +208,12 @@ def test_decoding_runs_ahead_but_not_away(bytes_each: int, expected: int) -> Non
         return [DecodedSample(info=SampleInfo(serial=serial, **INFO), pixels={"64": frame})]
 
     with ThreadPoolExecutor(1) as pool:
-        ahead = Ahead(least=10, most=30)
+        ahead = Ahead(least=10, most=30, num_bytes=2**32 + 2**30)
         windows = decode(read([shard], source, window=100), counting, pool=pool, ahead=ahead)
         outcomes = next(windows).outcomes
-        seen = [next(outcomes) for _ in range(2)]
+        seen = [next(outcomes) for _ in range(20)]
         time.sleep(0.2)
-        assert len(started) == 2 + expected, (
+        assert len(started) == 20 + expected, (
             "a slow consumer must not fill the memory, nor find it empty"
         )
         seen += outcomes
@@ -254,7 +257,7 @@ def test_tars_are_plain(tmp_path: Path) -> None:
 
 
 def test_a_video_of_several_clips_is_one_sample_in_and_several_out(tmp_path: Path) -> None:
-    def clips(raw: RawSample) -> list[dict[str, Frames]]:
+    def clips(raw: RawSample, take: Take = take_nothing) -> list[dict[str, Frames]]:
         return decode_number(raw) * (1 + int(raw.media.read()) % 3)
 
     (entry,), tally = run(tmp_path, stations(Numbers(9), decode=clips))
@@ -282,7 +285,7 @@ def test_decoding_goes_on_beyond_the_end_of_a_shard(tmp_path: Path) -> None:
     decoded: list[int] = []
     at_first_shard: list[int] = []
 
-    def noting(raw: RawSample) -> Any:
+    def noting(raw: RawSample, take: Take = take_nothing) -> Any:
         decoded.append(int(raw.media.read()))
         return decode_number(raw)
 
@@ -344,7 +347,7 @@ def test_every_caption_makes_a_sample_and_pixels_are_encoded_once(tmp_path: Path
         assert len({parts[f"{key}.pickle"] for key in of_one}) == 3
 
 
-def named_clips(raw: RawSample) -> list[dict[str, Frames]]:
+def named_clips(raw: RawSample, take: Take = take_nothing) -> list[dict[str, Frames]]:
     """Three clips that the metadata name."""
     (clip,) = decode_number(raw)
     return [

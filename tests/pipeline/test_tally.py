@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from energon_prep.decode.cost import Take, take_nothing
 from energon_prep.errors import PrepError
 from energon_prep.pipeline.tally import Profile, RejectLimit, Tally
 from energon_prep.samples import Reject
@@ -79,7 +80,7 @@ def test_unaccounted_samples_and_empty_results_are_errors() -> None:
         tally.finish()
 
 
-def slow_decode(raw: Any) -> Any:
+def slow_decode(raw: Any, take: Take = take_nothing) -> Any:
     time.sleep(0.003)
     return decode_number(raw)
 
