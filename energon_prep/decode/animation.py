@@ -61,7 +61,8 @@ class Animation:
         fault = find_fault(media, kind)  # which Pillow takes for the end
         if fault is not None:
             raise DamagedError(fault)
-        image = open_image(self._data, max_pixels, take)
+        # what an open WebP has already must suffice for its frames
+        image = open_image(self._data, max_pixels, lambda num_bytes: take(2 * num_bytes))
         take(len(self._data) + animation_cost(image))
         load_image(image)
         self.stored: Size = (image.height, image.width)

@@ -68,11 +68,13 @@ class Claim:
     def take(self, num_bytes: int) -> None:
         """Wait for so many bytes, instead of those that were taken before.
 
-        Those are given back first: of threads that hold some and wait for more, none would go on.
+        Where those suffice, they are kept. Else they are given back first: of threads that hold
+        some and wait for more, none would go on. So what they were for must not be in use any more.
         """
-        self._budget._give_back(self._held)
-        self._held = 0
-        if num_bytes:
+        kept = num_bytes if num_bytes <= self._held else 0
+        self._budget._give_back(self._held - kept)
+        self._held = kept
+        if num_bytes > kept:
             self._budget._take(num_bytes)
             self._held = num_bytes
 

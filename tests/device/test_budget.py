@@ -67,6 +67,20 @@ def test_a_share_is_given_back_when_decoding_fails() -> None:
         claim.take(10)
 
 
+def test_what_suffices_is_kept() -> None:
+    budget = Budget(10)
+    with budget.claim() as claim, budget.claim() as other:
+        claim.take(9)
+        waiting = threading.Thread(target=other.take, args=(5,))
+        waiting.start()
+        while not budget._waiting:
+            time.sleep(0)
+        claim.take(9)
+        assert waiting.is_alive()
+        claim.take(5)
+        waiting.join()
+
+
 def wrote(root: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
