@@ -33,11 +33,17 @@ class Media:
     #: SampleError or PrepError where the source is at fault.
     open: Callable[[], BinaryIO]
     max_bytes: int  #: that ``read`` may bring into memory
+    content: bytes | None = None  #: where all of it is in memory already
 
     @staticmethod
     def of(content: bytes) -> Media:
         """Bytes that are in memory already."""
-        return Media(size=len(content), open=partial(io.BytesIO, content), max_bytes=len(content))
+        return Media(
+            size=len(content),
+            open=partial(io.BytesIO, content),
+            max_bytes=len(content),
+            content=content,
+        )
 
     def head(self, num_bytes: int) -> bytes:
         """The first bytes, fewer if there are no more."""

@@ -79,6 +79,7 @@ def _option(spelling: str, **attributes: Any) -> Callable[[Any], Any]:
 @_option("--torch-threads", type=click.IntRange(min=1))
 @_option("--max-rejects", metavar="N|P%")
 @_option("--retry-rejects")
+@_option("--update")
 @_option("--overwrite")
 @_option("--split", metavar="A,B,C")
 @_option("--profile", type=click.Path(dir_okay=False, writable=True), metavar="FILE")

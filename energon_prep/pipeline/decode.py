@@ -133,6 +133,7 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
     try:
         with stations.profile.station("read"):
             raw = sample.load()
+            stations.contents.note(serial, raw)
         with stations.profile.station("decode"), stations.budget.claim() as claim:
             clips = stations.decode(raw, claim.take)
         carried = carried_media(raw, stations.carry) if stations.carry else {}

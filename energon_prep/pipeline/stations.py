@@ -11,6 +11,7 @@ from energon_prep.device.budget import Budget, make_budget
 from energon_prep.device.out_of_memory import Halving
 from energon_prep.device.turns import Turns
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
+from energon_prep.pipeline.contents import Contents
 from energon_prep.pipeline.tally import Profile
 from energon_prep.recipes.model import Text
 from energon_prep.samples import Frames, RawSample
@@ -40,3 +41,4 @@ class Stations:
     turns: Turns = field(default_factory=Turns)
     halving: Halving = field(default_factory=Halving)
     profile: Profile = field(default_factory=Profile)
+    contents: Contents = field(default_factory=Contents)

@@ -142,7 +142,8 @@ class _Writing:
         )
         if window.is_last:
             halved = dict(self._stations.halving.limits)
-            self._tasks.append(self._pool.submit(writer.finish, halved=halved))
+            content = self._stations.contents.take(window.shard)
+            self._tasks.append(self._pool.submit(writer.finish, halved=halved, content=content))
         self._begun = not window.is_last
 
     def published(self, *, most_left: int) -> Iterator[LedgerEntry]:

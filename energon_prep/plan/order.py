@@ -8,12 +8,12 @@ import json
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from energon_prep.errors import PrepError
-from energon_prep.sources.base import Entry
+from energon_prep.sources.base import Beside, Entry
 from energon_prep.splits import SPLITS, Ratio, apportion
 
 
@@ -77,11 +77,13 @@ class _Spool:
     def read(self, places: Iterable[int]) -> Iterator[Listed]:
         for place in map(int, places):
             self._file.seek(self._offsets[place])
-            yield Listed(place, Entry(*json.loads(self._file.readline())))
+            path, start, size, mtime_ns, beside = json.loads(self._file.readline())
+            files = tuple(Beside(*file) for file in beside)
+            yield Listed(place, Entry(path, start, size, mtime_ns, files))
 
 
-def _fields(entry: Entry) -> list[str | int]:
-    return [entry.path, entry.start, entry.size]
+def _fields(entry: Entry) -> list[Any]:
+    return [entry.path, entry.start, entry.size, entry.mtime_ns, entry.beside]
 
 
 def _hash(seed: int, entry: Entry) -> int:

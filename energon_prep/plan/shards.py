@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from energon_prep.errors import PrepError
@@ -30,7 +30,9 @@ class ShardPlan:
     index: int
     first_serial: int  #: of its first sample in the whole dataset
     pieces: tuple[Piece, ...]
-    digest: str  #: of its entries, file sizes included, so that a changed source shows
+    digest: str  #: of its entries and the sizes of their files, so that a changed source shows
+    times: str = ""  #: digest of those files' times: where it alone differs, contents decide
+    marks: tuple[str, ...] = ()  #: of each piece, to find the first that differs
     split: str = ""  #: one of SPLITS where the plan was cut for shares, else ""
 
     @property
@@ -75,11 +77,14 @@ def make_plan(source: Source, cut: Cut, account: Account | None = None) -> Itera
     serial = index = 0
     for name, part in parts:
         while shard := list(itertools.islice(part, cut.samples_per_shard)):
+            pieces = tuple(join_entries(shard))
             yield ShardPlan(
                 index=index,
                 first_serial=serial,
-                pieces=tuple(join_entries(shard)),
-                digest=_digest(shard),
+                pieces=pieces,
+                digest=_digest(map(_sizes, shard), 16),
+                times=_digest(map(_times, shard), 16),
+                marks=tuple(_marks(shard, pieces)),
                 split=name,
             )
             index += 1
@@ -120,21 +125,6 @@ def write_plan(
     return summary
 
 
-def compare_plan(
-    storage: Storage, shards: Iterable[ShardPlan], noted: Callable[[ShardPlan], None]
-) -> PlanSummary:
-    """Hold the plan of a resumed run against the stored one. Raises PrepError at the first shard
-    that differs.
-    """
-    summary = PlanSummary(split={})
-    for old, new in itertools.zip_longest(read_plan(storage), shards):
-        if old != new:
-            raise _source_changed(old, new)
-        summary.add(new)
-        noted(new)
-    return summary
-
-
 def read_plan(storage: Storage) -> Iterator[ShardPlan]:
     """The stored plan. Raises PrepError if it is damaged."""
     with storage.open(PLAN) as file:
@@ -146,6 +136,7 @@ def from_line(line: bytes) -> ShardPlan:
     try:
         fields = json.loads(line)
         fields["pieces"] = tuple(Piece(*piece) for piece in fields["pieces"])
+        fields["marks"] = tuple(map(str, fields["marks"]))
         plan = ShardPlan(**fields)
         numbers = [number for piece in plan.pieces for number in (piece.start, piece.count)]
         if not plan.pieces or any(
@@ -169,36 +160,30 @@ def to_line(shard: ShardPlan) -> bytes:
         "first_serial": shard.first_serial,
         "pieces": pieces,
         "digest": shard.digest,
+        "times": shard.times,
+        "marks": shard.marks,
         "split": shard.split,
     }
     return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _source_changed(old: ShardPlan | None, new: ShardPlan | None) -> PrepError:
-    """What to raise where the plan of this run differs from the stored one."""
-    return PrepError(
-        f"the source is not what this destination was begun with: {_difference(old, new)}. "
-        "Restore the source, write to another destination, or start over with --overwrite"
-    )
+def _digest(lines: Iterable[str], length: int) -> str:
+    text = "".join(lines).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).hexdigest()[:length]
 
 
-def _difference(old: ShardPlan | None, new: ShardPlan | None) -> str:
-    if old is None or new is None:
-        shard = old or new
-        assert shard is not None
-        return (
-            f"there are {'fewer' if new is None else 'more'} samples from number "
-            f"{shard.first_serial} on"
-        )
-    for before, now in itertools.zip_longest(old.pieces, new.pieces):
-        if before != now:
-            where = (now or before).path
-            return f"shard {old.index} is now made of other files or rows, first at {where}"
-    return f"files of shard {old.index} (from {old.pieces[0].path} on) have other sizes"
+def _marks(listed: Sequence[Listed], pieces: Iterable[Piece]) -> Iterator[str]:
+    lines = map(_sizes, listed)
+    for piece in pieces:
+        yield _digest(itertools.islice(lines, piece.count), 8)
 
 
-def _digest(listed: Iterable[Listed]) -> str:
-    lines = "".join(
-        f"{item.entry.path}\0{item.entry.start}\0{item.entry.size}\n" for item in listed
-    )
-    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+def _sizes(item: Listed) -> str:
+    entry = item.entry
+    beside = "".join(f"\0{file.path}\0{file.size}" for file in entry.beside)
+    return f"{entry.path}\0{entry.start}\0{entry.size}{beside}\n"
+
+
+def _times(item: Listed) -> str:
+    beside = "".join(f" {file.mtime_ns}" for file in item.entry.beside)
+    return f"{item.entry.mtime_ns}{beside}\n"

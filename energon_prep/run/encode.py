@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from energon_prep.device.devices import resolve_devices
@@ -16,24 +16,22 @@ from energon_prep.encoders.made_up import made_up_weights
 from energon_prep.errors import PrepError
 from energon_prep.executors import open_executor
 from energon_prep.executors.base import Executor
-from energon_prep.executors.job import Job
 from energon_prep.indexing import index
-from energon_prep.layout import PLAN, RUN
 from energon_prep.options import takes
-from energon_prep.pipeline.tally import Profile, RejectLimit, Tally
-from energon_prep.plan.shards import PlanSummary, compare_plan, make_plan, read_plan, write_plan
+from energon_prep.pipeline.tally import RejectLimit, Tally
+from energon_prep.plan.shards import PlanSummary, make_plan, read_plan
 from energon_prep.progress import shown
 from energon_prep.run import start
+from energon_prep.run.begin import Run, begin
 from energon_prep.run.destination import clear
 from energon_prep.run.manifest import read_run, write_run
 from energon_prep.run.options import EncodeOptions
 from energon_prep.run.report import DryRun, EncodeReport
-from energon_prep.run.request import Request, make_job, make_request
-from energon_prep.shards.head import forget_entries, note_files, read_head, seal
-from energon_prep.shards.ledger import LedgerEntry, finished
+from energon_prep.run.request import make_job, make_request
+from energon_prep.shards.head import seal
+from energon_prep.shards.ledger import finished
 from energon_prep.sources.account import Account
 from energon_prep.storage import LocalStorage, dataset_folder
-from energon_prep.targets.caption_files import caption_file_names
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +62,14 @@ def encode(options: EncodeOptions) -> EncodeReport:
                 executor.load(None)
                 clear(storage, request.target)
             run = begin(
-                request, job, storage, executor, old, tally, retry_rejects=options.retry_rejects
+                request,
+                job,
+                storage,
+                executor,
+                old,
+                tally,
+                retry_rejects=options.retry_rejects,
+                update=options.update,
             )
             work(run, executor)
             report = finish(run, dest=str(options.dest))
@@ -109,75 +114,6 @@ def shown_tally(
             yield None
             return
         yield lambda tally: show(tally.state())
-
-
-@dataclass(kw_only=True)
-class Run:
-    """A dataset that is being made: what was begun, and what has become of it."""
-
-    request: Request
-    job: Job
-    storage: LocalStorage
-    old: dict[str, Any] | None  #: run.json as it was found
-    run: dict[str, Any]  #: run.json as it is to be
-    plan: PlanSummary
-    account: Account
-    tally: Tally
-    done: frozenset[int]  #: shards that earlier runs finished
-    is_complete: bool  #: there is nothing left to do, and no model was loaded
-    seconds: float = 0.0  #: of work
-    profile: Profile = field(default_factory=Profile)
-
-
-def begin(
-    request: Request,
-    job: Job,
-    storage: LocalStorage,
-    executor: Executor,
-    old: dict[str, Any] | None,
-    tally: Tally,
-    *,
-    retry_rejects: bool = False,
-) -> Run:
-    """Plan the source and enter the run into its destination, which is locked; ``old``: its
-    run.json, if it goes on. ``retry_rejects``: a shard in which samples could not be read is not
-    finished; it stays as it is until it is published anew, under the same serials.
-
-    Raises PrepError for a destination that was begun with something else, before any model is
-    loaded as far as that can be told without.
-    """
-    start.refuse_other_start(storage, old, request.source, request.recipe, request.cut)
-    account = Account()
-    plan = _plan(request, storage, tally, account)
-    done = {} if old is None else _finished(storage)
-    if retry_rejects:
-        done = _without_unread(done)
-    for entry in done.values():
-        tally.add_finished(entry)
-    files = caption_file_names(request.target)
-    is_complete = (
-        old is not None and len(done) == plan.num_shards and all(map(storage.exists, files))
-    )
-    run = old or {}
-    if not is_complete:
-        ready = executor.load(start.recorded_sizes(old))
-        run = start.describe(job, ready, request.target, request.cut)
-        start.begin(run, old, storage, caption_files=ready.caption_files)
-        forget_entries(storage, done)
-    note_files(storage, (RUN, *files))
-    note_files(storage, (PLAN,), again=True)  # which was held against the source just now
-    return Run(
-        request=request,
-        job=job,
-        storage=storage,
-        old=old,
-        run=run,
-        plan=plan,
-        account=account,
-        tally=tally,
-        done=frozenset(done),
-        is_complete=is_complete,
-    )
 
 
 def work(run: Run, executor: Executor) -> None:
@@ -240,42 +176,6 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
     if not run.request.options.allow_damaged:
         _judge(run.account)
     return report
-
-
-def _finished(storage: LocalStorage) -> dict[int, LedgerEntry]:
-    """The finished shards of this dataset; one whose entry is not the one that was written is made
-    again.
-    """
-    head = read_head(storage)
-    done = finished(storage)
-    return done if head is None else {i: e for i, e in done.items() if head.fits_entry(e)}
-
-
-def _plan(request: Request, storage: LocalStorage, tally: Tally, account: Account) -> PlanSummary:
-    """Plan the source's listing and store that, or hold it against what an earlier run stored."""
-    shards = make_plan(request.source, request.cut, account)
-    make = compare_plan if storage.exists(PLAN) else write_plan
-    summary = make(storage, shards, lambda shard: tally.add_planned(shard.num_samples))
-    if not summary.num_shards:
-        raise PrepError(
-            f"{request.source.describe().get('root', 'the source')} has no samples to encode"
-        )
-    return summary
-
-
-def _without_unread(done: Mapping[int, LedgerEntry]) -> dict[int, LedgerEntry]:
-    """The finished shards of which every sample could be read; the others are told."""
-    kept = {index: entry for index, entry in done.items() if not entry.num_unread}
-    if len(kept) < len(done):
-        num_unread = sum(entry.num_unread for entry in done.values())
-        log.warning(
-            "%d samples that could not be read are tried again: %d of %d finished shards are made "
-            "again, and an index of them has to be",
-            num_unread,
-            len(done) - len(kept),
-            len(done),
-        )
-    return kept
 
 
 def _are_other(old: object, totals: Mapping[str, Any]) -> bool:

@@ -134,6 +134,10 @@ class EncodeOptions:
         False,
         "Make again the finished shards in which samples could not be read; all else is left.",
     )
+    update: bool = option(
+        False,
+        "Make again the shards of samples that have changed in SRC; all else is left.",
+    )
     overwrite: bool = option(False, "Remove the dataset in DST and start over.")
     split: str | Sequence[float] | None = option(
         None,

@@ -28,18 +28,22 @@ def refuse_other_start(
     storage: LocalStorage, old: Mapping[str, Any] | None, source: Source, recipe: Recipe, cut: Cut
 ) -> None:
     """Refuse a destination of others, or one begun with another recipe or source: told before
-    anything is loaded.
+    anything is loaded. Where a source lies is not its identity, its contents are; but for a user's
+    own class, to which it may mean anything.
     """
     if old is None:
         refuse_foreign(storage, where=str(storage.root))
         forget_plan(storage)
         return
-    new = {
+    new: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),
         "source": source.describe(),
         "cut": describe_cut(cut),
     }
-    refuse_other({name: old.get(name) for name in new}, new, where=str(storage.root))
+    there = {name: old[name] for name in new}
+    if ":" not in new["source"]["kind"] and "root" in there["source"]:
+        there["source"] = {**there["source"], "root": new["source"]["root"]}
+    refuse_other(there, new, where=str(storage.root))
 
 
 def torch_threads(asked: int | None, old: Mapping[str, Any] | None) -> int:

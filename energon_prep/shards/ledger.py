@@ -60,6 +60,8 @@ class LedgerEntry:
     mtime_ns: int | None  #: of the tar as it was published; None where there is none to know
     rows_bytes: int
     rejects: dict[str, int]  #: "stage: reason" -> count
+    #: of all bytes that were read of its samples (pipeline/contents.py); "" where not known
+    content: str = ""
     rejects_sha256: str = ""  #: of the file with the shard's rejects; "" if there is none
     #: Kind of sample -> the batch size it was encoded in, where the device had no memory for larger
     #: ones. Such a shard's numbers may differ in their last bits from those of a device with more.
@@ -243,6 +245,6 @@ def _require_sound(entry: LedgerEntry, name: str) -> None:
         raise ValueError(f"a number or its rejects are {numbers}")
     if name != f"{shard_stem(entry.index)}.json" or entry.shard not in ("", tar_name(entry.index)):
         raise ValueError(f"it is that of index {entry.index} and tar {entry.shard!r}")
-    for checksum in (entry.sha256, entry.rejects_sha256):
+    for checksum in (entry.sha256, entry.rejects_sha256, entry.content):
         if not isinstance(checksum, str):
             raise ValueError(f"a sha256 is {checksum!r}")

@@ -65,10 +65,10 @@ class ShardWriter:
     def reject(self, reject: Reject) -> None:
         self._rejects.append(reject)
 
-    def finish(self, *, halved: Mapping[str, int] | None = None) -> LedgerEntry:
+    def finish(self, *, halved: Mapping[str, int] | None = None, content: str = "") -> LedgerEntry:
         """Publish. Raises PrepError unless every planned sample was written or rejected.
 
-        ``halved``: batch sizes that the ledger is to record, see ``LedgerEntry``.
+        ``halved``, ``content``: what the ledger is to record, see ``LedgerEntry``.
         """
         sha256 = self._tar.finish() if self._tar is not None else ""
         rows = self._tar.rows if self._tar is not None else None
@@ -85,6 +85,7 @@ class ShardWriter:
             mtime_ns=None,
             rows_bytes=0,
             rejects=count_rejects(self._rejects),
+            content=content,
             halved=dict(halved or {}),
             notes=dict(sorted(self._notes.items())),
         )

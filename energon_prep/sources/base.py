@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from energon_prep.samples import PendingSample
 from energon_prep.sources.account import Account
+
+
+class Beside(NamedTuple):
+    """A file that belongs to the media of an entry: a caption, a JSON, a further part."""
+
+    path: str
+    size: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +25,8 @@ class Entry:
     path: str  #: relative to the source's root, "/" separated
     start: int  #: a file of samples: byte offset or row number; a file that is the sample: 0
     size: int  #: bytes of the file (not of the sample), so that a changed source shows
+    mtime_ns: int | None = None  #: of the file; None where the place keeps no times
+    beside: tuple[Beside, ...] = ()  #: what the listing knows of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from hypothesis import strategies as st
 
 from energon_prep.errors import PrepError
 from energon_prep.layout import PLAN
+from energon_prep.plan.changes import Changes, compare_plan
 from energon_prep.plan.shards import (
     Cut,
     PlanSummary,
     ShardPlan,
-    compare_plan,
     make_plan,
     read_plan,
     write_plan,
@@ -53,8 +54,9 @@ def store(storage: LocalStorage, shards: Iterable[ShardPlan]) -> PlanSummary:
     return write_plan(storage, shards, lambda shard: None)
 
 
-def compare(storage: LocalStorage, shards: Iterable[ShardPlan]) -> PlanSummary:
-    return compare_plan(storage, shards, lambda shard: None)
+def compare(storage: LocalStorage, shards: Iterable[ShardPlan]) -> Changes:
+    with closing(compare_plan(storage, shards)) as changes:
+        return changes
 
 
 @given(st.lists(st.integers(1, 30), max_size=12), st.integers(1, 25))
@@ -86,35 +88,39 @@ def test_a_plan_is_stored_and_compared(tmp_path: Path) -> None:
     summary = store(storage, plan(Listing([5, 5])))
     assert (summary.num_shards, summary.num_samples) == (3, 10)
     assert list(read_plan(storage)) == list(plan(Listing([5, 5])))
-    assert compare(storage, plan(Listing([5, 5]))) == summary
+    changes = compare(storage, plan(Listing([5, 5])))
+    assert changes.summary == summary and not changes.num_shards and not changes.touched
 
 
 @pytest.mark.parametrize(
-    ("counts", "size", "message"),
+    ("counts", "size", "numbers", "message"),
     [
-        ([5, 5, 4], 7, r"shard 2 is now made of other files or rows, first at f2"),
-        ([5, 7], 7, r"shard 2 is now made of other files or rows, first at f1"),
-        ([4, 4], 7, r"shard 1 is now made of other files or rows, first at f1"),
-        ([5], 7, r"shard 1 is now made of other files or rows, first at f1"),
-        ([4], 7, r"there are fewer samples from number 4 on"),
-        ([5, 7, 9], 7, r"shard 2 is now made of other files"),
-        ([5, 5], 8, r"files of shard 0 \(from f0 on\) have other sizes"),
+        ([5, 5, 4], 7, (0, 2), "shard 2 is now made of other files or rows, first at f2"),
+        ([5, 7], 7, (0, 1), "shard 2 is now made of other files or rows, first at f1"),
+        ([4, 4], 7, (0, 2), "shard 1 is now made of other files or rows, first at f1"),
+        ([5], 7, (0, 2), "shard 1 is now made of other files or rows, first at f1"),
+        ([4], 7, (0, 2), "there are fewer samples from number 4 on"),
+        ([5, 5, 2, 1], 7, (0, 2), "shard 2 is now made of other files"),
+        ([5, 5], 8, (3, 0), "f0, or a file that belongs to it, has another size, in shard 0"),
     ],
 )
-def test_a_changed_source_is_refused(
-    tmp_path: Path, counts: list[int], size: int, message: str
+def test_what_a_source_has_become_is_counted_and_the_first_is_named(
+    tmp_path: Path, counts: list[int], size: int, numbers: tuple[int, int], message: str
 ) -> None:
     storage = LocalStorage(tmp_path)
     store(storage, plan(Listing([5, 5])))
-    with pytest.raises(PrepError, match=message):
-        compare(storage, plan(Listing(counts, size)))
+    changes = compare(storage, plan(Listing(counts, size)))
+    assert (len(changes.resized), changes.num_regrouped) == numbers
+    assert changes.first.startswith(message)
+    assert list(read_plan(storage)) == list(plan(Listing([5, 5])))
 
 
-def test_more_samples_after_a_full_last_shard_are_refused(tmp_path: Path) -> None:
+def test_more_samples_after_a_full_last_shard_are_other_samples(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     store(storage, plan(Listing([4])))
-    with pytest.raises(PrepError, match=r"there are more samples from number 4 on"):
-        compare(storage, plan(Listing([4, 1])))
+    changes = compare(storage, plan(Listing([4, 1])))
+    assert changes.num_regrouped == 1
+    assert changes.first == "there are more samples from number 4 on"
 
 
 def test_names_that_are_not_text_survive(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ table.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -17,8 +18,8 @@ from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import MEDIA_SUFFIXES
 from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
-from energon_prep.sources.base import Entry, Piece
-from energon_prep.sources.captions import find_captions, parse_metadata
+from energon_prep.sources.base import Beside, Entry, Piece
+from energon_prep.sources.captions import TEXT_SUFFIXES, find_captions, parse_metadata
 from energon_prep.sources.folders.beside import Names, Places, is_metadata_name
 from energon_prep.sources.folders.groups import Sorter
 from energon_prep.sources.folders.metadata import find_metadata
@@ -56,14 +57,14 @@ class FolderSource:
         """
         metadata = find_metadata(self.root, self.options)
         for path in metadata.paths:
-            size = _size(self.root / path)
+            state = _state(self.root, path)
             for start in metadata.starts(path):
                 account.find()
                 account.add_sample()
-                yield Entry(path, start, size)
+                yield Entry(path, start, *state)
         sorter, captioned = Sorter(self.options, metadata, account), PathSet()
-        for path in sorter.samples(self._found()):
-            yield from self._entries(path, account)
+        for path, beside in sorter.samples(self._found()):
+            yield from self._entries(path, beside, account)
             if self._captions_prefix is not None:
                 for stem in self._places.caption_stems(path, self._stem(path)):
                     captioned.add(composed(stem))
@@ -103,15 +104,32 @@ class FolderSource:
             if prefix is None or not f"{found.path}/".startswith(prefix):
                 yield found
 
-    def _entries(self, path: str, account: Account) -> Iterator[Entry]:
-        repeats, size = self._repeats(path, account), _size(self.root / path)
+    def _entries(self, path: str, beside: tuple[str, ...], account: Account) -> Iterator[Entry]:
+        repeats, (size, mtime_ns) = self._repeats(path, account), _state(self.root, path)
         if not repeats:
             account.pass_over(f"media in folders that are taken 0 times ({_REPEATS_OPTION})", path)
             return
+        files = tuple(self._beside(path, beside))
         account.find(repeats - 1)  # the file itself was found before
         for repeat in range(repeats):
             account.add_sample()
-            yield Entry(path, repeat, size)
+            yield Entry(path, repeat, size, mtime_ns, files)
+
+    def _beside(self, path: str, beside: tuple[str, ...]) -> Iterator[Beside]:
+        """The files that belong to the media, as they are now; in a folder of captions all that
+        may.
+        """
+        for name in beside:
+            yield Beside(name, *_state(self.root, name))
+        if self._places.captions_dir is None:
+            return
+        stem = self._stem(path)
+        for suffix in (*TEXT_SUFFIXES, *self.options.caption_weights):
+            for file in self._places.text_files(path, stem, suffix):
+                with suppress(OSError):
+                    info = file.stat()
+                    name = os.path.relpath(file, self.root)
+                    yield Beside(name, info.st_size, info.st_mtime_ns)
 
     def _repeats(self, path: str, account: Account) -> int:
         """How often to take the media: those in the folder ``10_cats`` ten times, if that was asked
@@ -264,13 +282,14 @@ def _passed_over(account: Account) -> str:
     return f"{found}. What is read: {read}"
 
 
-def _size(file: Path) -> int:
-    """Bytes of the file, 0 for what its own ``load`` will find wrong, as a link that leads nowhere.
-    Raises PrepError for what is no fault of its own.
+def _state(root: Path, path: str) -> tuple[int, int]:
+    """Bytes of the file and its time, 0 for what its own ``load`` will find wrong, as a link that
+    leads nowhere. Raises PrepError for what is no fault of its own.
     """
     try:
-        return file.stat().st_size
+        info = os.stat(f"{root}/{path}")  # noqa: PTH116  without a Path for every file listed
+        return info.st_size, info.st_mtime_ns
     except OSError:
-        with suppress(SampleError), faults_of(file, stage="read"):
+        with suppress(SampleError), faults_of(root / path, stage="read"):
             raise
-        return 0
+        return 0, 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from energon_prep.sources.account import Account
 from energon_prep.sources.folders.beside import Names, captions_folder
@@ -27,6 +28,13 @@ def _base(stem: str) -> str:
     return folder + slash + name.partition(".")[0]
 
 
+class Sorted(NamedTuple):
+    """Media that are a sample."""
+
+    path: str
+    beside: tuple[str, ...] = ()  #: files that belong to it
+
+
 @dataclass
 class _Group:
     """The files that have one path without suffix: ``cat.jpg``, ``cat.png``, ``cat.txt``."""
@@ -39,6 +47,7 @@ class _Group:
     parts: list[Found] = field(default_factory=list)
     #: Media without a caption whose stems go on behind this one: ``cat.mask.png``.
     media_parts: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)  #: captions, JSON and carried parts
     has_caption: bool = False
     has_many: bool = False  #: more of those media than can be parts of one sample
 
@@ -55,7 +64,7 @@ class _Group:
 
 class Sorter:
     """Takes what is found below a folder, in the order of ``walk.find``, and gives the paths of the
-    media to read.
+    media to read, each with those of the files that belong to it.
 
     Files with one stem follow each other in that order, but for those whose stems go on behind it.
     So a group is open as long as paths begin with its stem and a dot, and only open groups are
@@ -73,7 +82,7 @@ class Sorter:
         self._carried_parts: set[str] = set()
         self._has_advised = False
 
-    def samples(self, found: Iterable[Found]) -> Iterator[str]:
+    def samples(self, found: Iterable[Found]) -> Iterator[Sorted]:
         """The paths of media that are samples. All else is entered into the account."""
         for path, kind in found:
             if path in self._tables:
@@ -94,7 +103,7 @@ class Sorter:
         """The parts that are to be carried and that no sample has, after ``samples``."""
         return [name for name in self._options.carry_parts if name not in self._carried_parts]
 
-    def _sort(self, path: str, *, is_named: bool) -> Iterator[str]:
+    def _sort(self, path: str, *, is_named: bool) -> Iterator[Sorted]:
         role, stem, kind = self._names.role(path)
         if role == "other" and not is_named:
             self._pass_over(Found(path, kind))
@@ -121,7 +130,7 @@ class Sorter:
                 self._open[wanted] = _Group(wanted)
         return self._open[stem]
 
-    def _close_all_but(self, path: str) -> Iterator[str]:
+    def _close_all_but(self, path: str) -> Iterator[Sorted]:
         """Close the groups that ``path`` and what follows it cannot belong to."""
         while self._open and not path.startswith(next(reversed(self._open)) + "."):
             _, group = self._open.popitem()
@@ -133,9 +142,11 @@ class Sorter:
         above = self._open[next(reversed(self._open))] if self._open else _Group("")
         if group.has_media:
             group.has_caption |= bool(group.texts)
+            group.beside += [text.path for text in group.texts]
             self._account.add_companion(len(group.texts))
         elif group.has([*above.media, *above.named]):
             above.has_caption = True
+            above.beside += [text.path for text in group.texts]
             self._account.add_companion(len(group.texts))
         else:
             is_of_left_out = bool(group.left_out) or group.has(above.left_out)
@@ -157,7 +168,7 @@ class Sorter:
             for part in group.parts:
                 self._pass_over(part, is_left_out=bool(group.left_out))
 
-    def _samples_of(self, group: _Group) -> Iterator[str]:
+    def _samples_of(self, group: _Group) -> Iterator[Sorted]:
         """The samples of a group that is closed, if they are not kept as parts for the group
         above.
         """
@@ -165,7 +176,7 @@ class Sorter:
             for path in group.media_parts:
                 self._add_part(group, path)
         else:
-            yield from group.media_parts
+            yield from map(Sorted, group.media_parts)
         if not group.media:
             return
         base = self._open.get(_base(group.stem))
@@ -178,10 +189,10 @@ class Sorter:
             or base.has_many
             or self._options.captions_dir is not None
         ):
-            yield from group.media
+            yield from (Sorted(path, tuple(group.beside)) for path in group.media)
         elif len(base.media_parts) + len(group.media) > _MAX_PARTS:
             base.has_many = True
-            yield from (*base.media_parts, *group.media)
+            yield from map(Sorted, (*base.media_parts, *group.media))
             base.media_parts.clear()
         else:
             base.media_parts += group.media
@@ -191,6 +202,7 @@ class Sorter:
         name = composed(path)[len(group.stem) + 1 :]
         if name in self._options.carry_parts:
             self._carried_parts.add(name)
+            group.beside.append(path)
         else:
             counted = name in self._left_out_parts or len(self._left_out_parts) < _MAX_NAMES
             self._left_out_parts[name if counted else "others"] += 1

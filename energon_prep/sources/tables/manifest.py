@@ -74,11 +74,11 @@ class ManifestSource:
                 continue
             if tables.is_folder:
                 account.add_companion()
-            size, num_before = _size(table), account.num_samples
+            (size, mtime_ns), num_before = _state(table), account.num_samples
             for start in table.starts():
                 account.find()
                 account.add_sample()
-                yield Entry(path, start, size)
+                yield Entry(path, start, size, mtime_ns)
             taken.add(path, account.num_samples - num_before)
         if not taken.rows.total():
             raise PrepError(fault or f"no rows in {self.root}")
@@ -282,9 +282,10 @@ def _read(media: RowMedia, key: str, paths: MediaPaths, *, max_bytes: int) -> tu
     return file.name, read_media(file, max_bytes=max_bytes, named_below=paths.start)
 
 
-def _size(table: Table) -> int:
-    """Bytes of the table's files, so that a changed one shows."""
+def _state(table: Table) -> tuple[int, int]:
+    """Bytes of the table's files and the time of the latest, so that a changed one shows."""
     files = [table.path]
     if isinstance(table, LineLists) and table.captions is not None:
         files.append(table.captions)
-    return sum(file.stat().st_size for file in files)
+    infos = [file.stat() for file in files]
+    return sum(info.st_size for info in infos), max(info.st_mtime_ns for info in infos)

@@ -75,7 +75,7 @@ class WebDatasetSource:
         inside, failed = TarAccount(account, self.options), FailedRows()
         for path in self._tar_paths(account):
             file = self._folder() / path
-            size = _checked_size(file)
+            size, mtime_ns = _checked_state(file)
             inside.begin(path)
             naming, items = self._open(file)
             for item in items:
@@ -84,7 +84,7 @@ class WebDatasetSource:
                 elif isinstance(item, Member):
                     inside.add_member(item)
                 elif inside.add_group(item):
-                    yield Entry(path, item.start + naming.first_dot, size)
+                    yield Entry(path, item.start + naming.first_dot, size, mtime_ns)
             inside.end()
             failed.add(file, account)
         inside.tell()
@@ -99,7 +99,7 @@ class WebDatasetSource:
         now.
         """
         file = self._folder() / piece.path
-        _checked_size(file)
+        _checked_state(file)
         source = printable(piece.path)
         first_dot = bool(piece.start % BLOCK)
         naming = Naming.of(self._asked, first_dot=first_dot)
@@ -258,12 +258,12 @@ def is_tar(name: str) -> bool:
     return name.lower().endswith(_TAR_SUFFIXES)
 
 
-def _checked_size(tar: Path) -> int:
-    """Bytes of the tar. Raises PrepError if it is missing or compressed."""
+def _checked_state(tar: Path) -> tuple[int, int]:
+    """Bytes of the tar and its time. Raises PrepError if it is missing or compressed."""
     try:
         with tar.open("rb") as file:
             magic = file.read(6)
-        size = tar.stat().st_size
+        info = tar.stat()
     except OSError as error:
         raise PrepError(f"cannot read {tar}: {error.strerror}") from error
     if magic.startswith(_COMPRESSED_MAGIC):
@@ -272,7 +272,7 @@ def _checked_size(tar: Path) -> int:
             "load such tars either: unpack it (gunzip, unzstd) first, or leave it out "
             f"(--exclude '{tar.name}')"
         )
-    return size
+    return info.st_size, info.st_mtime_ns
 
 
 def _what_else(account: Account) -> str:

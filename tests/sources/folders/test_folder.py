@@ -17,7 +17,6 @@ from energon_prep.plan.order import Listed
 from energon_prep.plan.shards import join_entries
 from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
-from energon_prep.sources.base import Entry
 from energon_prep.sources.folders.folder import FolderSource
 from energon_prep.sources.options import SourceOptions
 from tests.sources.reading import fault, listed, load_all, only, write
@@ -27,7 +26,14 @@ def test_media_with_text_and_json_beside_them(tmp_path: Path) -> None:
     write(tmp_path / "cats" / "1.jpg", b"media")
     write(tmp_path / "cats" / "1.txt", "a cat\n")
     write(tmp_path / "cats" / "1.json", '{"caption": "from the json", "score": 6.5}')
-    assert listed(FolderSource(root=tmp_path)) == [Entry("cats/1.jpg", 0, 5)]
+    (entry,) = listed(FolderSource(root=tmp_path))
+    assert (entry.path, entry.start, entry.size) == ("cats/1.jpg", 0, 5)
+    assert [(file.path, file.size) for file in entry.beside] == [
+        ("cats/1.json", 42),
+        ("cats/1.txt", 6),
+    ]
+    times = [(tmp_path / name).stat().st_mtime_ns for name in ("cats/1.jpg", "cats/1.json")]
+    assert [entry.mtime_ns, entry.beside[0].mtime_ns] == times
     assert load_all(FolderSource(root=tmp_path)) == [
         RawSample(
             key="cats/1",

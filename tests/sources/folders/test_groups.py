@@ -36,7 +36,8 @@ def sort(paths: list[str], **given: Any) -> tuple[list[str], Account]:
     options, account = SourceOptions(**given), Account()
     metadata = MetadataFiles(root=Path("nowhere"), options=options, paths=())
     found = sorted(paths, key=lambda path: (unicodedata.normalize("NFC", path), path))
-    samples = list(Sorter(options, metadata, account).samples(map(Found, found)))
+    sorter = Sorter(options, metadata, account)
+    samples = [path for path, _ in sorter.samples(map(Found, found))]
     for _ in samples:
         account.add_sample()
     account.check()
