@@ -6,7 +6,7 @@ What is said over a worker's pipe, both ways, is a tuple that begins with a word
     to the worker      prepare SIZES     begin SIZES STORAGE     shard SHARD|None
     from the worker    loaded ENCODERS   ready READY   next   published ENTRY
                        encoded SAMPLES   window SAMPLES ENCODED   written NOTES   rejected REJECT
-                       ended PROFILE     failed MESSAGE
+                       ended PROFILE     failed ERROR
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ class _WorkerProcess:
         except (EOFError, OSError) as error:
             raise self._died() from error
         if message[0] == "failed":
-            raise PrepError(message[1])
+            failure: PrepError = message[1]
+            raise failure
         return message
 
     def expect(self, word: str) -> Any:
@@ -181,11 +182,10 @@ def _work(job: Job, pipe: Connection) -> None:
     except (EOFError, BrokenPipeError):
         return  # whom we worked for is gone, and nothing of ours that is not whole has a final name
     except PrepError as error:
-        voice.say_at_last("failed", str(error))
+        voice.say_at_last("failed", error)
     except BaseException:  # noqa: BLE001 - told by the one that started us
-        voice.say_at_last(
-            "failed", f"{multiprocessing.current_process().name} failed: {traceback.format_exc()}"
-        )
+        name, told = multiprocessing.current_process().name, traceback.format_exc()
+        voice.say_at_last("failed", PrepError(f"{name} failed: {told}"))
 
 
 class _Voice:

@@ -107,10 +107,10 @@ def test_workers_do_not_outlive_the_one_that_started_them(
 
 def test_what_a_worker_cannot_load_is_told_in_its_words(raw: Path, tmp_path: Path) -> None:
     weights = ("--weights", tmp_path / "none", "--torch-threads", 1)
-    done = prep("encode", raw, tmp_path / "dst", *weights, "--device", "cpu,cpu", code=1)
+    done = prep("encode", raw, tmp_path / "dst", *weights, "--device", "cpu,cpu", code=2)
     assert (
         done.stderr
-        == prep("encode", raw, tmp_path / "dst", *weights, "--device", "cpu", code=1).stderr
+        == prep("encode", raw, tmp_path / "dst", *weights, "--device", "cpu", code=2).stderr
     )
 
 
