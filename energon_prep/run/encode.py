@@ -38,8 +38,7 @@ log = logging.getLogger(__name__)
 
 @takes(EncodeOptions)
 def encode(options: EncodeOptions) -> EncodeReport:
-    """Encode ``source`` into the dataset ``dest`` with a recipe, or go on where an earlier run was
-    stopped.
+    """Encode ``source`` into the dataset ``dest``, or go on where an earlier run was stopped.
 
     Every one of ``device``'s devices has a worker process of its own, so a script needs the
     ``__main__`` guard; ``workers`` are decode threads of each. Neither changes the result;
