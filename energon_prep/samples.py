@@ -4,8 +4,11 @@ EncodedSample.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
 CAPTION_CUT = "caption cut to the recipe's max_tokens"
 CAPTION_LEFT_OUT = "caption left out (--captions)"
 MEDIA_LEFT_OUT = "further image or video of a row left out"
+
+#: In the place of the digest of a sample that could not be read.
+UNREAD = b"unread"
+#: Bytes at either end of media in a file that are digested with its size: decoding a video need not
+#: read all of it, and containers have their tables of frames at one of the ends.
+_END = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +67,18 @@ class Media:
         with self.open() as file:
             return file.read(self.size)
 
+    def add_to(self, digest: hashlib.blake2b) -> None:
+        """Digest all bytes, of a file that is not in memory those at its ends."""
+        if self.content is not None:
+            digest.update(self.content)
+            return
+        # What cannot be read here is the decoder's to judge, which may not need it.
+        with suppress(SampleError), self.open() as file:
+            digest.update(file.read(_END))
+            if self.size > _END:
+                file.seek(max(_END, self.size - _END))
+                digest.update(file.read(_END))
+
 
 @dataclass(frozen=True, kw_only=True)
 class RawSample:
@@ -77,6 +98,18 @@ class RawSample:
     #: Of the further parts that SourceOptions.carry_parts names, those that it has: "mask.png" ->
     #: content.
     parts: dict[str, bytes] = field(default_factory=dict)
+
+    def digest(self) -> bytes:
+        """Of what was read: whether a source still has the same content."""
+        digest = hashlib.blake2b(digest_size=16)
+        # names, lengths and texts first, so that no two samples give the same bytes
+        parts = {name: len(part) for name, part in self.parts.items()}
+        fields = [self.key, self.source, self.captions, self.metadata, self.media.size, parts]
+        digest.update(json.dumps(fields, default=repr).encode())
+        for part in self.parts.values():
+            digest.update(part)
+        self.media.add_to(digest)
+        return digest.digest()
 
     @property
     def caption(self) -> str:
@@ -134,6 +167,7 @@ class SampleInfo:
     #: number of this sample of those that one raw sample becomes; None if there is one
     clip: int | None
     picture: int = 0  #: number of the decoded clip, which samples of several captions share
+    content: bytes = UNREAD  #: ``RawSample.digest``
     num_frames: int
     framerate: float | None  #: frames per second; None for an image
     start: float | None  #: of the first frame in the video, seconds; None for an image
@@ -242,3 +276,4 @@ class Reject:
     stage: str  #: read, caption, decode, filter, visual, text or target
     reason: str
     detail: str = ""
+    content: bytes = UNREAD  #: ``RawSample.digest``; told to the ledger, not to who reads rejects

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from energon_prep.decode.cost import Take, take_nothing
+from energon_prep.decode.image import Take, take_nothing
 from energon_prep.errors import SampleError
 from energon_prep.samples import Frames, Media, PendingSample, RawSample, TextEmbedding
 from energon_prep.sources.account import Account

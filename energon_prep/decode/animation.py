@@ -11,11 +11,18 @@ import numpy as np
 from PIL import Image
 
 from energon_prep.decode.container import find_fault
-from energon_prep.decode.cost import Take, animation_cost, take_nothing
 from energon_prep.decode.footage import DamagedError, Picture, Timeline
 from energon_prep.decode.frame_select import Shot
 from energon_prep.decode.geometry import Size, across
-from energon_prep.decode.image import exif_orientation, load_image, open_image, pillow_faults
+from energon_prep.decode.image import (
+    Take,
+    animation_cost,
+    exif_orientation,
+    load_image,
+    open_image,
+    pillow_faults,
+    take_nothing,
+)
 from energon_prep.decode.pixels import Pixels, opaque, to_srgb
 from energon_prep.errors import SampleError
 from energon_prep.formats import Kind

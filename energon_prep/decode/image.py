@@ -6,9 +6,9 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import PIL
@@ -20,7 +20,6 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from energon_prep.decode.cost import Take, image_cost, jpeg_cost, take_nothing
 from energon_prep.decode.filters import check_size, notes_of
 from energon_prep.decode.geometry import TRANSPOSE, Size, across, plan_cut, plan_geometry
 from energon_prep.decode.pixels import opaque, resize_image, to_srgb
@@ -31,6 +30,19 @@ from energon_prep.samples import Frames
 
 if TYPE_CHECKING:
     from energon_prep.recipes.model import Filters, Resize
+
+#: Waits until so many bytes may be used, instead of those that were taken before. Decoding asks for
+#: them when a header was read, before anything is allocated.
+Take: TypeAlias = Callable[[int], None]
+
+_BYTES = 4  #: of a pixel, as Pillow keeps all but gray and palettes
+#: Pictures that exist at once: as decoded, and laid over white, cut out or handed to torch.
+_COPIES = 3
+#: Where the decoder keeps its own: WebP two canvases and what it gives.
+_COPIES_OF: dict[Kind, int] = {"webp": 6, "avif": 6, "heif": 6, "jxl": 6}
+#: What Pillow composes frames of, three frames, and those that are in hand besides.
+_COPIES_OF_ANIMATION = 10
+_COEFFICIENT = 2  #: bytes; a progressive JPEG has one for each channel of each pixel, all in memory
 
 # The only parsers that see untrusted bytes. Image.open would offer them to all that Pillow has (EPS
 # runs Ghostscript), and hide why a file is broken.
@@ -58,6 +70,28 @@ _BAD_DATA = (
     struct.error,
     zlib.error,
 )
+
+
+def take_nothing(num_bytes: int) -> None:
+    """A ``Take`` for who decodes one sample at a time."""
+
+
+def image_cost(kind: Kind, size: Size) -> int:
+    """Bytes that decoding a still image of this size takes."""
+    return size[0] * size[1] * _BYTES * _COPIES_OF.get(kind, _COPIES)
+
+
+def jpeg_cost(image: JpegImageFile, stored: Size) -> int:
+    """Bytes that decoding a JPEG takes that was drafted from its ``stored`` size."""
+    cost = image_cost("jpeg", (image.height, image.width))
+    if image.info.get("progressive"):
+        cost += stored[0] * stored[1] * _COEFFICIENT * image.layers
+    return cost
+
+
+def animation_cost(image: Image.Image) -> int:
+    """Bytes that composing frame after frame takes."""
+    return image.width * image.height * _BYTES * _COPIES_OF_ANIMATION
 
 
 def decode_image(

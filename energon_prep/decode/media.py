@@ -7,8 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from energon_prep.decode.animation import is_animated
-from energon_prep.decode.cost import Take, take_nothing
-from energon_prep.decode.image import decode_image
+from energon_prep.decode.image import Take, decode_image, take_nothing
 from energon_prep.decode.video import decode_video
 from energon_prep.errors import SampleError
 from energon_prep.formats import FORMATS, HEAD_BYTES, is_video, kind_of, kind_of_suffix

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from energon_prep.decode.animation import Animation
-from energon_prep.decode.cost import Take, take_nothing
 from energon_prep.decode.filters import (
     SINGLE_FRAME,
     check_footage,
@@ -22,6 +21,7 @@ from energon_prep.decode.filters import (
 from energon_prep.decode.footage import DamagedError, Footage, Picture, true_rate
 from energon_prep.decode.frame_select import Shot, cut_clips, fit_to_rule
 from energon_prep.decode.geometry import TRANSPOSE, Cut, across, plan_cut, plan_geometry
+from energon_prep.decode.image import Take, take_nothing
 from energon_prep.decode.pixels import Pixels, resize_pixels
 from energon_prep.decode.selection import WHOLE, Selection, select
 from energon_prep.decode.video_file import VideoFile

@@ -10,13 +10,14 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
+import av
 from av.video.reformatter import VideoReformatter
 
-from energon_prep.decode.cost import Take, take_nothing, video_cost
 from energon_prep.decode.footage import DamagedError, Picture, Timeline, true_rate
 from energon_prep.decode.frame_color import orientation_of, refuse_hdr, to_rgb
 from energon_prep.decode.frame_select import Shot
 from energon_prep.decode.geometry import Size, across
+from energon_prep.decode.image import Take, take_nothing
 from energon_prep.decode.video_stream import VideoStream
 from energon_prep.errors import SampleError
 from energon_prep.formats import Kind
@@ -26,6 +27,13 @@ from energon_prep.samples import Media
 _READ_FROM_START: frozenset[Kind] = frozenset({"avi", "mpeg"})
 
 _FRAME_SECONDS = Fraction(1, 25)  # of a frame of which the file tells neither duration nor rate
+
+
+#: Pictures that a decoder keeps to refer to, and the one it works on; by FFmpeg's names.
+_REFERENCES = {"h264": 17, "hevc": 17}
+_FEWER_REFERENCES = 10  #: of all others: VP9 and AV1 have 8
+_UNKNOWN_BITS = 48
+_RGB_BYTES = 9  #: of a pixel on its way from a frame: converted, as an array, cut out
 
 
 class _Timing:
@@ -71,7 +79,7 @@ class VideoFile:
         self._check_seconds(self.duration or Fraction(0))
         context = self._stream.codec_context
         self._check_pixels((context.height, context.width))
-        take(video_cost(context))
+        take(_cost(context))
         self._begin()
 
     def __enter__(self) -> VideoFile:
@@ -219,3 +227,12 @@ def _square(stored: Size, aspect: Fraction) -> Size:
     """
     height, width = stored
     return (height, round(width * aspect)) if aspect >= 1 else (round(height / aspect), width)
+
+
+def _cost(context: av.VideoCodecContext) -> int:
+    """Bytes that decoding frame after frame takes."""
+    bits = context.format.padded_bits_per_pixel if context.format else _UNKNOWN_BITS
+    frame = context.width * context.height * bits // 8
+    references = _REFERENCES.get(context.name, _FEWER_REFERENCES)
+    cost: int = frame * references + context.width * context.height * _RGB_BYTES
+    return cost

@@ -91,14 +91,15 @@ class TransformersTextEncoder:
             hidden, pooled = (None if copy is None else copy() for copy in copies)
             if hidden is not None and self._zero_padding:
                 hidden = hidden.masked_fill(~mask[:, :, None], 0)
+            ends = [width if self._keep_padding else len(ids) for ids in kept]
             return [
                 TextEmbedding(
-                    hidden=None if hidden is None else self._stored(hidden[i], len(ids)),
+                    hidden=None if hidden is None else self._captions.stored(hidden[i, :end]),
                     pooled=None if pooled is None else pooled[i].clone(),
                     num_tokens=self._captions.num_stored(len(ids)),
                     truncated=truncated[i],
                 )
-                for i, ids in enumerate(kept)
+                for i, (ids, end) in enumerate(zip(kept, ends, strict=True))
             ]
 
         return wait
@@ -129,9 +130,6 @@ class TransformersTextEncoder:
             "hidden_layer": self._hidden_layer,
             "output": self._output,
         }
-
-    def _stored(self, hidden: torch.Tensor, num_tokens: int) -> torch.Tensor:
-        return self._captions.stored(hidden if self._keep_padding else hidden[:num_tokens])
 
     def _forward(
         self, batch: torch.Tensor, mask: torch.Tensor | None

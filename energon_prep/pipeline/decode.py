@@ -16,6 +16,7 @@ from energon_prep.pipeline.window import Clips, DecodedWindow, PendingWindow
 from energon_prep.samples import (
     CAPTION_LEFT_OUT,
     MEDIA_LEFT_OUT,
+    UNREAD,
     DecodedSample,
     Frames,
     PendingSample,
@@ -130,21 +131,25 @@ class _Decoder:
 
 def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips | Reject:
     """Read and decode one sample, in the pool."""
+    content = UNREAD
     try:
         with stations.profile.station("read"):
             raw = sample.load()
-            stations.contents.note(serial, raw)
+            content = raw.digest()
         with stations.profile.station("decode"), stations.budget.claim() as claim:
             clips = stations.decode(raw, claim.take)
         carried = carried_media(raw, stations.carry) if stations.carry else {}
         pictures = _pair(raw, clips)
     except SampleError as error:
-        return to_reject(error, serial=serial, key=sample.key, source=sample.source)
+        return to_reject(
+            error, serial=serial, key=sample.key, source=sample.source, content=content
+        )
     several = len(pictures) > 1
     return [
         _decoded(
             serial,
             raw,
+            content,
             caption,
             clips[picture],
             picture,
@@ -175,7 +180,7 @@ def _pair(raw: RawSample, clips: Sequence[Mapping[str, Frames]]) -> list[tuple[i
     return [(picture, caption) for picture in range(len(clips)) for caption in raw.captions]
 
 
-def to_reject(error: SampleError, *, serial: int, key: str, source: str) -> Reject:
+def to_reject(error: SampleError, *, serial: int, key: str, source: str, content: bytes) -> Reject:
     return Reject(
         serial=serial,
         key=key,
@@ -183,12 +188,14 @@ def to_reject(error: SampleError, *, serial: int, key: str, source: str) -> Reje
         stage=error.stage,
         reason=error.reason,
         detail=error.detail,
+        content=content,
     )
 
 
 def _decoded(
     serial: int,
     raw: RawSample,
+    content: bytes,
     caption: str,
     clip: Mapping[str, Frames],
     picture: int,
@@ -205,6 +212,7 @@ def _decoded(
         metadata=raw.metadata,
         clip=number,
         picture=picture,
+        content=content,
         num_frames=main.pixels.shape[0],
         framerate=main.framerate,
         start=main.start,

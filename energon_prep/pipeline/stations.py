@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from energon_prep.decode.cost import Take
+from energon_prep.decode.image import Take
 from energon_prep.device.batch_sizes import BatchSizes
 from energon_prep.device.budget import Budget, make_budget
 from energon_prep.device.out_of_memory import Halving
 from energon_prep.device.turns import Turns
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
-from energon_prep.pipeline.contents import Contents
 from energon_prep.pipeline.tally import Profile
 from energon_prep.recipes.model import Text
 from energon_prep.samples import Frames, RawSample
@@ -41,4 +40,3 @@ class Stations:
     turns: Turns = field(default_factory=Turns)
     halving: Halving = field(default_factory=Halving)
     profile: Profile = field(default_factory=Profile)
-    contents: Contents = field(default_factory=Contents)

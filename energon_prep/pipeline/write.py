@@ -87,10 +87,16 @@ def _write(
             members = [(sample.info.clip, _parts(sample, target)) for sample in outcome]
         except SampleError as error:
             info = outcome[0].info
-            outcome = to_reject(error, serial=info.serial, key=info.key, source=info.source)
+            outcome = to_reject(
+                error,
+                serial=info.serial,
+                key=info.key,
+                source=info.source,
+                content=info.content,
+            )
         else:
-            notes = _notes(outcome)
-            writer.write(outcome[0].info.serial, members, notes=notes)
+            info, notes = outcome[0].info, _notes(outcome)
+            writer.write(info.serial, members, content=info.content, notes=notes)
             counts.add_written(notes)
             return
     writer.reject(outcome)
@@ -142,8 +148,7 @@ class _Writing:
         )
         if window.is_last:
             halved = dict(self._stations.halving.limits)
-            content = self._stations.contents.take(window.shard)
-            self._tasks.append(self._pool.submit(writer.finish, halved=halved, content=content))
+            self._tasks.append(self._pool.submit(writer.finish, halved=halved))
         self._begun = not window.is_last
 
     def published(self, *, most_left: int) -> Iterator[LedgerEntry]:

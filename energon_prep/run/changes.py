@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from energon_prep.errors import PrepError
-from energon_prep.pipeline.contents import read_contents
+from energon_prep.errors import PrepError, SampleError
+from energon_prep.pipeline.read import number_samples
 from energon_prep.plan.changes import Changes, place_of
 from energon_prep.plan.shards import ShardPlan
-from energon_prep.shards.ledger import LedgerEntry
+from energon_prep.samples import UNREAD
+from energon_prep.shards.ledger import LedgerEntry, digest_of
 from energon_prep.sources.base import Source
 
 log = logging.getLogger(__name__)
@@ -84,13 +85,24 @@ def _of_other_contents(
     other: list[ShardPlan] = []
     with ThreadPoolExecutor(workers) as pool:
         while some := list(itertools.islice(shards, workers)):
-            contents = pool.map(partial(read_contents, source=source), some)
+            contents = pool.map(partial(_read_again, source=source), some)
             other += (
                 shard
                 for shard, content in zip(some, contents, strict=True)
                 if content != done[shard.index].content
             )
     return other
+
+
+def _read_again(shard: ShardPlan, source: Source) -> str:
+    """What the ledger would have of the shard. Raises PrepError where the source fails."""
+    contents = []
+    for _, sample in number_samples(shard, source):
+        try:
+            contents.append(sample.load().digest())
+        except SampleError:
+            contents.append(UNREAD)
+    return digest_of(contents)
 
 
 def _refusal(num_shards: int, num_samples: int, first: str, ways_on: str) -> PrepError:

@@ -19,7 +19,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class LedgerEntry:
     mtime_ns: int | None  #: of the tar as it was published; None where there is none to know
     rows_bytes: int
     rejects: dict[str, int]  #: "stage: reason" -> count
-    #: of all bytes that were read of its samples (pipeline/contents.py); "" where not known
+    #: ``digest_of`` what was read of its samples; "" where not known
     content: str = ""
     rejects_sha256: str = ""  #: of the file with the shard's rejects; "" if there is none
     #: Kind of sample -> the batch size it was encoded in, where the device had no memory for larger
@@ -96,6 +96,17 @@ def retract(storage: Storage, index: int) -> None:
     storage.remove(entry_name(index))
 
 
+def digest_of(contents: Iterable[bytes]) -> str:
+    """One digest of those of a shard's samples, in their order."""
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:32]
+
+
+def _line(reject: Reject) -> str:
+    fields = dataclasses.asdict(reject)
+    del fields["content"]
+    return json.dumps(fields) + "\n"
+
+
 def record(
     storage: Storage, entry: LedgerEntry, rows: ShardRows | None, rejects: Sequence[Reject]
 ) -> LedgerEntry:
@@ -111,8 +122,7 @@ def record(
         for name in (tar_name(entry.index), idx_name(entry.index), rows_name(entry.index)):
             storage.remove(name)
     if rejects:
-        lines = (json.dumps(dataclasses.asdict(reject)) + "\n" for reject in rejects)
-        data = "".join(lines).encode()
+        data = "".join(map(_line, rejects)).encode()
         entry = dataclasses.replace(entry, rejects_sha256=hashlib.sha256(data).hexdigest())
         publish_bytes(storage, rejects_name(entry.index), data)
     else:

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import BinaryIO
 
 from energon_prep.layout import sample_key, tar_name
-from energon_prep.samples import Reject
-from energon_prep.shards.ledger import LedgerEntry, count_rejects, record, retract
+from energon_prep.samples import UNREAD, Reject
+from energon_prep.shards.ledger import LedgerEntry, count_rejects, digest_of, record, retract
 from energon_prep.shards.rows import ShardRows
 from energon_prep.storage import Publication, Storage
 from energon_prep.tar_headers import END_OF_ARCHIVE
@@ -42,16 +42,18 @@ class ShardWriter:
         self._num_samples = 0
         self._notes: Counter[str] = Counter()
         self._rejects: list[Reject] = []
+        self._contents: list[bytes] = []  #: in the samples' order
 
     def write(
         self,
         serial: int,
         samples: Sequence[tuple[int | None, Mapping[str, bytes]]],
         *,
+        content: bytes = UNREAD,
         notes: Mapping[str, int] | None = None,
     ) -> None:
         """Append what one raw sample became: its clips' numbers (None for a single one) and
-        parts.
+        parts. ``content``: the digest of what was read.
         """
         if self._tar is None:
             self._publication = self._storage.create(self._name)
@@ -61,14 +63,16 @@ class ShardWriter:
         self._num_samples += len(samples)
         self._num_written += 1
         self._notes.update(notes or {})
+        self._contents.append(content)
 
     def reject(self, reject: Reject) -> None:
         self._rejects.append(reject)
+        self._contents.append(reject.content)
 
-    def finish(self, *, halved: Mapping[str, int] | None = None, content: str = "") -> LedgerEntry:
+    def finish(self, *, halved: Mapping[str, int] | None = None) -> LedgerEntry:
         """Publish. Raises PrepError unless every planned sample was written or rejected.
 
-        ``halved``, ``content``: what the ledger is to record, see ``LedgerEntry``.
+        ``halved``: what the ledger is to record, see ``LedgerEntry``.
         """
         sha256 = self._tar.finish() if self._tar is not None else ""
         rows = self._tar.rows if self._tar is not None else None
@@ -85,7 +89,7 @@ class ShardWriter:
             mtime_ns=None,
             rows_bytes=0,
             rejects=count_rejects(self._rejects),
-            content=content,
+            content=digest_of(self._contents),
             halved=dict(halved or {}),
             notes=dict(sorted(self._notes.items())),
         )

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cookers.safe import load_json, load_pickle, load_pth
-from energon_prep.decode.cost import Take, take_nothing
+from energon_prep.decode.image import Take, take_nothing
 from energon_prep.device.batch_sizes import BatchSizes
 from energon_prep.errors import PrepError
 from energon_prep.pipeline.decode import Ahead, decode

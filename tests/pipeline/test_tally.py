@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from energon_prep.decode.cost import Take, take_nothing
+from energon_prep.decode.image import Take, take_nothing
 from energon_prep.errors import PrepError
 from energon_prep.pipeline.tally import Profile, RejectLimit, Tally
 from energon_prep.samples import Reject
