@@ -10,7 +10,7 @@ from energon_prep.decode.animation import is_animated
 from energon_prep.decode.image import Take, decode_image, take_nothing
 from energon_prep.decode.video import decode_video
 from energon_prep.errors import SampleError
-from energon_prep.formats import FORMATS, HEAD_BYTES, is_video, kind_of, kind_of_suffix
+from energon_prep.formats import FORMATS, HEAD_BYTES, Kind, is_video, kind_of, kind_of_suffix
 from energon_prep.samples import Frames, RawSample
 
 if TYPE_CHECKING:
@@ -48,12 +48,7 @@ def decode_media(
     head = raw.media.head(HEAD_BYTES)
     kind = kind_of(head)
     moves = is_video(kind)
-    if (
-        kind in FORMATS
-        and FORMATS[kind].animated
-        and frames.num_frames > 1
-        and frame_step is not None
-    ):
+    if _may_move(kind) and frames.num_frames > 1 and frame_step is not None:
         moves = is_animated(raw.media.read(), max_pixels=limits.max_pixels, take=take)
     if moves:
         return decode_video(
@@ -68,13 +63,8 @@ def decode_media(
             metadata=raw.metadata,
             take=take,
         )
-    claimed = kind_of_suffix(PurePath(raw.media_name).suffix)
-    if kind == "unknown" and head and is_video(claimed):
-        raise SampleError(
-            "decode",
-            f"not {FORMATS[claimed].title}, nor another video that is read",
-            f"starts with {head[:24]!r}",
-        )
+    if kind == "unknown" and head:
+        _refuse_named_as_video(raw.media_name, head)
     data = raw.media.read()
     return [
         {
@@ -89,6 +79,21 @@ def decode_media(
             for name, resize in resizes.items()
         }
     ]
+
+
+def _may_move(kind: Kind) -> bool:
+    return kind in FORMATS and FORMATS[kind].animated
+
+
+def _refuse_named_as_video(name: str, head: bytes) -> None:
+    """Raise SampleError for what only its name calls a video: Pillow would call it no image."""
+    claimed = kind_of_suffix(PurePath(name).suffix)
+    if is_video(claimed):
+        raise SampleError(
+            "decode",
+            f"not {FORMATS[claimed].title}, nor another video that is read",
+            f"starts with {head[:24]!r}",
+        )
 
 
 def _name(size: tuple[int, int]) -> str:
