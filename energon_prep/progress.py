@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from energon_prep.meter import Meter
 
-_LONG = 5.0  #: seconds after which a log gets lines
+_LONG = 5.0  #: seconds between the lines of a log, at least, and before the first
 _SILENCE = 60.0  #: seconds after which it gets one, whatever happens
 
 
@@ -129,7 +129,7 @@ class _Lines:
     def __call__(self, state: State) -> None:
         self._state = state
         tenth = 10 * state.done // max(1, state.total)
-        if tenth > self._tenth and state.done and time.monotonic() - self._started > _LONG:
+        if tenth > self._tenth and state.done and time.monotonic() - self._told > _LONG:
             self._tenth = tenth
             self._tell()
 

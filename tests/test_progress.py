@@ -115,3 +115,12 @@ def test_days_are_told_as_days() -> None:
     assert rate == "1234.5/s"
     assert left.startswith("2 d 1:01:01 left, until ")
     assert in_words(State(done=1, total=2)) == ("", "")
+
+
+def test_a_short_run_is_not_told_line_after_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown("encode", True, unit="samples") as show:
+        assert show is not None
+        show.__dict__["_told"] -= 60.0  # as after models that took a minute to load
+        for done in range(1, 41):
+            show(State(done=done, total=40))
+    assert capsys.readouterr().err == "encode: 4 of 40 samples\n"

@@ -90,7 +90,8 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> None:
     """Encode SRC (a folder, a manifest or tars) into the dataset DST.
 
     Goes on where an earlier run of the same command was stopped, by Ctrl-C, SIGTERM or worse. Exit
-    code 0 when every sample is written or accounted for as a reject, 1 when not.
+    code 0 when every sample is written or accounted for as a reject, 1 when not, 2 when the
+    command line, the recipe or the destination is refused and nothing was written.
     """
     options["set"] = _parse_sets(options["set"])
     options["resolution"] = list(options["resolution"]) or None
