@@ -1,25 +1,24 @@
 """Makes api.md, the library's reference, from its signatures and docstrings.
 
-python docs/api.py          prints the page
-python docs/api.py --write  puts it into api.md
+python -m docs.api          prints the page
+python -m docs.api --write  puts it into api.md
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import energon_prep
+from docs.pages import Page, arguments
 from energon_prep.options import meanings
 from energon_prep.run.options import EncodeOptions
 
-PAGE = Path(__file__).parent / "api.md"
+PAGE = Page("api.md")
 
 INTRO = """\
 # The library
@@ -161,12 +160,7 @@ def _escaped(text: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true")
-    if parser.parse_args().write:
-        PAGE.write_text(page(), encoding="utf-8")
-    else:
-        print(page())
+    PAGE.offer(page(), write=arguments(__doc__).parse_args().write)
 
 
 if __name__ == "__main__":

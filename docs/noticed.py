@@ -1,12 +1,11 @@
 """Makes the table of resilience.md: damages every file of a dataset in every way, and verifies it.
 
-python docs/noticed.py          prints the table
-python docs/noticed.py --write  puts it into resilience.md, between its marks
+python -m docs.noticed          prints the table
+python -m docs.noticed --write  puts it into resilience.md, between its marks
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -24,10 +23,12 @@ import yaml
 from PIL import Image
 
 import energon_prep
+from docs.pages import Page, arguments
 from energon_prep.errors import PrepError
 
-PAGE = Path(__file__).parent / "resilience.md"
-BEGIN, END = "<!-- noticed: made by docs/noticed.py -->", "<!-- end of noticed -->"
+PAGE = Page(
+    "resilience.md", marks=("<!-- noticed: made by docs/noticed.py -->", "<!-- end of noticed -->")
+)
 
 PRIVATE, META = ".energon-prep", ".nv-meta"
 
@@ -230,20 +231,14 @@ def _cell(made: list[Trial], letter: str | None) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true")
+    parser = arguments(__doc__)
     parser.add_argument("--flips", type=int, default=8, help="and cuts of each file")
     options = parser.parse_args()
     told: list[Trial] = []
     with tempfile.TemporaryDirectory() as folder:
         made = table(Path(folder), flips=options.flips, tell=told.append)
     harmless = sum(not trial.deep for trial in told)
-    if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{after}", encoding="utf-8")
-    else:
-        print(made)
+    PAGE.offer(made, write=options.write)
     print(f"{len(told)} damages: {len(told) - harmless} noticed, {harmless} harmless")
 
 

@@ -1,12 +1,11 @@
 """Makes the tables of trainers.md: runs every recipe on tiny weights and prints what it stored.
 
-python docs/stored.py          prints the tables
-python docs/stored.py --write  puts them into trainers.md, between its marks
+python -m docs.stored          prints the tables
+python -m docs.stored --write  puts them into trainers.md, between its marks
 """
 
 from __future__ import annotations
 
-import argparse
 import tarfile
 import tempfile
 from pathlib import Path
@@ -17,11 +16,13 @@ import torch
 
 import energon_prep
 from cookers.safe import load_json, load_pickle, load_pth
+from docs.pages import Page, arguments
 from energon_prep.demo.data import make_raw_dataset, make_raw_videos
 from energon_prep.recipes.load import load_recipe, recipe_names
 
-PAGE = Path(__file__).parent / "trainers.md"
-BEGIN, END = "<!-- stored: made by docs/stored.py -->", "<!-- end of stored -->"
+PAGE = Page(
+    "trainers.md", marks=("<!-- stored: made by docs/stored.py -->", "<!-- end of stored -->")
+)
 
 
 def changes_for(name: str) -> dict[str, Any]:
@@ -122,15 +123,8 @@ def tables() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true")
-    made = tables()
-    if parser.parse_args().write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{after}", encoding="utf-8")
-    else:
-        print(made)
+    options = arguments(__doc__).parse_args()
+    PAGE.offer(tables(), write=options.write)
 
 
 if __name__ == "__main__":

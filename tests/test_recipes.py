@@ -4,18 +4,17 @@ trainer reads it.
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import warnings
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
 import energon_prep
+from docs import recipe_table, stored
 from energon_prep.recipes.load import load_recipe, recipe_names
 from task_encoders import (
     DiTTaskEncoder,
@@ -44,21 +43,6 @@ KEYS = {
     "wan": {"video_latents", "context_embeddings", "loss_mask", "grid_sizes", "seq_len_q_padded"},
     "flux": {"latents", "prompt_embeds", "pooled_prompt_embeds", "text_ids", "loss_mask"},
 }
-
-
-def _script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        name, Path(__file__).parent.parent / "docs" / f"{name}.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-stored = _script("stored")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +92,7 @@ def test_the_trainer_reads_what_the_recipe_stores(
         assert KEYS[recipe.target] <= set(found[0])
     else:
         assert all(torch.isfinite(batch.latents).all() for batch in found)
-    page = stored.PAGE.read_text(encoding="utf-8")
+    page = stored.PAGE.read()
     section = page.partition(f"### {name}\n")[2].partition("\n### ")[0]
     for part, shape, dtype in stored.stored_rows(tmp_path):
         assert f"| `{part}` | {shape} | {dtype} |" in section, (
@@ -165,7 +149,7 @@ def test_verify_checks_others_datasets_against_a_contract(
 
 
 def test_the_table_of_recipes_is_current() -> None:
-    table = _script("recipe_table")
-    assert table.page() == table.PAGE.read_text(encoding="utf-8"), (
-        "run python docs/recipe_table.py --write"
+    page = recipe_table.PAGE
+    assert page.read() == page.holding(recipe_table.table()), (
+        "run python -m docs.recipe_table --write"
     )
