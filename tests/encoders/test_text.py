@@ -199,40 +199,30 @@ def test_widths_are_those_of_the_published_models() -> None:
     assert (clip.describe()["width"], clip.describe()["class"]) == (768, "CLIPTextModel")
 
 
+def of_transformers(model_class: Any, *, number: str = "") -> Any:
+    """What the model of FLUX.1's pipeline itself makes of the captions, padded to 16 tokens and
+    without a mask.
+    """
+    folder = build_pipeline(FLUX1, "tiny")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / f"tokenizer{number}")
+    model = model_class.from_pretrained(folder / f"text_encoder{number}", dtype=torch.float32)
+    tokens = tokenizer(
+        CAPTIONS, padding="max_length", max_length=16, truncation=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        return model.eval()(tokens.input_ids)
+
+
 def test_pooled_is_what_the_flux_pipeline_takes() -> None:
     clip = load_texts(FLUX1, weights="tiny", device="cpu")[1]
-    folder = build_pipeline(FLUX1, "tiny")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer")
-    model = transformers.CLIPTextModel.from_pretrained(
-        folder / "text_encoder", dtype=torch.float32
-    ).eval()
-    options = {
-        "padding": "max_length",
-        "max_length": 16,
-        "truncation": True,
-        "return_tensors": "pt",
-    }
-    with torch.no_grad():
-        expected = model(tokenizer(CAPTIONS, **options).input_ids).pooler_output
+    expected = of_transformers(transformers.CLIPTextModel).pooler_output
     pooled = [embedding.pooled for embedding in clip.encode(clip.tokenize(CAPTIONS))]
     torch.testing.assert_close(torch.stack(pooled), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_kept_padding_without_a_mask_is_what_the_flux_pipeline_takes() -> None:
     t5 = load_texts(FLUX1, weights="tiny", device="cpu")[0]
-    folder = build_pipeline(FLUX1, "tiny")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer_2")
-    model = transformers.T5EncoderModel.from_pretrained(
-        folder / "text_encoder_2", dtype=torch.float32
-    ).eval()
-    options = {
-        "padding": "max_length",
-        "max_length": 16,
-        "truncation": True,
-        "return_tensors": "pt",
-    }
-    with torch.no_grad():
-        expected = model(tokenizer(CAPTIONS, **options).input_ids).last_hidden_state
+    expected = of_transformers(transformers.T5EncoderModel, number="_2").last_hidden_state
     embeddings = t5.encode(t5.tokenize(CAPTIONS))
     torch.testing.assert_close(
         torch.stack([e.hidden for e in embeddings]), expected, rtol=1e-4, atol=1e-4

@@ -17,6 +17,7 @@ from energon_prep.encoders.tiny import build_pipeline
 from energon_prep.encoders.weights import load_texts
 from energon_prep.errors import PrepError
 from tests.encoders.recipes import recipe
+from tests.encoders.text_models import whole_clip
 
 CHAT = {"template": "<|im_start|>user\n{}<|im_end|>\n"}
 
@@ -68,16 +69,7 @@ def test_a_projection_comes_from_a_whole_clip_model_too(tmp_path: Path) -> None:
     folder = tiny("clip-g", tmp_path / "model")
     expected = embed(load(folder, projection=True))[1]
     text = transformers.CLIPTextModelWithProjection.from_pretrained(folder)
-    vision = {
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-    }
-    config = transformers.CLIPConfig(
-        text_config=text.config.to_dict(), vision_config=vision, projection_dim=1280
-    )
-    whole = transformers.CLIPModel(config)
+    whole = whole_clip(text, projection_dim=1280)
     whole.text_model.load_state_dict(text.text_model.state_dict())
     whole.text_projection.load_state_dict(text.text_projection.state_dict())
     whole.save_pretrained(folder)

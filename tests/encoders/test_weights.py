@@ -19,6 +19,7 @@ from energon_prep.encoders.weights import load_texts, load_visual, locate, resol
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe
 from tests.encoders.recipes import DIT, FLUX1, SMALL, UMT5, recipe
+from tests.encoders.text_models import whole_clip
 
 PIXELS = torch.randint(
     0, 256, (1, 1, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -186,16 +187,7 @@ def test_whole_models_give_the_same_as_their_text_encoders_alone(tmp_path: Path)
     whole.load_state_dict(t5.state_dict(), strict=False)
     _save(whole, tmp_path / "a", flux / "tokenizer_2")
     clip = transformers.CLIPTextModel.from_pretrained(flux / "text_encoder")
-    vision = {
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-    }
-    config = transformers.CLIPConfig(
-        text_config=clip.config.to_dict(), vision_config=vision, projection_dim=16
-    )
-    whole = transformers.CLIPModel(config)
+    whole = whole_clip(clip, projection_dim=16)
     whole.text_model.load_state_dict(
         {k.removeprefix("text_model."): v for k, v in clip.state_dict().items()}
     )
