@@ -90,76 +90,94 @@ def _fuzz(name: str, into: Path, seconds: int) -> int:
     for number, seed in enumerate(parser.seeds()):
         (corpus / f"seed{number}").write_bytes(seed)
     scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    found: dict[str, str] = {}
-    inputs = 0
-    started = time.monotonic()
-
-    def save() -> None:
-        report = {
-            "inputs": inputs,
-            "seconds": round(time.monotonic() - started),
-            "findings": list(found),
-        }
-        (into / f"{name}.json").write_text(json.dumps(report))
+    findings = _Findings(name, into)
 
     def feed(data: bytes) -> None:
-        nonlocal inputs
-        inputs += 1
+        findings.count()
         before = time.process_time()
         try:
             parser.feed(data, scratch)
         except FAULTS:
             pass
         except Exception as error:  # noqa: BLE001 - any other is a finding
-            _note(error, data)
+            findings.note(error, data)
         finally:
             remove_content(scratch)
         if time.process_time() - before > _DEADLINE:
-            _note(TimeoutError(f"{time.process_time() - before:.1f} s"), data)
-        if inputs % 500 == 0:
-            save()
+            findings.note(TimeoutError(f"{time.process_time() - before:.1f} s"), data)
 
-    def _note(error: Exception, data: bytes) -> None:
-        where = traceback.extract_tb(error.__traceback__)
-        ours = next(
-            (
-                f
-                for f in reversed(where)
-                if "/energon_prep/" in f.filename or "/cookers/" in f.filename
-            ),
-            None,
-        )
-        what = f"{type(error).__name__} {ours and f'{Path(ours.filename).name}:{ours.lineno}'}"
-        if what not in found:
-            number = len(found)
-            found[what] = str(error)
-            (into / f"{name}-{number}.bin").write_bytes(data)
-            (into / f"{name}-{number}.txt").write_text("".join(traceback.format_exception(error)))
-            save()
+    _limit_memory()
+    atheris.Setup(_arguments(name, into, corpus, seconds), feed)
+    findings.save()
+    try:
+        atheris.Fuzz()
+    finally:
+        findings.save()
+    return 0
 
-    size = (
-        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        + _MEMORY_MB * 2**20
-    )
+
+class _Findings:
+    """What one parser was fed and what came of it, on disk even if the process is killed."""
+
+    def __init__(self, name: str, into: Path) -> None:
+        self.name, self.into = name, into
+        self.inputs = 0
+        self.found: list[str] = []
+        self.started = time.monotonic()
+
+    def count(self) -> None:
+        self.inputs += 1
+        if self.inputs % 500 == 0:
+            self.save()
+
+    def note(self, error: Exception, data: bytes) -> None:
+        """Keep the input and the traceback of the first error of its type and place."""
+        what = f"{type(error).__name__} {_place(error)}"
+        if what in self.found:
+            return
+        stem = f"{self.name}-{len(self.found)}"
+        self.found.append(what)
+        (self.into / f"{stem}.bin").write_bytes(data)
+        (self.into / f"{stem}.txt").write_text("".join(traceback.format_exception(error)))
+        self.save()
+
+    def save(self) -> None:
+        report = {
+            "inputs": self.inputs,
+            "seconds": round(time.monotonic() - self.started),
+            "findings": self.found,
+        }
+        (self.into / f"{self.name}.json").write_text(json.dumps(report))
+
+
+def _place(error: Exception) -> str | None:
+    """FILE:LINE of the innermost line of ours."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if "/energon_prep/" in frame.filename or "/cookers/" in frame.filename:
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return None
+
+
+def _limit_memory() -> None:
+    """To what this process has by now and _MEMORY_MB more."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    size = pages * resource.getpagesize() + _MEMORY_MB * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    arguments = [
+
+
+def _arguments(name: str, into: Path, corpus: Path, seconds: int) -> list[str]:
+    """For libFuzzer."""
+    return [
         sys.argv[0],
         str(corpus),
         f"-max_total_time={seconds}",
-        # a machine may be slow; slower than _DEADLINE of processor time is noted above
+        # a machine may be slow; slower than _DEADLINE of processor time is a finding
         f"-timeout={5 * _DEADLINE}",
         f"-rss_limit_mb={_MEMORY_MB}",
         f"-artifact_prefix={into}/{name}-",
         "-max_len=200000",
         "-print_final_stats=1",
     ]
-    atheris.Setup(arguments, feed)
-    save()
-    try:
-        atheris.Fuzz()
-    finally:
-        save()
-    return 0
 
 
 if __name__ == "__main__":
