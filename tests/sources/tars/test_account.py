@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import functools
 import io
 import json
 import random
 import tarfile
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -27,70 +29,83 @@ def put(
     tar.addfile(info, io.BytesIO(content))
 
 
-def test_of_1000_mixed_members_each_is_a_sample_a_companion_or_passed_over(tmp_path: Path) -> None:
-    rng = random.Random(7)
+MEDIA = [
+    *("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "avif"),
+    *("mp4", "mkv", "mov", "webm", "avi", "ts"),
+]
+TEXTS = ("txt", "caption", "json")
+LOOSE = {
+    "psd": ".psd (convert to PNG or MP4)",
+    "pdf": ".pdf (convert to PNG or MP4)",
+    "npy": ".npy",
+    "md": ".md",
+}
+
+
+@dataclass
+class Expected:
+    """What the account should say of what was written."""
+
+    num_samples: int = 0
+    num_companions: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+
+def put_one_of_all(
+    tar: tarfile.TarFile, folder: int, number: int, rng: random.Random, expected: Expected
+) -> None:
+    """Of ten in a row five are media with their texts, well or broken; the others belong to no
+    sample.
+    """
+    key, choice = f"{folder}/v1.{number:03d}", number % 10
+    broken = rng.random() < 0.3
+    if choice < 5:
+        beside = rng.sample(TEXTS, rng.randrange(3))
+        put(tar, f"{key}.{rng.choice(MEDIA)}", b"" if broken else tiny_png())
+        for text in beside:
+            put(tar, f"{key}.{text}", b"\xff{" if broken else b'{"caption": "c"}')
+        expected.num_samples += 1
+        expected.num_companions += len(beside)
+    elif choice < 7:
+        text = rng.choice(TEXTS)
+        put(tar, f"{key}.{text}", b"c")
+        expected.passed_over[f".{text} without media"] += 1
+    elif choice == 7:
+        suffix, kind = rng.choice(list(LOOSE.items()))
+        put(tar, f"{key}.{suffix}", b"c")
+        expected.passed_over[kind] += 1
+    elif choice == 8:
+        put(tar, f"{folder}/._v1.{number}.jpg" if broken else f"{folder}/README{number}", b"c")
+        expected.passed_over["hidden" if broken else "without suffix"] += 1
+    else:
+        put(tar, f"{key}.d/", kind=tarfile.DIRTYPE)
+        expected.passed_over["directories"] += 1
+
+
+@functools.cache
+def tiny_png() -> bytes:
     picture = io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "PNG")
-    good = picture.getvalue()
-    num_samples = num_companions = 0
-    passed_over: Counter[str] = Counter()
-    media = (
-        "jpg",
-        "jpeg",
-        "png",
-        "webp",
-        "gif",
-        "bmp",
-        "tif",
-        "avif",
-        "mp4",
-        "mkv",
-        "mov",
-        "webm",
-        "avi",
-        "ts",
-    )
-    texts = ("txt", "caption", "json")
-    loose = {
-        "psd": ".psd (convert to PNG or MP4)",
-        "pdf": ".pdf (convert to PNG or MP4)",
-        "npy": ".npy",
-        "md": ".md",
-    }
-    for number in range(4):
-        with tarfile.open(tmp_path / f"{number}.tar", "w") as tar:
-            for i in range(250):
-                key, choice = f"{number}/v1.{i:03d}", i % 10
-                broken = rng.random() < 0.3
-                if choice < 5:  # a medium and its texts, well or broken
-                    beside = rng.sample(texts, rng.randrange(3))
-                    put(tar, f"{key}.{rng.choice(media)}", b"" if broken else good)
-                    for text in beside:
-                        put(tar, f"{key}.{text}", b"\xff{" if broken else b'{"caption": "c"}')
-                    num_samples, num_companions = num_samples + 1, num_companions + len(beside)
-                elif choice < 7:
-                    text = rng.choice(texts)
-                    put(tar, f"{key}.{text}", b"c")
-                    passed_over[f".{text} without media"] += 1
-                elif choice == 7:
-                    suffix, kind = rng.choice(list(loose.items()))
-                    put(tar, f"{key}.{suffix}", b"c")
-                    passed_over[kind] += 1
-                elif choice == 8:
-                    put(tar, f"{number}/._v1.{i}.jpg" if broken else f"{number}/README{i}", b"c")
-                    passed_over["hidden" if broken else "without suffix"] += 1
-                else:
-                    put(tar, f"{key}.d/", kind=tarfile.DIRTYPE)
-                    passed_over["directories"] += 1
+    return picture.getvalue()
+
+
+def num_members(path: Path) -> int:
+    with tarfile.open(path) as tar:
+        return len(tar.getmembers())
+
+
+def test_of_1000_mixed_members_each_is_a_sample_a_companion_or_passed_over(tmp_path: Path) -> None:
+    rng, expected = random.Random(7), Expected()
+    for folder in range(4):
+        with tarfile.open(tmp_path / f"{folder}.tar", "w") as tar:
+            for number in range(250):
+                put_one_of_all(tar, folder, number, rng, expected)
     account = account_of(WebDatasetSource(root=tmp_path))
-    num_members = 0
-    for path in tmp_path.glob("*.tar"):
-        with tarfile.open(path) as tar:
-            num_members += len(tar.getmembers())
-    assert account.num_found == num_members > 1000
-    assert (account.num_samples, account.num_companions) == (num_samples, num_companions)
-    assert account.passed_over == passed_over
-    assert len(load_all(WebDatasetSource(root=tmp_path), cut=77)) == num_samples
+    assert account.num_found == sum(map(num_members, tmp_path.glob("*.tar"))) > 1000
+    assert account.num_samples == expected.num_samples
+    assert account.num_companions == expected.num_companions
+    assert account.passed_over == expected.passed_over
+    assert len(load_all(WebDatasetSource(root=tmp_path), cut=77)) == expected.num_samples
 
 
 def test_media_that_are_not_read_are_told_with_the_remedy(tmp_path: Path) -> None:
