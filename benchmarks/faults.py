@@ -2,7 +2,7 @@
 of times.
 
 ``--scale 0.05`` is the small form that the tests run. What each trial must show is in
-tests/faults/campaign.py.
+tests/faults/trials.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.faults.campaign import prepare, scenarios
+from tests.faults.campaign import prepare
+from tests.faults.scenarios import scenarios
 
 
 def main() -> int:
