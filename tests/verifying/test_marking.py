@@ -12,8 +12,8 @@ from energon_prep.indexing import index
 from energon_prep.storage import LocalStorage
 from energon_prep.verifying import verify
 from tests.verifying.data import write_dit
+from tests.verifying.edits import TAR, flip
 
-TAR = "shard_000001.tar"
 LEDGER = ".energon-prep/ledger"
 BAD = ".energon-prep/bad"
 CAPTION = ".energon-prep/empty_caption.pickle"
@@ -24,12 +24,6 @@ def root(tmp_path: Path) -> Path:
     root = write_dit(tmp_path / "set")
     index(root)
     return root
-
-
-def _flip(path: Path, at: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1
-    path.write_bytes(data)
 
 
 WHOLE = [TAR, f"{TAR}.idx", "shard_000001.json", "shard_000001.jsonl", "shard_000001.rows"]
@@ -49,11 +43,11 @@ RECORDS = [f"{TAR}.idx", "shard_000001.rows"]
             WHOLE,
         ),
         (
-            lambda root: _flip(root / LEDGER / "shard_000001.rows", 90),
+            lambda root: flip(root / LEDGER / "shard_000001.rows", 90),
             "the index rows of shard_000001",
             RECORDS,
         ),
-        (lambda root: _flip(root / f"{TAR}.idx", 9), "the index rows of shard_000001", RECORDS),
+        (lambda root: flip(root / f"{TAR}.idx", 9), "the index rows of shard_000001", RECORDS),
         (
             lambda root: (root / ".energon-prep/plan.jsonl").write_text("{"),
             ".energon-prep/plan.jsonl",
@@ -82,7 +76,7 @@ def test_what_is_damaged_is_set_aside_and_nothing_else(
 
 
 def test_only_a_deep_look_sees_a_flipped_bit(root: Path) -> None:
-    _flip(root / TAR, 3000)
+    flip(root / TAR, 3000)
     assert verify(root, deep=False).ok
     assert verify(root, mark_bad=True).marked == ("shard_000001",)
 

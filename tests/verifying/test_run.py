@@ -5,45 +5,25 @@ import json
 import os
 import pickle
 import shutil
-import sqlite3
 import tarfile
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
-import yaml
 
 from energon_prep.errors import PrepError
-from energon_prep.indexing import index
-from energon_prep.samples import Reject
-from energon_prep.shards.head import note_files
-from energon_prep.shards.ledger import load_rows, read_ledger, record
-from energon_prep.storage import LocalStorage
-from energon_prep.targets.serialize import dumps_pickle, dumps_pth
+from energon_prep.targets.serialize import dumps_pth
 from energon_prep.verifying import verify
 from tests.verifying.data import read_tar, rewrite_tar, write_dit
+from tests.verifying.edits import TAR
 
-TAR = "shard_000001.tar"
 KEY = "samples/sample_000000005"
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = write_dit(tmp_path_factory.mktemp("sound") / "set", shards=4, all_rejected=2)
-    index(root, split="2,1,0")
-    return root
-
-
-@pytest.fixture
-def root(sound: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(sound, tmp_path / "set")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -64,278 +44,6 @@ def test_a_dataset_without_index_is_all_right_with_a_note(tmp_path: Path) -> Non
     assert report.notes == ("the dataset is not indexed yet: run energon-prep index",)
 
 
-def _flip(path: Path, at: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1
-    path.write_bytes(data)
-
-
-def _sql(root: Path, statement: str) -> None:
-    with closing(sqlite3.connect(root / ".nv-meta" / "index.sqlite")) as connection, connection:
-        connection.execute(statement)
-
-
-def _edit_json(path: Path, **fields: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
-
-
-def _edit_split(root: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    path = root / ".nv-meta" / "split.yaml"
-    config = yaml.safe_load(path.read_text())
-    edit(config)
-    path.write_text(yaml.safe_dump(config))
-
-
-def _edit_dataset(root: Path, old: str, new: str) -> None:
-    path = root / ".nv-meta" / "dataset.yaml"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def _swap(root: Path, one: int, other: int) -> None:
-    """Two shards take each other's place, with all that is recorded of them."""
-    folders = [(root, ".tar"), (root, ".tar.idx"), (root / ".energon-prep/ledger", ".rows")]
-    for folder, end in [*folders, (root / ".energon-prep/rejects", ".jsonl")]:
-        a, b = (folder / f"shard_{number:06d}{end}" for number in (one, other))
-        a.rename(root / "aside")
-        b.rename(a)
-        (root / "aside").rename(b)
-    paths = [root / f".energon-prep/ledger/shard_{number:06d}.json" for number in (one, other)]
-    entries = [json.loads(path.read_text()) for path in paths]
-    for path, mine, theirs in zip(paths, entries, reversed(entries), strict=True):
-        path.write_text(json.dumps({**theirs, "index": mine["index"], "shard": mine["shard"]}))
-
-
-def _other_counts(root: Path) -> None:
-    path = root / ".nv-meta" / ".info.json"
-    info = json.loads(path.read_text())
-    _edit_json(path, shard_counts={**info["shard_counts"], TAR: 4})
-
-
-@pytest.mark.parametrize(
-    ("spoil", "problem"),
-    [
-        (lambda root: (root / TAR).unlink(), f"{TAR}: it is in the ledger and missing"),
-        (lambda root: _flip(root / TAR, 600), f"{TAR}: its sha256 is"),
-        (lambda root: _flip(root / TAR, 0), f"{TAR}: it is cut, damaged or no (uncompressed) tar"),
-        (lambda root: os.truncate(root / TAR, 3000), f"{TAR}: it has 3000 bytes and"),
-        (lambda root: os.truncate(root / TAR, 3000), f"{TAR}: it is cut"),
-        (
-            lambda root: os.truncate(root / TAR, 3000),
-            f"{TAR}: it has 1 samples, and 3 were written",
-        ),
-        (lambda root: shutil.copy(root / TAR, root / "copy.tar"), "copy.tar: this stray tar"),
-        (
-            lambda root: (root / ".energon-prep/plan.jsonl").unlink(),
-            ".energon-prep/plan.jsonl: it is missing",
-        ),
-        (
-            lambda root: (root / ".energon-prep/plan.jsonl").write_text("{"),
-            ".energon-prep/plan.jsonl: it cannot be",
-        ),
-        (
-            lambda root: (root / ".energon-prep/ledger/shard_000002.json").unlink(),
-            "shard_000002: planned and not fin",
-        ),
-        (
-            lambda root: (root / ".energon-prep/ledger/shard_000001.json").write_text("{"),
-            "the ledger cannot be read",
-        ),
-        (
-            lambda root: (root / ".energon-prep/rejects/shard_000002.jsonl").unlink(),
-            "has 0 rejects, in the ledger 4",
-        ),
-        (
-            lambda root: (root / ".energon-prep/rejects/shard_000002.jsonl").write_text("[]\n"),
-            "it cannot be read",
-        ),
-        (
-            lambda root: _edit_json(
-                root / ".energon-prep/ledger/shard_000001.json", rejects={"a: b": 1}
-            ),
-            "its reasons are not those",
-        ),
-        (
-            lambda root: _edit_json(
-                root / ".energon-prep/ledger/shard_000001.json", num_planned=5, num_written=4
-            ),
-            "shard_000001: 4 samples are planned, in the ledger 5",
-        ),
-        (lambda root: (root / ".energon-prep/run.json").unlink(), "the contract is not known"),
-        (
-            lambda root: (root / ".energon-prep/empty_caption.pickle").write_bytes(b"x"),
-            "empty_caption.pickle: it is not the file that was written",
-        ),
-        (
-            lambda root: _edit_dataset(root, "target: dit", "a: b"),
-            "subflavor target is missing, which is 'dit'",
-        ),
-        (
-            lambda root: _edit_dataset(root, "target: dit", "target: wan"),
-            "subflavor target is 'wan', not 'dit'",
-        ),
-        (
-            lambda root: _edit_dataset(root, "CrudeWebdataset", "CaptioningWebdataset"),
-            "it is of megatron.energon:CaptioningWebdataset, not of megatron.energon:CrudeWebdata",
-        ),
-        (
-            lambda root: _edit_split(root, lambda split: split["split_parts"].pop("train")),
-            "it has no split train, which training reads",
-        ),
-        (
-            lambda root: _edit_split(root, lambda split: split["split_parts"].update(text=[])),
-            "Energon knows no split 'text'",
-        ),
-        (
-            lambda root: (root / ".nv-meta/.info.yaml").write_text("shard_counts: {}"),
-            ".nv-meta/.info.yaml: its counts are not those of .info.json",
-        ),
-        (
-            lambda root: _sql(root, "PRAGMA user_version = 7"),
-            "index.sqlite: it was not made of the dataset's tars",
-        ),
-        (
-            lambda root: _sql(root, "DROP INDEX idx_samples_by_tar_and_idx"),
-            "index.sqlite: it is not as Energon makes it",
-        ),
-        (
-            lambda root: shutil.rmtree(root / ".energon-prep/ledger"),
-            ".energon-prep/ledger: the ledger is missing",
-        ),
-        (
-            lambda root: (root / ".energon-prep/ledger.json").unlink(),
-            ".energon-prep/ledger.json: it is missing",
-        ),
-        (
-            lambda root: (root / ".energon-prep/ledger.json").write_text("{"),
-            ".energon-prep/ledger.json is damaged",
-        ),
-        (
-            lambda root: _edit_json(root / ".energon-prep/run.json", extra=1),
-            ".energon-prep/run.json: it is not the file that was written",
-        ),
-        (
-            lambda root: _edit_json(
-                root / ".energon-prep/ledger/shard_000001.json", notes={"x": 1}
-            ),
-            ".energon-prep/ledger/shard_000001.json: it is not the entry that was written",
-        ),
-        (lambda root: _swap(root, 0, 1), f"{TAR}: 'samples/sample_000000000': the key is none of"),
-        (
-            lambda root: _edit_dataset(root, "subflavors:", "- ["),
-            ".nv-meta/dataset.yaml: it cannot be read",
-        ),
-        (
-            lambda root: (root / ".nv-meta/split.yaml").unlink(),
-            ".nv-meta/split.yaml: it is missing",
-        ),
-        (
-            lambda root: (root / ".nv-meta/split.yaml").write_text("- ["),
-            ".nv-meta/split.yaml: it cannot be read",
-        ),
-        (
-            lambda root: (root / ".nv-meta/.info.json").write_text("?"),
-            ".nv-meta/.info.json: it cannot be read",
-        ),
-        (
-            lambda root: (root / ".nv-meta/index.sqlite").write_text("?"),
-            ".nv-meta/index.sqlite: it cannot be read",
-        ),
-        (_other_counts, f".nv-meta/.info.json: {TAR} has 4 samples, in the ledger 3"),
-        (_other_counts, ".nv-meta/index.sqlite: it has 9 samples, .info.json 10"),
-        (
-            lambda root: _edit_split(root, lambda split: split["split_parts"]["val"].clear()),
-            "is not in it",
-        ),
-        (
-            lambda root: _edit_split(root, lambda split: split["split_parts"]["val"].append(TAR)),
-            "is in it 2 times",
-        ),
-        (
-            lambda root: _edit_split(
-                root, lambda split: split["split_parts"]["val"].append("x.tar")
-            ),
-            "x.tar is in it",
-        ),
-        (
-            lambda root: _edit_split(root, lambda split: split["exclude"].append(TAR)),
-            "takes samples out of training",
-        ),
-        (lambda root: (root / f"{TAR}.idx").unlink(), f"{TAR}: {TAR}.idx: it cannot be read"),
-        (lambda root: _flip(root / f"{TAR}.idx", 9), f"{TAR}: {TAR}.idx: sample 1 begins at"),
-        (
-            lambda root: _flip(root / f"{TAR}.idx", 25),
-            f"{TAR}: {TAR}.idx: it does not end where the tar does",
-        ),
-        (
-            lambda root: _sql(root, "UPDATE samples SET sample_key = 'x' WHERE rowid = 5"),
-            "index.sqlite: sample 1 is 'x'",
-        ),
-        (
-            lambda root: _sql(root, "UPDATE samples SET byte_size = 1 WHERE rowid = 6"),
-            "index.sqlite: sample 2 ends at",
-        ),
-        (
-            lambda root: _sql(
-                root, "UPDATE sample_parts SET content_byte_size = 1 WHERE rowid = 15"
-            ),
-            "has in the tar",
-        ),
-        (
-            lambda root: _sql(root, "DELETE FROM sample_parts WHERE rowid = 27"),
-            "index.sqlite: sample 2 has in the tar",
-        ),
-        (
-            lambda root: _sql(root, "INSERT INTO sample_parts VALUES (1, 2, 'zip', 999999, 1)"),
-            "index.sqlite: it has more samples or parts",
-        ),
-    ],
-)
-def test_what_is_wrong_with_the_files_is_told(
-    root: Path, spoil: Callable[[Path], object], problem: str
-) -> None:
-    spoil(root)
-    report = verify(root)
-    assert not report.ok
-    assert [found for found in report.problems if problem in found], report.problems
-
-
-def test_a_quick_look_sees_shards_that_were_swapped(root: Path) -> None:
-    _swap(root, 0, 1)
-    (root / ".energon-prep/ledger.json").unlink()  # which would tell it too
-    told = "\n".join(verify(root, deep=False).problems)
-    assert f"{TAR}: 'samples/sample_000000000': the key is none of the shard's" in told
-    assert f"{TAR}: rejected number 3 is none of the planned 4 to 7" in told
-
-
-def test_samples_that_are_nowhere_and_samples_that_are_twice_are_told(root: Path) -> None:
-    """Of the same number, which totals do not tell."""
-    entry = (read_ledger(root) or [])[1]
-    storage = LocalStorage(root)
-    reject = Reject(serial=5, key="k", source="s", stage="read", reason="gone")
-    rows = load_rows(storage, entry)
-    record(storage, entry, rows, [reject])
-    told = "\n".join(verify(root, deep=False).problems)
-    assert f"{TAR}: number 5 is accounted for twice" in told
-    assert f"{TAR}: planned number 7 is neither written nor rejected" in told
-
-
-def test_an_edited_dataset_yaml_is_a_note(root: Path) -> None:
-    _edit_dataset(root, "subflavors:", "subflavors:\n  mine: x")
-    report = verify(root)
-    assert report.ok
-    assert report.notes == (".nv-meta/dataset.yaml was edited by hand, or by other tools",)
-
-
-def test_an_empty_caption_that_breaks_the_contract_is_told(root: Path) -> None:
-    name = ".energon-prep/empty_caption.pickle"
-    (root / name).write_bytes(dumps_pickle(torch.full((1, 8), float("nan"))))
-    note_files(LocalStorage(root), [name], again=True)
-    (problem,) = verify(root).problems
-    assert problem.startswith(f"{name}: in the place of a caption it breaks the contract")
-
-
 def test_a_part_of_20_gib_is_a_problem(tmp_path: Path) -> None:
     """Of a sparse file, which takes no room."""
     root = tmp_path / "set"
@@ -350,24 +58,6 @@ def test_a_part_of_20_gib_is_a_problem(tmp_path: Path) -> None:
     problems = verify(root, target="dit").problems
     parts = [f"a.tar: a.{part}: it has {20 * 2**30} bytes" for part in ("json", "pickle", "pth")]
     assert [problem.partition(": a part")[0] for problem in problems] == parts
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(".nv-meta/.info.json", ".nv-meta/.info.yaml", ".nv-meta/split.yaml", f"{TAR}.idx"),
-        *(".nv-meta/dataset.yaml", ".energon-prep/rejects/shard_000001.jsonl"),
-        ".energon-prep/ledger/shard_000001.rows",
-    ],
-)
-def test_a_record_that_grew_is_a_problem_and_takes_no_memory(root: Path, name: str) -> None:
-    os.truncate(root / name, 2**29)
-    tracemalloc.start()
-    report = verify(root, deep=False)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert [problem for problem in report.problems if Path(name).name in problem]
-    assert peak < 2**26
 
 
 class _Harmful:
