@@ -109,3 +109,10 @@ def samples(*keys: str) -> list[tuple[str, bytes]]:
             ("json", b'{"n": 1}'),
         )
     ]
+
+
+def keys_of(outcomes: list[RawSample | SampleError]) -> list[str]:
+    """Of each sample its key, or what is wrong with it."""
+    return [
+        outcome.key if isinstance(outcome, RawSample) else outcome.reason for outcome in outcomes
+    ]
