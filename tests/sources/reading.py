@@ -13,7 +13,7 @@ from pathlib import Path
 from energon_prep.errors import SampleError
 from energon_prep.plan.order import Listed
 from energon_prep.plan.shards import join_entries
-from energon_prep.samples import RawSample
+from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Source
 
@@ -116,3 +116,10 @@ def keys_of(outcomes: list[RawSample | SampleError]) -> list[str]:
     return [
         outcome.key if isinstance(outcome, RawSample) else outcome.reason for outcome in outcomes
     ]
+
+
+def only_pending(source: Source) -> PendingSample:
+    """The source's single sample, listed and not yet loaded."""
+    (piece,) = join_entries([Listed(*item) for item in enumerate(listed(source))])
+    (pending,) = source.read(piece)
+    return pending
