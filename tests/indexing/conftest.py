@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from energon_prep.indexing import index
-from tests.indexing.tars import names, write_foreign, write_tar
+from tests.indexing.tars import names, write_foreign, write_ours, write_tar
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +28,19 @@ def foreign_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def foreign(foreign_once: Path, tmp_path: Path) -> Path:
     return shutil.copytree(foreign_once, tmp_path / "set")
+
+
+@pytest.fixture(scope="module")
+def ours_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_ours(
+        tmp_path_factory.mktemp("ours") / "set", shards=3, samples=3, all_rejected=[1]
+    )
+    report = index(root, split="1,1,0")
+    assert report.split == {"train": (1, 3), "val": (1, 3), "test": (0, 0)}
+    assert (report.dataset_yaml, report.warnings) == ("written", ())
+    return root
+
+
+@pytest.fixture
+def ours(ours_once: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(ours_once, tmp_path / "set")
