@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+
+from energon_prep.encoders.tiny import build_pipeline
+from tests.encoders.recipes import SMALL
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -17,3 +21,12 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
         patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "hub"))
         yield folder / "energon-prep"
+
+
+@pytest.fixture
+def t5_folder(tmp_path: Path) -> Path:
+    """A T5 with its tokenizer beside it, as a model's own repository is laid out."""
+    built = build_pipeline(SMALL, "tiny")
+    shutil.copytree(built / "text_encoder", tmp_path / "model")
+    shutil.copytree(built / "tokenizer", tmp_path / "model", dirs_exist_ok=True)
+    return tmp_path / "model"

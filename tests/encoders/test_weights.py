@@ -1,47 +1,26 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 import torch
 import transformers
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.tiny import build_pipeline
 from energon_prep.encoders.weights import load_texts, load_visual, locate, resolve
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe
 from tests.encoders.recipes import DIT, FLUX1, SMALL, UMT5, recipe
-from tests.encoders.text_models import whole_clip
+from tests.encoders.text_models import embed, load_text, whole_clip
 
 PIXELS = torch.randint(
     0, 256, (1, 1, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
 )
-
-
-def load_text(model: Path | str, **spec: Any) -> TextEncoder:
-    return load_texts(recipe("sdxl", {"model": str(model), **spec}), weights=None, device="cpu")[0]
-
-
-def embed(encoder: TextEncoder) -> torch.Tensor:
-    (embedding,) = encoder.encode(encoder.tokenize(["a photo of a cat"]))
-    return embedding.hidden if embedding.pooled is None else embedding.pooled
-
-
-@pytest.fixture
-def t5_folder(tmp_path: Path) -> Path:
-    """A T5 with its tokenizer beside it, as a model's own repository is laid out."""
-    built = build_pipeline(SMALL, "tiny")
-    shutil.copytree(built / "text_encoder", tmp_path / "model")
-    shutil.copytree(built / "tokenizer", tmp_path / "model", dirs_exist_ok=True)
-    return tmp_path / "model"
 
 
 def test_plain_model_folders_load_as_their_pipeline_does(t5_folder: Path, tmp_path: Path) -> None:
@@ -230,157 +209,6 @@ def test_a_checkpoint_that_names_its_embeddings_otherwise_is_tied_or_refused(
         assert "lack" in str(error)
     else:
         assert torch.equal(embeddings, embed(load_texts(UMT5, weights="tiny", device="cpu")[0]))
-
-
-class Bomb:
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.mark,)
-
-
-@pytest.mark.parametrize("kind", ["text", "visual"])
-def test_pickled_weights_run_no_code(kind: str, t5_folder: Path, tmp_path: Path) -> None:
-    mark = tmp_path / "exploded"
-    if kind == "text":
-        (t5_folder / "model.safetensors").unlink()
-        torch.save({"bomb": Bomb(mark)}, t5_folder / "pytorch_model.bin")
-        with pytest.raises(PrepError, match="loading it failed"):
-            load_text(t5_folder)
-    else:
-        folder = tmp_path / "vae"
-        folder.mkdir()
-        shutil.copy(build_pipeline(SMALL, "tiny") / "vae/config.json", folder)
-        torch.save({"bomb": Bomb(mark)}, folder / "diffusion_pytorch_model.bin")
-        with pytest.raises(PrepError, match="loading it failed"):
-            load_visual(recipe(str(folder), {"model": "t5-small"}), weights=None, device="cpu")
-    assert not mark.exists()
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(next(tmp_path.rglob("*.bin")), weights_only=True)
-
-
-def test_plain_pickled_weights_load(t5_folder: Path) -> None:
-    expected = embed(load_text(t5_folder))
-    torch.save(load_file(t5_folder / "model.safetensors"), t5_folder / "pytorch_model.bin")
-    (t5_folder / "model.safetensors").unlink()
-    assert torch.equal(embed(load_text(t5_folder)), expected)
-
-
-def test_code_beside_a_model_is_not_run(t5_folder: Path, tmp_path: Path) -> None:
-    mark = tmp_path / "exploded"
-    (t5_folder / "evil.py").write_text(f"import pathlib; pathlib.Path({str(mark)!r}).touch()\n")
-    for name, key in (("config.json", "AutoModel"), ("tokenizer_config.json", "AutoTokenizer")):
-        config = json.loads((t5_folder / name).read_text())
-        target = "evil.Evil" if key == "AutoModel" else ["evil.Evil", None]
-        (t5_folder / name).write_text(json.dumps({**config, "auto_map": {key: target}}))
-    embed(load_text(t5_folder))
-    assert not mark.exists()
-
-
-def test_damaged_weights_are_named(t5_folder: Path) -> None:
-    weights = t5_folder / "model.safetensors"
-    content = weights.read_bytes()
-    weights.write_bytes(content[: len(content) // 2])
-    with pytest.raises(PrepError, match=f"text encoder '{t5_folder}': loading it failed"):
-        load_text(t5_folder)
-    weights.unlink()
-    with pytest.raises(PrepError, match=r"loading it failed: .*model.safetensors"):
-        load_text(t5_folder)
-
-
-def test_weights_that_leave_the_model_random_are_refused(t5_folder: Path, tmp_path: Path) -> None:
-    state = load_file(t5_folder / "model.safetensors")
-    del state["encoder.block.0.layer.0.SelfAttention.q.weight"]
-    save_file(state, t5_folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(PrepError, match=r"weights lack 1 tensors of the model: encoder.block.0"):
-        load_text(t5_folder)
-    folder = tmp_path / "vae"
-    shutil.copytree(build_pipeline(SMALL, "tiny") / "vae", folder)
-    state = load_file(folder / "diffusion_pytorch_model.safetensors")
-    del state["encoder.conv_in.weight"]
-    save_file(state, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(PrepError, match=r"visual encoder .*encoder\.conv_in\.weight"):
-        load_visual(recipe(str(folder), {"model": "t5-small"}), weights=None, device="cpu")
-
-
-def test_weights_of_another_shape_are_refused(t5_folder: Path) -> None:
-    config = json.loads((t5_folder / "config.json").read_text())
-    (t5_folder / "config.json").write_text(json.dumps({**config, "d_ff": 32}))
-    with pytest.raises(PrepError, match="loading it failed"):
-        load_text(t5_folder)
-
-
-def test_a_tokenizer_of_another_model_is_refused(t5_folder: Path) -> None:
-    shutil.copytree(build_pipeline(FLUX1, "tiny") / "tokenizer", t5_folder, dirs_exist_ok=True)
-    with pytest.raises(PrepError, match=r"its tokenizer has \d+ tokens, the model only \d+"):
-        load_text(t5_folder)
-
-
-def test_what_the_model_cannot_do_is_refused(t5_folder: Path) -> None:
-    with pytest.raises(PrepError, match="T5 and UMT5 overflow in fp16"):
-        load_text(t5_folder, compute_dtype="fp16")
-    with pytest.raises(PrepError, match="max_tokens is 128, and CLIP has 77 positions"):
-        load_texts(
-            recipe("sdxl", {"model": "clip-l", "max_tokens": 128}), weights="tiny", device="cpu"
-        )
-    with pytest.raises(PrepError, match="cannot put the T5EncoderModel on cuda:99"):
-        load_texts(SMALL, weights="tiny", device="cuda:99")
-
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def cache_on_hub(repository: str) -> Path:
-    """The snapshot folder of a repository in the hub's local cache, of which ``main`` is COMMIT."""
-    folder = (
-        Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-    )
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs/main").write_text(COMMIT)
-    (folder / "snapshots" / COMMIT).mkdir(parents=True)
-    return folder / "snapshots" / COMMIT
-
-
-def test_a_model_in_the_hubs_cache_loads_offline_and_its_commit_is_recorded(
-    t5_folder: Path,
-) -> None:
-    shutil.copytree(t5_folder, cache_on_hub("google-t5/t5-small"), dirs_exist_ok=True)
-    expected = load_text(t5_folder)
-    encoder = load_text("t5-small")
-    assert torch.equal(embed(encoder), embed(expected))
-    about = encoder.describe()
-    assert (about["model"], about["revision"], about["subfolder"]) == (
-        "google-t5/t5-small",
-        COMMIT,
-        "",
-    )
-    assert about["config_sha256"] == expected.describe()["config_sha256"]
-
-
-def test_a_cosmos_tokenizer_in_the_hubs_cache_needs_its_jit_file_alone() -> None:
-    shutil.copy(
-        build_pipeline(DIT, "tiny") / "vae/encoder.jit",
-        cache_on_hub("nvidia/Cosmos-0.1-Tokenizer-CV4x8x8"),
-    )
-    encoder = load_visual(DIT, weights=None, device="cpu")
-    assert (encoder.temporal_factor, encoder.describe()["revision"]) == (4, COMMIT)
-    assert encoder.describe()["config_sha256"] is None
-
-
-def test_a_pipeline_in_the_hubs_cache_serves_as_weights() -> None:
-    shutil.copytree(
-        build_pipeline(FLUX1, "tiny"), cache_on_hub("owner/pipeline"), dirs_exist_ok=True
-    )
-    given, tiny = (
-        load_visual(FLUX1, weights=weights, device="cpu") for weights in ("owner/pipeline", "tiny")
-    )
-    assert torch.equal(given.encode(PIXELS, [0]), tiny.encode(PIXELS, [0]))
-    texts = load_texts(FLUX1, weights="owner/pipeline", device="cpu")
-    assert [(text.describe()["revision"], text.describe()["subfolder"]) for text in texts] == [
-        (COMMIT, "text_encoder_2"),
-        (COMMIT, "text_encoder"),
-    ]
 
 
 def test_loading_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
