@@ -60,16 +60,8 @@ def encode(options: EncodeOptions) -> EncodeReport:
                 # first: models that do not load must not cost the dataset that is there
                 executor.load(None)
                 clear(storage, request.target)
-            run = begin(
-                request,
-                job,
-                storage,
-                executor,
-                old,
-                tally,
-                retry_rejects=options.retry_rejects,
-                update=options.update,
-            )
+            run = Run(request=request, job=job, storage=storage, tally=tally, old=old)
+            begin(run, executor, retry_rejects=options.retry_rejects, update=options.update)
             work(run, executor)
             report = finish(run, dest=str(options.dest))
     if options.split is not None:
