@@ -44,6 +44,7 @@ class Run:
     account: Account = field(default_factory=Account)
     plan: PlanSummary = field(default_factory=lambda: PlanSummary(split={}))
     done: dict[int, LedgerEntry] = field(default_factory=dict)  #: shards of earlier runs
+    made: dict[int, LedgerEntry] = field(default_factory=dict)  #: shards of this run
     is_complete: bool = False  #: there is nothing left to do, and no model was loaded
     seconds: float = 0.0  #: of work
     profile: Profile = field(default_factory=Profile)
