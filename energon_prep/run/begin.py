@@ -19,6 +19,7 @@ from energon_prep.plan.changes import compare_plan
 from energon_prep.plan.shards import PlanSummary, make_plan, write_plan
 from energon_prep.run import start
 from energon_prep.run.changes import changed_shards
+from energon_prep.run.destination import unless_begun_forgotten
 from energon_prep.run.request import Request
 from energon_prep.shards.head import forget_entries, note_files, read_head
 from energon_prep.shards.ledger import LedgerEntry, finished, retract
@@ -60,11 +61,12 @@ def begin(run: Run, executor: Executor, *, retry_rejects: bool, update: bool) ->
     """
     request = run.request
     start.refuse_other_start(run.storage, run.old, request.source, request.recipe, request.cut)
-    if run.old is None:
-        _plan(run)
-    else:
-        _plan_again(run, run.old, executor, retry_rejects=retry_rejects, update=update)
-    _enter(run, executor)
+    with unless_begun_forgotten(run.storage):
+        if run.old is None:
+            _plan(run)
+        else:
+            _plan_again(run, run.old, executor, retry_rejects=retry_rejects, update=update)
+        _enter(run, executor)
 
 
 def _plan(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing.meta import index_files
@@ -48,6 +49,17 @@ def forget_plan(storage: Storage) -> None:
     of.
     """
     storage.remove(PLAN)
+
+
+@contextmanager
+def unless_begun_forgotten(storage: Storage) -> Iterator[None]:
+    """Where an error keeps a run from its beginning, its plan is removed again."""
+    try:
+        yield
+    except BaseException:
+        if not storage.exists(RUN):
+            forget_plan(storage)
+        raise
 
 
 def clear(storage: LocalStorage, target: Target) -> None:
