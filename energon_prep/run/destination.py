@@ -1,4 +1,6 @@
-"""What of it is ours, how it is emptied for a new start, and what is damaged set aside."""
+"""What of a destination is ours, how it is emptied for a new start, and what is damaged set
+aside.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,16 @@ def refuse_foreign(storage: Storage, *, where: str) -> None:
     """Raise PrepError if there are tars in a destination that no run of ours began: they would end
     up in its index.
     """
-    tars = [name for name in storage.names(".") if name.endswith((".tar", ".tgz"))]
+    tars = _tars(storage)
     if tars:
         raise PrepError(
             f"{where} holds {len(tars)} tars that energon-prep did not write ({tars[0]}, ...): "
             "give an empty or a new destination"
         )
+
+
+def _tars(storage: Storage) -> list[str]:
+    return [name for name in storage.names(".") if name.endswith((".tar", ".tgz"))]
 
 
 def forget_plan(storage: Storage) -> None:
@@ -113,8 +119,7 @@ def _named_captions(storage: LocalStorage, target: Target) -> set[str]:
 
 
 def _refuse_strangers(storage: LocalStorage, ours: set[str]) -> None:
-    tars = [name for name in storage.names(".") if name.endswith((".tar", ".tgz"))]
-    strangers = [name for name in tars if name not in ours]
+    strangers = [name for name in _tars(storage) if name not in ours]
     if strangers:
         raise PrepError(
             f"{storage.root} holds {len(strangers)} tars that are not of this dataset "
@@ -131,8 +136,8 @@ def set_aside(storage: LocalStorage, index: int) -> None:
     The ledger's entry goes first: cut short, this leaves a tar that nothing vouches for, and that
     is replaced.
     """
-    for name in (name_of(index) for name_of in _SHARD_FILES):
-        set_file_aside(storage, name)
+    for name_of in _SHARD_FILES:
+        set_file_aside(storage, name_of(index))
 
 
 def set_records_aside(storage: LocalStorage, index: int) -> None:

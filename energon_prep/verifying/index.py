@@ -24,7 +24,7 @@ from energon_prep.indexing.meta import (
     read_shard_counts,
     read_sqlite_counts,
 )
-from energon_prep.indexing.ours import identify
+from energon_prep.indexing.ours import Identity, identify
 from energon_prep.layout import META_DIR
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.verifying.configs import (
@@ -96,12 +96,13 @@ def check_index(
     if SPLIT_YAML not in unread:
         problems += split_problems(meta / SPLIT_YAML, tars)
     notes = [note] if note else []
-    if entries is not None and UUID not in large:
-        notes += _uuid_notes(meta / UUID, entries)
+    identity = None if entries is None else identify(_in_order(entries))
+    if identity is not None and UUID not in large:
+        notes += _uuid_notes(meta / UUID, identity)
     has_sqlite = (meta / SQLITE).exists()
     of_sqlite = list(_sqlite_problems(meta / SQLITE, counts, deep=deep)) if has_sqlite else []
-    if has_sqlite and entries is not None and not of_sqlite:
-        of_sqlite += _stamp_problems(meta / SQLITE, entries)
+    if has_sqlite and identity is not None and not of_sqlite:
+        of_sqlite += _stamp_problems(meta / SQLITE, identity)
     return IndexCheck(
         shards=counts,
         has_sqlite=has_sqlite and not of_sqlite,
@@ -127,22 +128,22 @@ def _old_info_problems(path: Path, counts: Mapping[str, int], *, ours: bool) -> 
         yield f"{META_DIR}/{INFO_YAML}: it cannot be read ({what}): {REMEDY}"
 
 
-def _uuid_notes(path: Path, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+def _uuid_notes(path: Path, identity: Identity) -> Iterator[str]:
     """Energon reads nothing out of it, and its own preparation draws another."""
     try:
-        same = path.read_bytes() == identify(_in_order(entries)).uuid.encode()
+        same = path.read_bytes() == identity.uuid.encode()
     except OSError:
         same = False
     if not same:
         yield f"{META_DIR}/{UUID} is not the one that index makes of these tars"
 
 
-def _stamp_problems(path: Path, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+def _stamp_problems(path: Path, identity: Identity) -> Iterator[str]:
     """An index that Energon made itself has no stamp."""
     holdings = read_holdings(path)
     if holdings is None:
         yield f"{META_DIR}/{SQLITE}: it is not as Energon makes it: {REMEDY}"
-    elif holdings.stamp not in (0, identify(_in_order(entries)).stamp):
+    elif holdings.stamp not in (0, identity.stamp):
         yield f"{META_DIR}/{SQLITE}: it was not made of the dataset's tars: {REMEDY}"
 
 
