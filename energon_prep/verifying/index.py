@@ -29,7 +29,7 @@ from energon_prep.layout import META_DIR
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.verifying.configs import (
     REMEDY,
-    dataset_note,
+    dataset_notes,
     dataset_problems,
     list_problems,
     split_problems,
@@ -73,29 +73,18 @@ def check_index(
         f"{META_DIR}/{name}: it has {_size(meta / name)} bytes: {REMEDY}" for name in large
     ]
     unread = {*missing, *large}
-    counts = None if INFO_JSON in unread else read_shard_counts(meta)
-    if counts is None:
-        counts = {}
-        problems += (
-            [] if INFO_JSON in unread else [f"{META_DIR}/{INFO_JSON}: it cannot be read: {REMEDY}"]
-        )
-    else:
-        problems += list_problems(INFO_JSON, counts, tars)
-    for entry in entries or ():
-        if entry.shard in counts and counts[entry.shard] != entry.num_samples:
-            problems.append(
-                f"{META_DIR}/{INFO_JSON}: {entry.shard} has {counts[entry.shard]} samples, in the "
-                f"ledger {entry.num_samples}"
-            )
+    counts: dict[str, int] = {}
+    if INFO_JSON not in unread:
+        counts, of_counts = _check_counts(meta, tars, entries or ())
+        problems += of_counts
     if INFO_YAML not in large:
         problems += _old_info_problems(meta / INFO_YAML, counts, ours=entries is not None)
-    note = None
+    notes: list[str] = []
     if DATASET_YAML not in unread:
         problems += dataset_problems(meta / DATASET_YAML, subflavors)
-        note = dataset_note(meta / DATASET_YAML)
+        notes += dataset_notes(meta / DATASET_YAML)
     if SPLIT_YAML not in unread:
         problems += split_problems(meta / SPLIT_YAML, tars)
-    notes = [note] if note else []
     identity = None if entries is None else identify(_in_order(entries))
     if identity is not None and UUID not in large:
         notes += _uuid_notes(meta / UUID, identity)
@@ -109,6 +98,24 @@ def check_index(
         problems=(*problems, *of_sqlite),
         notes=tuple(notes),
     )
+
+
+def _check_counts(
+    meta: Path, tars: Sequence[str], entries: Sequence[LedgerEntry]
+) -> tuple[dict[str, int], list[str]]:
+    """Samples by tar, as .info.json has them, and what is wrong with that."""
+    name = f"{META_DIR}/{INFO_JSON}"
+    counts = read_shard_counts(meta)
+    if counts is None:
+        return {}, [f"{name}: it cannot be read: {REMEDY}"]
+    problems = [*list_problems(INFO_JSON, counts, tars)]
+    problems += [
+        f"{name}: {entry.shard} has {counts[entry.shard]} samples, in the ledger "
+        f"{entry.num_samples}"
+        for entry in entries
+        if counts.get(entry.shard, entry.num_samples) != entry.num_samples
+    ]
+    return counts, problems
 
 
 def _size(path: Path) -> int:
