@@ -8,11 +8,11 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TextIO
 
 from energon_prep.errors import PrepError, UsageError
 from energon_prep.layout import LOCK, META_DIR, PRIVATE_DIR, TMP_DIR
@@ -131,34 +131,69 @@ class LocalStorage:
     def locked(self) -> Iterator[None]:
         """Hold the dataset against other runs; the system frees the lock of a process that died.
 
-        What such a process left half-written is removed. Raises PrepError while another run holds
-        the lock.
+        What such a process left half-written is removed, and so are, where an error comes out of a
+        run that wrote nothing, the lock and the folders that were made for it. Raises PrepError
+        while another run holds the lock.
         """
         with writing(self.root / LOCK):
-            self._refuse_links()
-            (self.root / TMP_DIR).mkdir(parents=True, exist_ok=True)
-            lock = (self.root / LOCK).open("a+")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise PrepError(
-                    f"another run is writing to {self.root} ({_holder(lock.read())}): "
-                    "wait for it, stop it, or write to another destination"
-                ) from None
-            except OSError as error:
-                raise PrepError(
-                    f"{self.root}: its file system cannot lock files ({error.strerror}), so that "
-                    "two runs could write to it at once: mount it with locks (Lustre: -o flock; "
-                    "NFS: with lockd), or write to a local disk and copy the dataset"
-                ) from error
+            new = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
+        with self._lock() as lock:
             lock.truncate(0)
             json.dump({"pid": os.getpid(), "host": socket.gethostname()}, lock)
             lock.flush()
             for name in self.names(TMP_DIR):
                 self.remove(f"{TMP_DIR}/{name}")
-            yield
+            try:
+                yield
+            except BaseException:
+                self._remove_unused(new)
+                raise
+
+    def _lock(self) -> TextIO:
+        """The locked file, open. Raises PrepError, see ``locked``."""
+        with writing(self.root / LOCK):
+            self._refuse_links()
+            (self.root / TMP_DIR).mkdir(parents=True, exist_ok=True)
+            lock = (self.root / LOCK).open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._is_lock(lock):
+                return lock
+        except BlockingIOError:
+            lock.seek(0)
+            holder = _holder(lock.read())
+            lock.close()
+            raise PrepError(
+                f"another run is writing to {self.root} ({holder}): "
+                "wait for it, stop it, or write to another destination"
+            ) from None
+        except OSError as error:
+            lock.close()
+            raise PrepError(
+                f"{self.root}: its file system cannot lock files ({error.strerror}), so that "
+                "two runs could write to it at once: mount it with locks (Lustre: -o flock; "
+                "NFS: with lockd), or write to a local disk and copy the dataset"
+            ) from error
+        lock.close()
+        return self._lock()
+
+    def _is_lock(self, file: TextIO) -> bool:
+        """Whether ``file`` is still the lock: another run may have removed that between the opening
+        and the locking, and then it keeps nobody out.
+        """
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), (self.root / LOCK).stat())
+        except FileNotFoundError:
+            return False
+
+    def _remove_unused(self, new: Iterable[Path]) -> None:
+        """Remove the lock and the ``new`` folders, innermost first, if nothing else is there."""
+        private, tmp = self.root / PRIVATE_DIR, self.root / TMP_DIR
+        with suppress(OSError):  # what cannot be removed harms nobody
+            if {*private.iterdir()} <= {self.root / LOCK, tmp} and not any(_in(tmp)):
+                (self.root / LOCK).unlink()
+                for folder in (tmp, private, *new):
+                    folder.rmdir()
 
     def _refuse_links(self) -> None:
         """In a dataset that somebody else made they could lead what is written, or removed, to

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +78,38 @@ def test_a_second_run_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path: Path
             )
             assert json.loads(storage.read(".energon-prep/lock"))["pid"] == os.getpid()
     assert not storage.exists("half.tar")
+
+
+def test_a_run_that_fails_and_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
+    for dest in (tmp_path / "new" / "dst", tmp_path):
+        with pytest.raises(RuntimeError), LocalStorage(dest).locked():
+            raise RuntimeError
+        assert list(tmp_path.iterdir()) == []
+    storage = LocalStorage(tmp_path)
+    with pytest.raises(RuntimeError), storage.locked():
+        publish_bytes(storage, ".energon-prep/run.json", b"{}")
+        raise RuntimeError
+    assert storage.names(".energon-prep") == ["lock", "run.json"]
+
+
+def test_a_lock_that_another_run_removes_meanwhile_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, flock = tmp_path / ".energon-prep/lock", fcntl.flock
+    removed: list[Path] = []
+
+    def remove_once(*arguments: Any) -> None:
+        if not removed:
+            removed.append(lock)
+            lock.unlink()
+        flock(*arguments)
+
+    monkeypatch.setattr("fcntl.flock", remove_once)
+    with LocalStorage(tmp_path).locked():
+        assert removed
+        with pytest.raises(PrepError, match="another run"), LocalStorage(tmp_path).locked():
+            raise AssertionError("two runs have the lock")
+        assert lock.exists()
 
 
 def test_an_unwritable_destination_says_what_to_do(tmp_path: Path) -> None:

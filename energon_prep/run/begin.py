@@ -19,6 +19,7 @@ from energon_prep.plan.changes import compare_plan
 from energon_prep.plan.shards import PlanSummary, make_plan, write_plan
 from energon_prep.run import start
 from energon_prep.run.changes import changed_shards
+from energon_prep.run.destination import unless_begun_forgotten
 from energon_prep.run.request import Request
 from energon_prep.shards.head import forget_entries, note_files, read_head
 from energon_prep.shards.ledger import LedgerEntry, finished, retract
@@ -31,49 +32,62 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Run:
-    """A dataset that is being made: what was begun, and what has become of it."""
+    """A dataset that is being made: what was asked for, then what was begun, and what has become of
+    it.
+    """
 
     request: Request
     job: Job
     storage: LocalStorage
-    old: dict[str, Any] | None  #: run.json as it was found
-    run: dict[str, Any]  #: run.json as it is to be
-    plan: PlanSummary
-    account: Account
     tally: Tally
-    done: frozenset[int]  #: shards that earlier runs finished
-    is_complete: bool  #: there is nothing left to do, and no model was loaded
+    old: dict[str, Any] | None  #: run.json as it was found
+    run: dict[str, Any] = field(default_factory=dict)  #: run.json as it is to be
+    account: Account = field(default_factory=Account)
+    plan: PlanSummary = field(default_factory=lambda: PlanSummary(split={}))
+    done: dict[int, LedgerEntry] = field(default_factory=dict)  #: shards of earlier runs
+    made: dict[int, LedgerEntry] = field(default_factory=dict)  #: shards of this run
+    is_complete: bool = False  #: there is nothing left to do, and no model was loaded
     seconds: float = 0.0  #: of work
     profile: Profile = field(default_factory=Profile)
 
 
-def begin(
-    request: Request,
-    job: Job,
-    storage: LocalStorage,
-    executor: Executor,
-    old: dict[str, Any] | None,
-    tally: Tally,
-    *,
-    retry_rejects: bool = False,
-    update: bool = False,
-) -> Run:
-    """Plan the source and enter the run into its destination, which is locked; ``old``: its
-    run.json, if it goes on. ``retry_rejects``: a shard in which samples could not be read is not
-    finished; it stays as it is until it is published anew, under the same serials. ``update``: nor
-    is one that was made of what has changed in the source.
+def begin(run: Run, executor: Executor, *, retry_rejects: bool, update: bool) -> None:
+    """Plan the source and enter the run into its destination, which is locked.
 
-    Raises PrepError for a destination that was begun with something else, before any model is
-    loaded as far as that can be told without.
+    ``retry_rejects``: a shard in which samples could not be read is not finished; it stays as it is
+    until it is published anew, under the same serials. ``update``: nor is one that was made of what
+    has changed in the source. Raises PrepError for a destination that was begun with something
+    else, before any model is loaded as far as that can be told without.
     """
-    start.refuse_other_start(storage, old, request.source, request.recipe, request.cut)
-    account = Account()
-    if old is None:
-        plan = _require_samples(_new_plan(request, storage, tally, account), request)
-        return _enter(request, job, storage, executor, None, tally, plan, account, {})
-    with closing(compare_plan(storage, make_plan(request.source, request.cut, account))) as changes:
-        plan = _require_samples(changes.summary, request)
-        tally.add_planned(plan.num_samples)
+    request = run.request
+    start.refuse_other_start(run.storage, run.old, request.source, request.recipe, request.cut)
+    with unless_begun_forgotten(run.storage):
+        if run.old is None:
+            _plan(run)
+        else:
+            _plan_again(run, run.old, executor, retry_rejects=retry_rejects, update=update)
+        _enter(run, executor)
+
+
+def _plan(run: Run) -> None:
+    """Plan the source's listing and store that."""
+    shards = make_plan(run.request.source, run.request.cut, run.account)
+    run.plan = write_plan(
+        run.storage, shards, lambda shard: run.tally.add_planned(shard.num_samples)
+    )
+    _require_samples(run)
+
+
+def _plan_again(
+    run: Run, old: Mapping[str, Any], executor: Executor, *, retry_rejects: bool, update: bool
+) -> None:
+    """Hold the source's listing against the stored plan, and find what is finished of it."""
+    request, storage = run.request, run.storage
+    shards = make_plan(request.source, request.cut, run.account)
+    with closing(compare_plan(storage, shards)) as changes:
+        run.plan = changes.summary
+        _require_samples(run)
+        run.tally.add_planned(run.plan.num_samples)
         done = _finished(storage)
         if retry_rejects:
             done = _without_unread(done)
@@ -82,59 +96,38 @@ def begin(
             make_plan(request.source, request.cut),
             done,
             request.source,
-            is_moved=old["source"].get("root") != job.source.get("root"),
+            is_moved=old["source"].get("root") != run.job.source.get("root"),
             update=update,
-            workers=job.workers,
+            workers=run.job.workers,
         )
-        done = {index: entry for index, entry in done.items() if index not in changed}
+        run.done = {index: entry for index, entry in done.items() if index not in changed}
         if changed:
             executor.load(start.recorded_sizes(old))  # before anything of theirs is given up
         for index in changed:  # before the new plan, which would vouch for them
             retract(storage, index)
         changes.publish()
-    return _enter(request, job, storage, executor, old, tally, plan, account, done)
 
 
-def _enter(
-    request: Request,
-    job: Job,
-    storage: LocalStorage,
-    executor: Executor,
-    old: dict[str, Any] | None,
-    tally: Tally,
-    plan: PlanSummary,
-    account: Account,
-    done: Mapping[int, LedgerEntry],
-) -> Run:
+def _enter(run: Run, executor: Executor) -> None:
     """Load the models if anything is left to do, and enter the run into its destination."""
-    for entry in done.values():
-        tally.add_finished(entry)
+    request, storage, old = run.request, run.storage, run.old
+    for entry in run.done.values():
+        run.tally.add_finished(entry)
     files = caption_file_names(request.target)
-    is_complete = (
-        old is not None and len(done) == plan.num_shards and all(map(storage.exists, files))
+    run.is_complete = (
+        old is not None and len(run.done) == run.plan.num_shards and all(map(storage.exists, files))
     )
-    run = old or {}
-    if run and run["source"] != job.source:
-        run = {**run, "source": job.source}
-    if not is_complete:
+    run.run = old or {}
+    if run.run and run.run["source"] != run.job.source:
+        run.run = {**run.run, "source": run.job.source}
+    if not run.is_complete:
         ready = executor.load(start.recorded_sizes(old))
-        run = start.describe(job, ready, request.target, request.cut)
-        start.begin(run, old, storage, caption_files=ready.caption_files)
-        forget_entries(storage, done)
-    note_files(storage, (RUN, *files))
-    note_files(storage, (PLAN,), again=True)  # which was held against the source just now
-    return Run(
-        request=request,
-        job=job,
-        storage=storage,
-        old=old,
-        run=run,
-        plan=plan,
-        account=account,
-        tally=tally,
-        done=frozenset(done),
-        is_complete=is_complete,
-    )
+        run.run = start.describe(run.job, ready, request.target, request.cut)
+        start.enter(run.run, old, storage, caption_files=ready.caption_files)
+        forget_entries(storage, run.done)
+    if old is not None:
+        note_files(storage, (RUN, *files))
+        note_files(storage, (PLAN,), again=True)  # which was held against the source just now
 
 
 def _finished(storage: LocalStorage) -> dict[int, LedgerEntry]:
@@ -146,20 +139,10 @@ def _finished(storage: LocalStorage) -> dict[int, LedgerEntry]:
     return done if head is None else {i: e for i, e in done.items() if head.fits_entry(e)}
 
 
-def _new_plan(
-    request: Request, storage: LocalStorage, tally: Tally, account: Account
-) -> PlanSummary:
-    """Plan the source's listing and store that."""
-    shards = make_plan(request.source, request.cut, account)
-    return write_plan(storage, shards, lambda shard: tally.add_planned(shard.num_samples))
-
-
-def _require_samples(plan: PlanSummary, request: Request) -> PlanSummary:
-    if not plan.num_shards:
-        raise PrepError(
-            f"{request.source.describe().get('root', 'the source')} has no samples to encode"
-        )
-    return plan
+def _require_samples(run: Run) -> None:
+    if not run.plan.num_shards:
+        source = run.request.source.describe().get("root", "the source")
+        raise PrepError(f"{source} has no samples to encode")
 
 
 def _without_unread(done: Mapping[int, LedgerEntry]) -> dict[int, LedgerEntry]:

@@ -1,8 +1,11 @@
-"""What of it is ours, how it is emptied for a new start, and what is damaged set aside."""
+"""What of a destination is ours, how it is emptied for a new start, and what is damaged set
+aside.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing.meta import index_files
@@ -35,7 +38,7 @@ def refuse_foreign(storage: Storage, *, where: str) -> None:
     """Raise PrepError if there are tars in a destination that no run of ours began: they would end
     up in its index.
     """
-    tars = [name for name in storage.names(".") if name.endswith((".tar", ".tgz"))]
+    tars = _tars(storage)
     if tars:
         raise PrepError(
             f"{where} holds {len(tars)} tars that energon-prep did not write ({tars[0]}, ...): "
@@ -43,11 +46,26 @@ def refuse_foreign(storage: Storage, *, where: str) -> None:
         )
 
 
+def _tars(storage: Storage) -> list[str]:
+    return [name for name in storage.names(".") if name.endswith((".tar", ".tgz"))]
+
+
 def forget_plan(storage: Storage) -> None:
     """Remove the plan of a run that never began: without run.json nothing says what it was a plan
     of.
     """
     storage.remove(PLAN)
+
+
+@contextmanager
+def unless_begun_forgotten(storage: Storage) -> Iterator[None]:
+    """Where an error keeps a run from its beginning, its plan is removed again."""
+    try:
+        yield
+    except BaseException:
+        if not storage.exists(RUN):
+            forget_plan(storage)
+        raise
 
 
 def clear(storage: LocalStorage, target: Target) -> None:
@@ -101,8 +119,7 @@ def _named_captions(storage: LocalStorage, target: Target) -> set[str]:
 
 
 def _refuse_strangers(storage: LocalStorage, ours: set[str]) -> None:
-    tars = [name for name in storage.names(".") if name.endswith((".tar", ".tgz"))]
-    strangers = [name for name in tars if name not in ours]
+    strangers = [name for name in _tars(storage) if name not in ours]
     if strangers:
         raise PrepError(
             f"{storage.root} holds {len(strangers)} tars that are not of this dataset "
@@ -119,8 +136,8 @@ def set_aside(storage: LocalStorage, index: int) -> None:
     The ledger's entry goes first: cut short, this leaves a tar that nothing vouches for, and that
     is replaced.
     """
-    for name in (name_of(index) for name_of in _SHARD_FILES):
-        set_file_aside(storage, name)
+    for name_of in _SHARD_FILES:
+        set_file_aside(storage, name_of(index))
 
 
 def set_records_aside(storage: LocalStorage, index: int) -> None:

@@ -60,16 +60,8 @@ def encode(options: EncodeOptions) -> EncodeReport:
                 # first: models that do not load must not cost the dataset that is there
                 executor.load(None)
                 clear(storage, request.target)
-            run = begin(
-                request,
-                job,
-                storage,
-                executor,
-                old,
-                tally,
-                retry_rejects=options.retry_rejects,
-                update=options.update,
-            )
+            run = Run(request=request, job=job, storage=storage, tally=tally, old=old)
+            begin(run, executor, retry_rejects=options.retry_rejects, update=options.update)
             work(run, executor)
             report = finish(run, dest=str(options.dest))
     if options.split is not None:
@@ -129,6 +121,7 @@ def work(run: Run, executor: Executor) -> None:
     try:
         with closing(executor.run(rest, run.tally)) as entries:
             for entry in entries:
+                run.made[entry.index] = entry
                 log.info(
                     "%s: %d written, %d rejected",
                     entry.shard or "no shard",
@@ -170,7 +163,7 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
     if run.run is not run.old or _are_other(run.run.get("totals"), report.totals()):
         # an earlier run was killed just before it entered them
         write_run(run.storage, {**run.run, "totals": report.totals()})
-    seal(run.storage, finished(run.storage).values())
+    seal(run.storage, (*run.done.values(), *run.made.values()))
     tally.finish()
     if not run.request.options.allow_damaged:
         _judge(run.account)

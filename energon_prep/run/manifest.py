@@ -48,13 +48,8 @@ def read_run(storage: Storage) -> dict[str, Any] | None:
     try:
         run = json.loads(storage.read(RUN))
         schema = run["schema"]
-        for name in _SECTIONS if schema == SCHEMA else ():
-            if not isinstance(run[name], dict):
-                raise TypeError(f"{name} is {type(run[name]).__name__}")
-        if schema == SCHEMA and type(run["runtime"]["torch_threads"]) is not int:
-            raise TypeError("torch_threads is no number")
         if schema == SCHEMA:
-            BatchSizes.parse(run["batch_sizes"])
+            _require_sound(run)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepError(
             f"{RUN} of the destination is damaged ({error}): start over with --overwrite"
@@ -72,6 +67,16 @@ def read_run(storage: Storage) -> dict[str, Any] | None:
             f"that in {LEDGER_HEAD}): restore it, or start over with --overwrite"
         )
     return dict(run)
+
+
+def _require_sound(run: Mapping[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError for what ``write_run`` does not write."""
+    for name in _SECTIONS:
+        if not isinstance(run[name], dict):
+            raise TypeError(f"{name} is {type(run[name]).__name__}")
+    if type(run["runtime"]["torch_threads"]) is not int:
+        raise TypeError("torch_threads is no number")
+    BatchSizes.parse(run["batch_sizes"])
 
 
 def write_run(storage: Storage, run: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energon_prep.device.devices import num_cpus
+from energon_prep.encoders.locate import locate
 from energon_prep.errors import UsageError
 from energon_prep.executors.job import Job
 from energon_prep.options import listed
@@ -43,6 +44,7 @@ def make_request(options: EncodeOptions) -> Request:
     _check(options)
     refuse_overlap(str(options.source), dataset_folder(options.dest))
     recipe = resolve_recipe(options)
+    locate(recipe, weights=options.weights)  # names of models that are none, before all else
     of_source = _source_options(options, recipe)
     cut = Cut(
         samples_per_shard=recipe.samples_per_shard,

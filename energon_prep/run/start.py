@@ -107,7 +107,7 @@ def _refuse_to_replace(storage: LocalStorage, name: str, data: bytes) -> None:
         )
 
 
-def begin(
+def enter(
     run: Mapping[str, Any],
     old: Mapping[str, Any] | None,
     storage: LocalStorage,

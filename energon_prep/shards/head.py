@@ -37,7 +37,8 @@ class Head:
 
     def fits_entry(self, entry: LedgerEntry) -> bool:
         """Whether an entry is the one that was written; of an unknown one that is not told."""
-        return self.entries.get(entry.index, entry_digest(entry)) == entry_digest(entry)
+        known = self.entries.get(entry.index)
+        return known is None or known == entry_digest(entry)
 
 
 def file_sha256(storage: Storage, name: str) -> str:
@@ -108,9 +109,9 @@ def forget_entries(storage: Storage, keep: Collection[int]) -> None:
 def seal(storage: Storage, entries: Iterable[LedgerEntry]) -> None:
     """Enter the entries that the head does not know yet: the shards are all made."""
     head = read_head(storage) or Head()
-    digests = {entry.index: entry_digest(entry) for entry in entries} | dict(head.entries)
-    if digests != head.entries:
-        _write(storage, replace(head, entries=digests))
+    new = {entry.index: entry_digest(entry) for entry in entries if entry.index not in head.entries}
+    if new:
+        _write(storage, replace(head, entries={**head.entries, **new}))
 
 
 def _write(storage: Storage, head: Head) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from energon_prep.errors import PrepError
-from energon_prep.layout import PLAN, rejects_name, shard_stem
+from energon_prep.layout import PLAN, shard_stem
 from energon_prep.plan.shards import read_plan
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.storage import LocalStorage
-from energon_prep.verifying.identity import identity_problems, read_rejects
+from energon_prep.verifying.identity import identity_problems
 
 #: A shard by its index, or a file by its name.
 Broken = int | str
@@ -32,6 +32,7 @@ class Books:
 
     root: Path
     entries: Sequence[LedgerEntry]
+    tars: Collection[str]  #: that there are
     #: by shard, the numbers of its samples; without the shards that are not planned, and empty
     #: where the plan is not the one that was written
     planned: dict[int, range] = field(default_factory=dict)
@@ -42,11 +43,16 @@ class Books:
         if not plan_fits:
             self.planned.clear()
         for entry in self.entries:
-            yield from self._reject_problems(entry)
-            if not entry.shard and entry.index in self.planned:  # where there is a tar: with that
-                of_shard = identity_problems(self.root, entry, self.planned[entry.index], ())
-                for problem in of_shard:
-                    yield f"{shard_stem(entry.index)}: {problem}", entry.index
+            if entry.shard in self.tars:  # it is checked with that
+                continue
+            for problem in identity_problems(
+                self.root,
+                entry,
+                self.planned.get(entry.index),
+                None if entry.shard else (),
+                where=shard_stem(entry.index),
+            ):
+                yield problem, entry.index
 
     def _plan_problems(
         self, entries: Mapping[int, LedgerEntry]
@@ -82,20 +88,3 @@ class Books:
             return
         for index in sorted(entries.keys() - self.planned.keys()):
             yield f"{shard_stem(index)}: in the ledger and not planned", None
-
-    def _reject_problems(self, entry: LedgerEntry) -> Iterator[tuple[str, Broken]]:
-        """The shard's rejects must be as many and have the reasons that the ledger counts."""
-        name = rejects_name(entry.index)
-        try:
-            rejected = read_rejects(self.root, entry)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            yield f"{name}: it cannot be read ({type(error).__name__}: {error})", entry.index
-            return
-        number = len(rejected.serials)
-        if number != entry.num_rejected:
-            yield (
-                f"{name}: it has {number} rejects, in the ledger {entry.num_rejected}",
-                entry.index,
-            )
-        elif rejected.reasons != entry.rejects:
-            yield f"{name}: its reasons are not those the ledger counts", entry.index

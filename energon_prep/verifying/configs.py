@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,11 @@ def dataset_problems(path: Path, needed: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def dataset_note(path: Path) -> str | None:
+def dataset_notes(path: Path) -> Iterator[str]:
     """Whether somebody edited it, which is allowed."""
-    try:
-        text = path.read_text()
-    except (OSError, ValueError):
-        return None
-    return None if is_as_written(text) else f"{_DATASET} was edited by hand, or by other tools"
+    with suppress(OSError, ValueError):
+        if not is_as_written(path.read_text()):
+            yield f"{_DATASET} was edited by hand, or by other tools"
 
 
 def list_problems(name: str, listed: Mapping[str, int], tars: Sequence[str]) -> Iterator[str]:

@@ -1,51 +1,67 @@
-"""Whether the samples of a shard are those that were planned for it, each once."""
+"""Whether the samples and rejects of a shard are those that were planned for it, each once."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from energon_prep.layout import key_serial, rejects_name
 from energon_prep.shards.head import file_sha256
 from energon_prep.shards.ledger import LedgerEntry
-from energon_prep.storage import LocalStorage
+from energon_prep.storage import LocalStorage, Storage
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rejected:
-    """The rejects of one shard."""
-
-    serials: tuple[int, ...]
-    reasons: dict[str, int]  #: "stage: reason" -> count
-
-
-def read_rejects(root: Path, entry: LedgerEntry) -> Rejected:
-    """What lies in a shard's file of rejects, one JSON object a line; no file: none. Raises
-    ValueError or OSError if it is not the file that was written.
+def identity_problems(
+    root: Path,
+    entry: LedgerEntry,
+    planned: range | None,
+    keys: Iterable[str] | None,
+    *,
+    where: str,
+) -> Iterator[str]:
+    """Where the shard's rejects are not those that the ledger counts, and where their numbers and
+    those of ``keys`` are not exactly the ``planned`` ones; None: that cannot be told. ``where``: to
+    be named of keys.
     """
-    storage, name = LocalStorage(root), rejects_name(entry.index)
-    serials, reasons = [], Counter[str]()
+    name = rejects_name(entry.index)
+    serials = None
+    try:
+        serials, reasons = _read_rejects(LocalStorage(root), name, entry.rejects_sha256)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        yield f"{name}: it cannot be read ({type(error).__name__}: {error})"
+    else:
+        if serials.total() != entry.num_rejected:
+            yield f"{name}: it has {serials.total()} rejects, in the ledger {entry.num_rejected}"
+        elif reasons != entry.rejects:
+            yield f"{name}: its reasons are not those the ledger counts"
+    if planned is not None and keys is not None:
+        for problem in _number_problems(entry, planned, keys, serials):
+            yield f"{where}: {problem}"
+
+
+def _read_rejects(storage: Storage, name: str, sha256: str) -> tuple[Counter[int], Counter[str]]:
+    """The rejected numbers and the reasons, "stage: reason", of a shard's file of rejects, which
+    has one JSON object a line; no file: none. Raises ValueError or OSError if it is not the file
+    that was written.
+    """
+    serials, reasons = Counter[int](), Counter[str]()
     if storage.exists(name):
-        if file_sha256(storage, name) != entry.rejects_sha256:  # in pieces: it may have any size
+        if file_sha256(storage, name) != sha256:  # in pieces: it may have any size
             raise ValueError("its sha256 is not the ledger's")
         with storage.open(name) as file:
             for line in file:
                 reject = json.loads(line)
-                serials.append(int(reject["serial"]))
+                serials[int(reject["serial"])] += 1
                 reasons[f"{reject['stage']}: {reject['reason']}"] += 1
-    return Rejected(serials=tuple(serials), reasons=dict(reasons))
+    return serials, reasons
 
 
-def identity_problems(
-    root: Path, entry: LedgerEntry, planned: range, keys: Iterable[str]
+def _number_problems(
+    entry: LedgerEntry, planned: range, keys: Iterable[str], rejected: Counter[int] | None
 ) -> Iterator[str]:
-    """Where the numbers of ``keys`` and of the rejects are not exactly the ``planned`` ones.
-
-    Rejects that cannot be read are told elsewhere: without them nothing can be said of the rest.
-    """
+    """``rejected``: None where that cannot be read; without it nothing can be said of the rest."""
     serials = {key: key_serial(key) for key in keys}
     strange = [key for key, serial in serials.items() if serial is None or serial not in planned]
     span = f"{planned.start} to {planned.stop - 1}"
@@ -54,12 +70,9 @@ def identity_problems(
             f"{strange[0]!a}: the key is none of the shard's, whose planned numbers are {span}"
             + _and_more(len(strange))
         )
-    try:
-        rejects = read_rejects(root, entry)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    if rejected is None:
         return
     written = {serial for serial in serials.values() if serial is not None}
-    rejected = Counter(rejects.serials)
     outside = sorted(serial for serial in rejected if serial not in planned)
     if outside:
         yield (

@@ -24,12 +24,12 @@ from energon_prep.indexing.meta import (
     read_shard_counts,
     read_sqlite_counts,
 )
-from energon_prep.indexing.ours import identify
+from energon_prep.indexing.ours import Identity, identify
 from energon_prep.layout import META_DIR
 from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.verifying.configs import (
     REMEDY,
-    dataset_note,
+    dataset_notes,
     dataset_problems,
     list_problems,
     split_problems,
@@ -73,41 +73,49 @@ def check_index(
         f"{META_DIR}/{name}: it has {_size(meta / name)} bytes: {REMEDY}" for name in large
     ]
     unread = {*missing, *large}
-    counts = None if INFO_JSON in unread else read_shard_counts(meta)
-    if counts is None:
-        counts = {}
-        problems += (
-            [] if INFO_JSON in unread else [f"{META_DIR}/{INFO_JSON}: it cannot be read: {REMEDY}"]
-        )
-    else:
-        problems += list_problems(INFO_JSON, counts, tars)
-    for entry in entries or ():
-        if entry.shard in counts and counts[entry.shard] != entry.num_samples:
-            problems.append(
-                f"{META_DIR}/{INFO_JSON}: {entry.shard} has {counts[entry.shard]} samples, in the "
-                f"ledger {entry.num_samples}"
-            )
+    counts: dict[str, int] = {}
+    if INFO_JSON not in unread:
+        counts, of_counts = _check_counts(meta, tars, entries or ())
+        problems += of_counts
     if INFO_YAML not in large:
         problems += _old_info_problems(meta / INFO_YAML, counts, ours=entries is not None)
-    note = None
+    notes: list[str] = []
     if DATASET_YAML not in unread:
         problems += dataset_problems(meta / DATASET_YAML, subflavors)
-        note = dataset_note(meta / DATASET_YAML)
+        notes += dataset_notes(meta / DATASET_YAML)
     if SPLIT_YAML not in unread:
         problems += split_problems(meta / SPLIT_YAML, tars)
-    notes = [note] if note else []
-    if entries is not None and UUID not in large:
-        notes += _uuid_notes(meta / UUID, entries)
+    identity = None if entries is None else identify(_in_order(entries))
+    if identity is not None and UUID not in large:
+        notes += _uuid_notes(meta / UUID, identity)
     has_sqlite = (meta / SQLITE).exists()
     of_sqlite = list(_sqlite_problems(meta / SQLITE, counts, deep=deep)) if has_sqlite else []
-    if has_sqlite and entries is not None and not of_sqlite:
-        of_sqlite += _stamp_problems(meta / SQLITE, entries)
+    if has_sqlite and identity is not None and not of_sqlite:
+        of_sqlite += _stamp_problems(meta / SQLITE, identity)
     return IndexCheck(
         shards=counts,
         has_sqlite=has_sqlite and not of_sqlite,
         problems=(*problems, *of_sqlite),
         notes=tuple(notes),
     )
+
+
+def _check_counts(
+    meta: Path, tars: Sequence[str], entries: Sequence[LedgerEntry]
+) -> tuple[dict[str, int], list[str]]:
+    """Samples by tar, as .info.json has them, and what is wrong with that."""
+    name = f"{META_DIR}/{INFO_JSON}"
+    counts = read_shard_counts(meta)
+    if counts is None:
+        return {}, [f"{name}: it cannot be read: {REMEDY}"]
+    problems = [*list_problems(INFO_JSON, counts, tars)]
+    problems += [
+        f"{name}: {entry.shard} has {counts[entry.shard]} samples, in the ledger "
+        f"{entry.num_samples}"
+        for entry in entries
+        if counts.get(entry.shard, entry.num_samples) != entry.num_samples
+    ]
+    return counts, problems
 
 
 def _size(path: Path) -> int:
@@ -127,22 +135,22 @@ def _old_info_problems(path: Path, counts: Mapping[str, int], *, ours: bool) -> 
         yield f"{META_DIR}/{INFO_YAML}: it cannot be read ({what}): {REMEDY}"
 
 
-def _uuid_notes(path: Path, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+def _uuid_notes(path: Path, identity: Identity) -> Iterator[str]:
     """Energon reads nothing out of it, and its own preparation draws another."""
     try:
-        same = path.read_bytes() == identify(_in_order(entries)).uuid.encode()
+        same = path.read_bytes() == identity.uuid.encode()
     except OSError:
         same = False
     if not same:
         yield f"{META_DIR}/{UUID} is not the one that index makes of these tars"
 
 
-def _stamp_problems(path: Path, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+def _stamp_problems(path: Path, identity: Identity) -> Iterator[str]:
     """An index that Energon made itself has no stamp."""
     holdings = read_holdings(path)
     if holdings is None:
         yield f"{META_DIR}/{SQLITE}: it is not as Energon makes it: {REMEDY}"
-    elif holdings.stamp not in (0, identify(_in_order(entries)).stamp):
+    elif holdings.stamp not in (0, identity.stamp):
         yield f"{META_DIR}/{SQLITE}: it was not made of the dataset's tars: {REMEDY}"
 
 

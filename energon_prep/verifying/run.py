@@ -145,7 +145,8 @@ class _Verification:
         if is_ours(self._root):
             entries, recorded = self._read_ledger(), self._read_target(target)
             target = target or (None if recorded is None else recorded.name)
-            books = None if entries is None else Books(root=self._root, entries=entries)
+            if entries is not None:
+                books = Books(root=self._root, entries=entries, tars=frozenset(listing.tars))
             self._check_books(listing, books, recorded)
         else:
             _require_foreign(self._root, listing, target, deep=self._deep)

@@ -59,7 +59,7 @@ class ShardCheck:
     parts: int
     problems: tuple[str, ...]  #: the first of them
     num_problems: int
-    tar_damaged: bool  #: it is not, or not readable as, the one that was written
+    tar_damaged: bool  #: it, or what its rejects are, is not what was written
     records_damaged: bool  #: its .idx or its rows are not
 
 
@@ -70,8 +70,7 @@ def glance(task: ShardTask) -> ShardCheck:
     entry, problems, strange = task.entry, list[str](), list[str]()
     if entry is not None:
         rows, problems = read_records(task.root, entry)
-        if rows is not None:
-            strange = [f"{task.tar}: {problem}" for problem in _identity(task, rows.keys)]
+        strange = _identity(task, entry, None if rows is None else rows.keys)
     elif task.num_indexed is not None:
         problems += idx_problems(task.root, task.tar, task.num_indexed)
     return ShardCheck(
@@ -104,15 +103,13 @@ def check_shard(task: ShardTask) -> ShardCheck:
         problems.add(str(error))
     except OSError as error:
         problems.add(f"it cannot be read ({error.strerror or error})")
-    beside: list[str] = []
+    beside, strange = list[str](), list[str]()
     if task.entry is not None:
         if len(walk.keys) != task.entry.num_samples:
             problems.add(
                 f"it has {len(walk.keys)} samples, and {task.entry.num_samples} were written"
             )
-        strange = _identity(task, walk.keys)
-        problems.extend(strange)
-        damaged = damaged or bool(strange)
+        strange = _identity(task, task.entry, walk.keys)
         rows, beside = read_records(task.root, task.entry)
         if rows is not None and not damaged and rows != walk.rows:
             beside.append(f"{rows_name(task.entry.index)}: it is not what was written with the tar")
@@ -124,19 +121,18 @@ def check_shard(task: ShardTask) -> ShardCheck:
         parts=walk.num_parts,
         problems=(
             *(f"{task.tar}: {problem}" for problem in problems.kept),
+            *strange,
             *beside,
         ),
-        num_problems=problems.count + len(beside),
-        tar_damaged=damaged,
+        num_problems=problems.count + len(strange) + len(beside),
+        tar_damaged=damaged or bool(strange),
         records_damaged=bool(beside),
     )
 
 
-def _identity(task: ShardTask, keys: Iterable[str]) -> list[str]:
-    """Where the samples are not exactly those that were planned."""
-    if task.entry is None or task.planned is None:
-        return []
-    return list(identity_problems(task.root, task.entry, task.planned, keys))
+def _identity(task: ShardTask, entry: LedgerEntry, keys: Iterable[str] | None) -> list[str]:
+    """Where samples and rejects are not exactly those that were planned."""
+    return list(identity_problems(task.root, entry, task.planned, keys, where=task.tar))
 
 
 def _content_problem(task: ShardTask) -> str | None:

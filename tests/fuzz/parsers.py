@@ -160,7 +160,7 @@ def _compare_rejects(folder: Path, storage: LocalStorage) -> None:
         name = rejects_name(entry.index)
         if storage.exists(name):
             entry = replace(entry, rejects_sha256=file_sha256(storage, name))
-        list(identity_problems(folder, entry, range(10), ()))
+        list(identity_problems(folder, entry, range(10), (), where=""))
 
 
 def _record(name: str) -> Feed:

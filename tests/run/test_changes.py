@@ -14,6 +14,7 @@ from PIL import Image
 
 from energon_prep import encode, index, verify
 from energon_prep.errors import PrepError
+from energon_prep.pipeline.tally import Tally
 from energon_prep.run.report import EncodeReport
 from tests.runs import tar_digests
 from tests.sources.reading import write
@@ -150,3 +151,16 @@ def test_without_its_plan_contents_decide(folder: Path, dest: Path) -> None:
     for _ in range(2):
         with pytest.raises(PrepError, match=r"shard 2 .*has other contents"):
             run(folder, dest)
+
+
+def test_an_entry_that_is_altered_before_the_run_ends_is_told(folder: Path, tmp_path: Path) -> None:
+    entry = tmp_path / "out/.energon-prep/ledger/shard_000000.json"
+
+    def alter(tally: Tally) -> None:
+        if tally.num_written == 6:
+            fields = json.loads(entry.read_text())
+            entry.write_text(json.dumps({**fields, "notes": {"captions cut": 1}}))
+
+    run(folder, tmp_path / "out", progress=alter)
+    told = verify(tmp_path / "out").problems
+    assert [problem for problem in told if "it is not the entry that was written" in problem]

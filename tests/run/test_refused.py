@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import energon_prep
-from energon_prep.errors import UsageError
+from energon_prep.errors import PrepError, UsageError
 from tests.runs import SMALL, prep
 
 
@@ -26,6 +26,10 @@ from tests.runs import SMALL, prep
         ({"torch_threads": 5000}, "--torch-threads 5000: give 1024 at most"),
         ({"dest": "s3://bucket/x"}, "remote datasets"),
         ({"profile": "no/such/folder.json"}, "there is no such folder"),
+        ({"weights": "small"}, "--weights 'small' is neither"),
+        ({"vae": "nope"}, "unknown model 'nope'"),
+        ({"model": "nope"}, "unknown model 'nope'"),
+        ({"vae": "no.module:Class"}, "the module no.module cannot be imported"),
     ],
 )
 def test_an_option_that_cannot_be_meant(
@@ -39,6 +43,23 @@ def test_an_option_that_cannot_be_meant(
     given = {"source": raw, "dest": "dst", "weights": "tiny", "device": "cpu", **options}
     with pytest.raises(UsageError, match=told):
         energon_prep.encode(**given)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"include": "none*"}, "nothing to encode"),
+        ({"weights": "no/folder"}, "no/folder"),
+        ({"limit": 2, "split": "1,1,1"}, "too few for a split"),
+    ],
+)
+def test_a_run_that_cannot_begin_leaves_nothing(
+    raw: Path, tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    given = {"weights": "tiny", "device": "cpu", **options}
+    with pytest.raises(PrepError, match=told):
+        energon_prep.encode(raw, tmp_path / "new" / "dst", **given)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from energon_prep.samples import Reject
-from energon_prep.shards.head import note_files
+from energon_prep.shards.head import file_sha256, note_files
 from energon_prep.shards.ledger import load_rows, read_ledger, record
-from energon_prep.storage import LocalStorage
+from energon_prep.storage import LocalStorage, Storage
 from energon_prep.targets.serialize import dumps_pickle
 from energon_prep.verifying import verify
 from tests.verifying.edits import TAR, edit_json, flip, swap
@@ -102,6 +102,37 @@ def test_what_is_wrong_with_tars_and_records_is_told(
     report = verify(root)
     assert not report.ok
     assert [found for found in report.problems if problem in found], report.problems
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("stem", ["shard_000000", "shard_000001", "shard_000002"])
+def test_spoilt_rejects_are_told_once_with_a_tar_and_without(
+    root: Path, stem: str, deep: bool
+) -> None:
+    """Of a tar that is missing, of one that is there, and of a shard that has none."""
+    if stem == "shard_000000":
+        (root / f"{stem}.tar").unlink()
+    path = root / f".energon-prep/rejects/{stem}.jsonl"
+    path.write_bytes(path.read_bytes() + b"\n")
+    report = verify(root, deep=deep)
+    told = [problem for problem in report.problems if "rejects/" in problem]
+    assert told == [
+        f".energon-prep/rejects/{stem}.jsonl: it cannot be read (ValueError: its sha256 is not the "
+        "ledger's)"
+    ]
+    assert report.repairable
+
+
+def test_a_file_of_rejects_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def note(storage: Storage, name: str) -> str:
+        read.append(name)
+        return file_sha256(storage, name)
+
+    monkeypatch.setattr("energon_prep.verifying.identity.file_sha256", note)
+    assert verify(root, workers=1).ok
+    assert sorted(read) == [f".energon-prep/rejects/shard_{n:06d}.jsonl" for n in range(4)]
 
 
 def test_a_quick_look_sees_shards_that_were_swapped(root: Path) -> None:
