@@ -18,6 +18,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from energon_prep.tar_headers import END_OF_ARCHIVE, DamagedTarError
 
 logger = logging.getLogger(__name__)
 
+_HEX = re.compile(r"[0-9a-f]*")
 _RESTORE = "restore it, or remove it and run the same encode again"
 
 
@@ -256,5 +258,8 @@ def _require_sound(entry: LedgerEntry, name: str) -> None:
     if name != f"{shard_stem(entry.index)}.json" or entry.shard not in ("", tar_name(entry.index)):
         raise ValueError(f"it is that of index {entry.index} and tar {entry.shard!r}")
     for checksum in (entry.sha256, entry.rejects_sha256, entry.content):
-        if not isinstance(checksum, str):
-            raise ValueError(f"a sha256 is {checksum!r}")
+        if not isinstance(checksum, str) or not _HEX.fullmatch(checksum):
+            raise ValueError(f"a sha256 is {checksum!a}")
+    for words in (entry.rejects, entry.halved, entry.notes):
+        for word in words:
+            word.encode()  # half a character of JSON's cannot be printed or digested
