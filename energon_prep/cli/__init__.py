@@ -11,6 +11,7 @@ from energon_prep import __version__
 from energon_prep.cli.streams import never_fail
 from energon_prep.errors import PrepError, UsageError
 
+_VERBOSE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _COMMANDS = ("encode", "index", "verify", "recipes", "demo")
 
 
@@ -60,7 +61,7 @@ def main(verbose: bool) -> None:
     never_fail()
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        format=_VERBOSE if verbose else "%(levelname)s: %(message)s",
     )
     if not verbose:
         # Its INFO lines go to stdout, which is for results.

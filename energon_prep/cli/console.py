@@ -46,7 +46,7 @@ def print_encode_report(report: EncodeReport) -> None:
     if report.limited_by:
         click.echo(_limit(report))
     if report.index is not None:
-        print_index_report(report.index)
+        print_index_report(report.index, told=[report.made_up])
 
 
 def _limit(report: EncodeReport) -> str:

@@ -55,8 +55,8 @@ def changed_shards(
     if not suspects:
         return set()
     log.warning(
-        "%d finished shards are of files whose times or sizes differ, or that were moved: they are "
-        "read again, to compare their contents",
+        "read again, to compare their contents: %d finished shards whose files have other times or "
+        "sizes, or lie elsewhere",
         len(suspects),
     )
     other = _of_other_contents(plan, done, suspects, source, workers)
@@ -66,7 +66,7 @@ def changed_shards(
         raise _refusal(len(other), num_samples, first, _WAYS_ON)
     if other:
         log.warning(
-            "%d shards of changed contents are made again, and an index of them has to be",
+            "made again: %d finished shards, whose contents have changed; so must their index be",
             len(other),
         )
     else:
