@@ -30,7 +30,8 @@ from benchmarks.cases import Case
 from benchmarks.children import Round, serve
 from benchmarks.recorder import BareModel, Call
 from benchmarks.stations import make_windows, time_stations
-from energon_prep.encoders.weights import resolve
+from energon_prep.demo.tiny import build_pipeline
+from energon_prep.encoders.locate import resolve
 from energon_prep.executors import worker
 from energon_prep.executors.job import Encoders, Job, load_encoders
 from energon_prep.pipeline import line
@@ -51,9 +52,9 @@ def sequential(case: Case) -> Round:
 
     assert case.script is not None
     script = SCRIPTS[case.script]
-    pipeline = Path(
-        resolve(load_recipe(case.recipe, case.changes), weights=case.weights).visual.location
-    )
+    recipe = load_recipe(case.recipe, case.changes)
+    found = resolve(recipe, weights=case.weights, build=build_pipeline)
+    pipeline = Path(found.visual.location)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[case.changes["visual.dtype"]]
     models = script.load(pipeline, device=case.device, dtype=dtype)
 

@@ -52,13 +52,13 @@ ALLOWED: dict[str, set[str]] = {
     "plan": RECORDS | {"sources"},
     "device": RECORDS | STATIONS,
     "pipeline": RECORDS | STATIONS | {"plan", "device"},
-    "executors": RECORDS | STATIONS | {"plan", "device", "pipeline"},
+    "executors": RECORDS | STATIONS | {"plan", "device", "pipeline", "demo"},
     "run": RECORDS | STATIONS | {"plan", "device", "pipeline", "executors", "indexing", "__init__"},
     "indexing": RECORDS | STATIONS | {"cookers"},
     "curate": RECORDS | STATIONS | {"indexing"},
     "verifying": RECORDS | STATIONS | {"plan", "device", "run", "indexing", "cookers"},
     "loading": {"errors", "cookers", "task_encoders"},
-    "demo": {"errors"},
+    "demo": {"errors", "recipes", "encoders"},
     "cli": RECORDS
     | STATIONS
     | {

@@ -12,7 +12,6 @@ import torch
 
 from energon_prep import plugins
 from energon_prep.encoders.own import OwnText, OwnVisual
-from energon_prep.encoders.weights import load_texts, load_visual
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe
 from energon_prep.recipes.model import Text, Visual
@@ -20,6 +19,7 @@ from energon_prep.sources.account import Account
 from energon_prep.sources.base import Piece
 from energon_prep.sources.detect import make_source, open_source
 from energon_prep.targets import get_target
+from tests.encoders.loading import load_texts, load_visual
 
 CPU = torch.device("cpu")
 PIXELS = torch.full((2, 1, 16, 32, 3), 100, dtype=torch.uint8)

@@ -1,1 +1,1 @@
-"""Something to try the tool on."""
+"""Something to try the tool on, and with."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from energon_prep.encoders.catalog import Size, is_id_or_folder, is_own, lookup
@@ -14,6 +15,9 @@ from energon_prep.errors import UsageError
 from energon_prep.recipes.model import Recipe, Text, Visual
 
 _SIZES: dict[str, Size] = {"tiny": "tiny", "random": "random"}
+
+#: Makes a pipeline of a recipe's models with weights that nobody trained, and says where it lies.
+Builder = Callable[[Recipe, Size], Path]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +55,13 @@ def locate(recipe: Recipe, *, weights: str | None) -> Sources:
     )
 
 
-def resolve(recipe: Recipe, *, weights: str | None) -> Sources:
-    """As ``locate``, and builds tiny and random weights if need be."""
+def resolve(recipe: Recipe, *, weights: str | None, build: Builder) -> Sources:
+    """As ``locate``, and has tiny and random weights built if need be."""
     sources = locate(recipe, weights=weights)
     size = next((source.built for source in sources if source.built), None)
     if size is None:
         return sources
-    from energon_prep.encoders.tiny import build_pipeline
-
-    folder = str(build_pipeline(recipe, size))
+    folder = str(build(recipe, size))
     visual, *texts = (dataclasses.replace(s, location=folder) if s.built else s for s in sources)
     return Sources(visual=visual, texts=tuple(texts))
 

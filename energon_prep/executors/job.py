@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from energon_prep.decode.media import decode_media, resolutions
+from energon_prep.demo.tiny import build_pipeline
 from energon_prep.device.batch_sizes import BatchSizes
 from energon_prep.device.budget import make_budget
 from energon_prep.device.out_of_memory import free_memory
@@ -57,13 +58,13 @@ def load_encoders(job: Job) -> Encoders:
     """
     torch.set_num_threads(job.torch_threads)
     # all of them, before the first is downloaded
-    found = find_checkpoints(job.recipe, weights=job.weights)
-    texts = load_texts(job.recipe, weights=found, device=job.device)
+    found = find_checkpoints(job.recipe, weights=job.weights, build=build_pipeline)
+    texts = load_texts(job.recipe, found.texts, device=job.device)
     if job.phases:
         for text in texts:
             text.move_to("cpu")
         free_memory()
-    visual = load_visual(job.recipe, weights=found, device=job.device)
+    visual = load_visual(job.recipe, found.visual, device=job.device)
     return Encoders(visual=visual, texts=tuple(texts))
 
 

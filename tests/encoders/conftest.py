@@ -9,18 +9,18 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from energon_prep.encoders.tiny import build_pipeline
+from energon_prep.demo.tiny import build_pipeline
 from tests.encoders.recipes import SMALL
 
 
 @pytest.fixture(scope="package", autouse=True)
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def away_from_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
         patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "hub"))
-        yield folder / "energon-prep"
+        yield
 
 
 @pytest.fixture

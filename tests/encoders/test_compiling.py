@@ -12,9 +12,9 @@ from transformers import T5Config, T5EncoderModel
 from energon_prep.encoders import compiling
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
 from energon_prep.encoders.compiling import compile_model
-from energon_prep.encoders.weights import load_texts, load_visual
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Resize
+from tests.encoders.loading import load_texts, load_visual
 from tests.encoders.recipes import recipe
 
 SHAPES = [(64, 64), (48, 80), (80, 48), (64, 96), (96, 64)]

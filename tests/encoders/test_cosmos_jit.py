@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from energon_prep.demo.tiny import build_pipeline
 from energon_prep.encoders.base import VisualEncoder
-from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.weights import load_visual
 from energon_prep.errors import PrepError
+from tests.encoders.loading import load_visual
 from tests.encoders.recipes import DIT, recipe
 
 T5 = {"model": "t5-small"}

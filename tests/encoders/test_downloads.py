@@ -17,11 +17,12 @@ from safetensors.torch import load_file, save_file
 from energon_prep.cli import main
 from energon_prep.cli.downloads import download_lines, tell_downloads
 from energon_prep.demo.data import make_raw_dataset
+from energon_prep.demo.tiny import build_pipeline
 from energon_prep.encoders.downloads import catalogued_downloads, plan_downloads
-from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.weights import find_checkpoints, load_texts, load_visual
+from energon_prep.encoders.weights import find_checkpoints
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe, recipe_names
+from tests.encoders.loading import load_texts, load_visual
 from tests.encoders.recipes import FLUX1
 from tests.fake_hub import COMMIT, TOKEN, FakeHub, serve
 
@@ -84,7 +85,7 @@ def test_the_hub_says_what_is_read_of_a_repository_and_what_is_cached(hub: FakeH
     assert before.exact
     assert before.num_bytes == size_of(hub.folders[PIPELINE], *READ)
     assert (before.num_cached, hub.downloaded) == (0, [])
-    find_checkpoints(FLUX1, weights=PIPELINE)
+    find_checkpoints(FLUX1, weights=PIPELINE, build=build_pipeline)
     assert not [name for name in hub.downloaded if name.endswith(".safetensors")]
     load_texts(FLUX1, weights=PIPELINE, device="cpu")
     (after,) = plan_downloads(FLUX1, weights=PIPELINE)
@@ -129,7 +130,7 @@ def test_all_encoders_are_located_before_the_first_is_downloaded(hub: FakeHub) -
     assert plan.problem == ""
     assert "owner/missing cannot be had" in missing.problem
     with pytest.raises(PrepError, match="visual encoder 'owner/missing'"):
-        find_checkpoints(recipe, weights=PIPELINE)
+        find_checkpoints(recipe, weights=PIPELINE, build=build_pipeline)
     assert not [name for name in hub.downloaded if name.endswith(".safetensors")]
 
 
@@ -143,7 +144,7 @@ def test_without_a_hub_it_is_said_what_its_cache_lacks(
     assert f"run `hf download {PIPELINE} {patterns}`" in nothing.problem
     assert nothing.problem.endswith("--local-dir DIR, and name DIR with --weights")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    find_checkpoints(FLUX1, weights=PIPELINE)
+    find_checkpoints(FLUX1, weights=PIPELINE, build=build_pipeline)
     files = ["model.safetensors.index.json", "model-00001-of-00002.safetensors"]
     for name in (*(f"text_encoder_2/{file}" for file in files), "text_encoder/model.safetensors"):
         huggingface_hub.hf_hub_download(PIPELINE, name)
@@ -154,7 +155,7 @@ def test_without_a_hub_it_is_said_what_its_cache_lacks(
     assert f"its local cache lacks {shard} of {PIPELINE}: where" in part.problem
     assert f"run `hf download {PIPELINE} {shard}`" in part.problem
     with pytest.raises(PrepError, match=f"its local cache lacks {shard}"):
-        find_checkpoints(FLUX1, weights=PIPELINE)
+        find_checkpoints(FLUX1, weights=PIPELINE, build=build_pipeline)
     snapshot = (
         Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--owner--pipeline/snapshots/{COMMIT}"
     )

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
-from energon_prep.encoders.weights import load_texts, load_visual
 from energon_prep.errors import PrepError
+from tests.encoders.loading import load_texts, load_visual
 from tests.encoders.recipes import FLUX1, recipe
 from tests.encoders.visual_models import ALIASES, SEEDS, pixels_of
 

@@ -7,8 +7,8 @@ import torch
 
 from energon_prep.encoders.checkpoint import EncoderSource
 from energon_prep.encoders.pretrained import loading
-from energon_prep.encoders.weights import load_texts, load_visual
 from energon_prep.errors import PrepError
+from tests.encoders.loading import load_texts, load_visual
 from tests.encoders.recipes import recipe
 from tests.published import t5, tokenizer_files
 from tests.published.autoencoders import autoencoder

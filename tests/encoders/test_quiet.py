@@ -9,7 +9,7 @@ from huggingface_hub import utils as hub
 from transformers.utils import logging
 
 from energon_prep.encoders.quiet import quiet_libraries
-from energon_prep.encoders.weights import load_visual
+from tests.encoders.loading import load_visual
 from tests.encoders.recipes import recipe
 from tests.published.autoencoders import autoencoder
 

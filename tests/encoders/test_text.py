@@ -6,14 +6,14 @@ import pytest
 import torch
 import transformers
 
+from energon_prep.demo.tiny import build_pipeline
 from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.text import TransformersTextEncoder, check_working
 from energon_prep.encoders.text_families import TEXT_FAMILY
 from energon_prep.encoders.text_tokens import CaptionTokenizer
-from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.weights import load_texts
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
+from tests.encoders.loading import load_texts
 from tests.encoders.recipes import FLUX1, recipe
 
 CAPTIONS = ["a cat", "", "a photo of a dog in the rain", "red car " * 30]

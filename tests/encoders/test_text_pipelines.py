@@ -13,11 +13,11 @@ import pytest
 import torch
 import transformers
 
+from energon_prep.demo.tiny import build_pipeline
 from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.clean import cleaner
-from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.weights import load_texts
 from energon_prep.samples import TextEmbedding
+from tests.encoders.loading import load_texts
 from tests.encoders.recipes import recipe
 from tests.encoders.text_recipes import texts_of
 from tests.encoders.visual_models import vae_of

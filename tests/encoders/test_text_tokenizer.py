@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from energon_prep.encoders.base import TextEncoder
-from energon_prep.encoders.weights import load_texts
 from energon_prep.errors import PrepError
+from tests.encoders.loading import load_texts
 from tests.encoders.recipes import recipe
 from tests.published import clip, sentencepiece_models, t5, tokenizer_files
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from energon_prep.demo.tiny.tokenizers import save_tokenizer
 from energon_prep.encoders.model_info import Family
 from energon_prep.encoders.text_tokens import CaptionTokenizer, common_start, cut
-from energon_prep.encoders.tiny.tokenizers import save_tokenizer
 from energon_prep.errors import PrepError
 
 CHAT = "<|im_start|>user\n{}<|im_end|>\n"

@@ -10,12 +10,12 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from energon_prep.demo.tiny import build_pipeline
 from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.catalog import CATALOG
 from energon_prep.encoders.text_families import TEXT_FAMILY
-from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.weights import load_texts
 from energon_prep.errors import PrepError
+from tests.encoders.loading import load_texts
 from tests.encoders.recipes import recipe
 from tests.encoders.text_models import whole_clip
 

@@ -13,8 +13,8 @@ from energon_prep.encoders.catalog import CATALOG
 from energon_prep.encoders.visual import draw_noise, is_tiled, to_model_range
 from energon_prep.encoders.visual_classes import VISUAL_CLASSES
 from energon_prep.encoders.visual_normalize import patchify
-from energon_prep.encoders.weights import load_visual
 from energon_prep.errors import PrepError
+from tests.encoders.loading import load_visual
 from tests.encoders.recipes import FLUX1, recipe
 from tests.encoders.visual_models import (
     ALIASES,

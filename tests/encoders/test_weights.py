@@ -11,10 +11,11 @@ import transformers
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.weights import load_texts, load_visual, locate, resolve
+from energon_prep.demo.tiny import build_pipeline
+from energon_prep.encoders.locate import locate
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe
+from tests.encoders.loading import load_texts, load_visual, resolve
 from tests.encoders.recipes import DIT, FLUX1, SMALL, UMT5, recipe
 from tests.encoders.text_models import embed, load_text, whole_clip
 

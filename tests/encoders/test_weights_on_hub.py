@@ -6,8 +6,8 @@ from pathlib import Path
 import huggingface_hub.constants
 import torch
 
-from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.weights import load_texts, load_visual
+from energon_prep.demo.tiny import build_pipeline
+from tests.encoders.loading import load_texts, load_visual
 from tests.encoders.recipes import DIT, FLUX1
 from tests.encoders.text_models import embed, load_text
 

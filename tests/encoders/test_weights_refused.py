@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from energon_prep.encoders.tiny import build_pipeline
-from energon_prep.encoders.weights import load_texts, load_visual
+from energon_prep.demo.tiny import build_pipeline
 from energon_prep.errors import PrepError
+from tests.encoders.loading import load_texts, load_visual
 from tests.encoders.recipes import FLUX1, SMALL, recipe
 from tests.encoders.text_models import embed, load_text
 

@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from energon_prep.encoders.base import TextEncoder
-from energon_prep.encoders.weights import load_texts
+from tests.encoders.loading import load_texts
 from tests.encoders.recipes import recipe
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import diffusers
 import torch
 
+from energon_prep.demo.tiny import build_pipeline
 from energon_prep.encoders.base import VisualEncoder
 from energon_prep.encoders.catalog import CATALOG
-from energon_prep.encoders.tiny import build_pipeline
 from energon_prep.encoders.visual_classes import DIFFUSERS_CLASSES, VISUAL_CLASSES
-from energon_prep.encoders.weights import load_visual
+from tests.encoders.loading import load_visual
 from tests.encoders.recipes import recipe
 
 #: One alias for each diffusers class, and those that differ in more than their numbers.

@@ -13,8 +13,8 @@ import diffusers
 import torch
 from torch import nn
 
+from energon_prep.demo.tiny.cosmos import CosmosEncoder
 from energon_prep.encoders.catalog import CATALOG
-from energon_prep.encoders.tiny.cosmos import CosmosEncoder
 from tests.published.files import random_model, write_json, write_safetensors
 
 #: Arguments that AutoencoderKL got after Stable Diffusion's autoencoders were published.

@@ -18,8 +18,8 @@ from tokenizers import (
     processors,
 )
 
-from energon_prep.encoders.tiny.corpus import INSTRUCTIONS, TEXT
-from energon_prep.encoders.tiny.tokenizers import bpe_merges
+from energon_prep.demo.tiny.corpus import INSTRUCTIONS, TEXT
+from energon_prep.demo.tiny.tokenizers import bpe_merges
 from tests.published import sentencepiece_models
 
 CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"

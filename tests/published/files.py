@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from energon_prep.encoders.tiny.fill import fill
+from energon_prep.demo.tiny.fill import fill
 
 State = dict[str, torch.Tensor]
 

@@ -11,7 +11,7 @@ from typing import Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from energon_prep.encoders.tiny.corpus import TEXT
+from energon_prep.demo.tiny.corpus import TEXT
 
 #: Letters that English captions lack, as a vocabulary of many languages has them.
 _OTHER_LANGUAGES = (

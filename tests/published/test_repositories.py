@@ -9,8 +9,8 @@ import torch
 from energon_prep.encoders.catalog import CATALOG
 from energon_prep.encoders.downloads import plan_downloads
 from energon_prep.encoders.locate import locate
-from energon_prep.encoders.weights import load_texts, load_visual
 from energon_prep.recipes.load import load_recipe, recipe_names
+from tests.encoders.loading import load_texts, load_visual
 from tests.published.repositories import REPOSITORIES
 
 

@@ -9,7 +9,7 @@ import torch
 
 from energon_prep.encoders.base import TextEncoder
 from energon_prep.encoders.catalog import CATALOG, TEXT_FAMILIES, ModelInfo
-from energon_prep.encoders.weights import load_texts
+from tests.encoders.loading import load_texts
 from tests.encoders.recipes import recipe
 from tests.published import language_models, tokenizer_files
 from tests.published.library_ids import library_ids

@@ -8,7 +8,7 @@ import torch
 
 from energon_prep.encoders.base import VisualEncoder
 from energon_prep.encoders.catalog import CATALOG, VISUAL_FAMILIES
-from energon_prep.encoders.weights import load_visual
+from tests.encoders.loading import load_visual
 from tests.encoders.recipes import recipe
 
 ALIASES = [alias for alias, info in CATALOG.items() if info.family in VISUAL_FAMILIES]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from energon_prep.demo.tiny.cosmos import CosmosEncoder
 from energon_prep.encoders.catalog import CATALOG
-from energon_prep.encoders.tiny.cosmos import CosmosEncoder
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from energon_prep.demo.tiny.corpus import INSTRUCTIONS, TEXT
 from energon_prep.encoders.model_info import Family
-from energon_prep.encoders.tiny.corpus import INSTRUCTIONS, TEXT
 
 _SPACE = "\u2581"  # sentencepiece's mark for the start of a word
 _CLIP_START, _CLIP_END = "<|startoftext|>", "<|endoftext|>"

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from energon_prep.demo.tiny.corpus import TEXT
+from energon_prep.demo.tiny.tokenizers import bpe_merges, save_tokenizer, unigram_pieces
 from energon_prep.encoders.model_info import Family
-from energon_prep.encoders.tiny.corpus import TEXT
-from energon_prep.encoders.tiny.tokenizers import bpe_merges, save_tokenizer, unigram_pieces
 
 CAPTIONS = [
     "A close-up of a fluffy orange kitten playing with a ball of yarn on a hardwood floor.",

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 
+from energon_prep.demo.tiny.fill import fill
 from energon_prep.encoders.catalog import (
     TEXT_FAMILIES,
     VISUAL_FAMILIES,
@@ -28,7 +29,6 @@ from energon_prep.encoders.catalog import (
     lookup,
 )
 from energon_prep.encoders.checkpoint import text_subfolders, tokenizer_subfolders
-from energon_prep.encoders.tiny.fill import fill
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe, Text, Visual
 
@@ -146,8 +146,8 @@ def _publish(aside: Path, folder: Path) -> None:
 
 
 def _build(encoders: Mapping[str, ModelInfo], size: Size, folder: Path) -> None:
+    from energon_prep.demo.tiny.text_models import save_text, text_class
     from energon_prep.encoders.quiet import quiet_libraries
-    from energon_prep.encoders.tiny.text_models import save_text, text_class
 
     index: dict[str, Any] = {"_class_name": "DiffusionPipeline"}
     with quiet_libraries(), torch.random.fork_rng(devices=[]):
@@ -178,7 +178,7 @@ def _save_autoencoder(name: str, architecture: dict[str, Any], folder: Path) -> 
 
 
 def _save_cosmos(architecture: dict[str, Any], folder: Path) -> None:
-    from energon_prep.encoders.tiny.cosmos import CosmosEncoder
+    from energon_prep.demo.tiny.cosmos import CosmosEncoder
 
     with torch.device("meta"):
         model = CosmosEncoder(**architecture).eval()

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 import transformers
 
+from energon_prep.demo.tiny.fill import fill
+from energon_prep.demo.tiny.tokenizers import save_tokenizer
 from energon_prep.encoders.model_info import Family, ModelInfo, Size
 from energon_prep.encoders.text_families import TEXT_FAMILY
-from energon_prep.encoders.tiny.fill import fill
-from energon_prep.encoders.tiny.tokenizers import save_tokenizer
 
 #: What a pipeline of diffusers names in its model_index.json, where it is not what is loaded here.
 _SAVED_CLASSES: Mapping[Family, str] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from energon_prep.encoders.tiny import build_pipeline
+from energon_prep.demo.tiny import build_pipeline
 from energon_prep.errors import PrepError
 from tests.encoders.recipes import DIT, FLUX1, SMALL, recipe
 
@@ -22,9 +22,12 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_pipeline_folder_has_the_layout_of_the_hub(cache_dir: Path) -> None:
+def test_a_pipeline_folder_has_the_layout_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     flux, dit = build_pipeline(FLUX1, "tiny"), build_pipeline(DIT, "tiny")
-    assert flux.parent == dit.parent == cache_dir / "tiny"
+    assert flux.parent == dit.parent == tmp_path / "energon-prep/tiny"
     assert set(files(flux)) == {
         "model_index.json",
         "vae/config.json",
