@@ -26,7 +26,7 @@ def open_loader(dataset_dir: Path, *, seq_length: int) -> Any:
         ),
         worker_config=WorkerConfig.default_worker_config(num_workers=0),  # 4 or so in a training
         batch_size=1,
-        packing_buffer_size=40,  # samples to choose from when a pack is filled
+        packing_buffer_size=40,  # samples to choose from: 10 packs' worth or more
         shuffle_buffer_size=100,
         max_samples_per_sequence=None,
     )

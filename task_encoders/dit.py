@@ -16,11 +16,12 @@ from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import ALL, Filters
-from task_encoders.packing import join, pack, require_one_pack
+from task_encoders.packing import PackingBuffer, join, require_one_pack
 from task_encoders.prepare import prepare
 from task_encoders.sequences import (
     counts,
     grid_positions,
+    join_texts,
     ones_to,
     pad_to,
     patchify,
@@ -36,15 +37,17 @@ MULTIPLE = 64  #: video and text are padded to multiples of this
 
 @dataclass(kw_only=True, slots=True)
 class DiTSample(Sample):  # type: ignore[misc]
-    """n samples, one after the other; one, until they are packed. Lengths and shapes are int32."""
+    """n samples, one after the other; one, until they are packed. Lengths and shapes are int32.
+
+    Text is padded in the batch, not before: the packing buffer holds many samples.
+    """
 
     video: torch.Tensor  #: [S, C*4]
-    context_embeddings: torch.Tensor  #: [K, D] bfloat16
-    context_mask: torch.Tensor  #: [K] bfloat16, one where there is a token
+    context_embeddings: list[torch.Tensor]  #: n of [K_i, D] bfloat16, real tokens
     loss_mask: torch.Tensor  #: [S] bfloat16, one where there is a patch
     seq_len_q: torch.Tensor  #: [n]; their padded lengths add up to S
     seq_len_q_padded: torch.Tensor  #: [n]
-    seq_len_kv: torch.Tensor  #: [n], real tokens; their padded lengths add up to K
+    seq_len_kv: torch.Tensor  #: [n], real tokens
     seq_len_kv_padded: torch.Tensor  #: [n]
     pos_ids: torch.Tensor  #: [S, 3] int64: (t, h, w) in patches, zero in padding
     latent_shape: torch.Tensor  #: [n, 4]: C, T, H, W
@@ -102,6 +105,7 @@ class DiTTaskEncoder(BytesTaskEncoder):
         self.filters = filters
         self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("dit") if cookers is None else cookers
+        self.packing_buffer = PackingBuffer()
 
     @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
     def encode_sample(self, sample: LatentSample) -> DiTSample:
@@ -118,8 +122,7 @@ class DiTTaskEncoder(BytesTaskEncoder):
         return DiTSample.derive_from(  # type: ignore[no-any-return]
             sample,
             video=pad_to(tokens, length),
-            context_embeddings=pad_to(sample.text.to(torch.bfloat16), text_length),
-            context_mask=ones_to(len(sample.text), text_length),
+            context_embeddings=[sample.text.to(torch.bfloat16)],
             loss_mask=ones_to(len(tokens), length),
             seq_len_q=counts(len(tokens)),
             seq_len_q_padded=counts(length),
@@ -133,7 +136,8 @@ class DiTTaskEncoder(BytesTaskEncoder):
     @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
     def select_samples_to_pack(self, samples: list[DiTSample]) -> list[list[DiTSample]]:
         assert self.seq_length is not None  # build_batch has seen to that
-        return pack(samples, [len(sample.video) for sample in samples], self.seq_length)
+        lengths = [len(sample.video) for sample in samples]
+        return self.packing_buffer.pack(samples, lengths, self.seq_length)
 
     @stateless  # type: ignore[untyped-decorator]
     def pack_selected_samples(self, samples: list[DiTSample]) -> DiTSample:
@@ -146,8 +150,17 @@ class DiTTaskEncoder(BytesTaskEncoder):
 
     @stateless  # type: ignore[untyped-decorator]
     def batch(self, samples: list[DiTSample]) -> dict[str, Any]:
-        rows = ("video", "context_embeddings", "context_mask", "loss_mask", "pos_ids")
-        batch = {name: stack_padded([getattr(sample, name) for sample in samples]) for name in rows}
+        texts = [
+            join_texts(sample.context_embeddings, sample.seq_len_kv_padded.tolist())
+            for sample in samples
+        ]
+        batch = {
+            "video": stack_padded([sample.video for sample in samples]),
+            "context_embeddings": stack_padded([text for text, _ in texts]),
+            "context_mask": stack_padded([mask for _, mask in texts]),
+            "loss_mask": stack_padded([sample.loss_mask for sample in samples]),
+            "pos_ids": stack_padded([sample.pos_ids for sample in samples]),
+        }
         for name in (
             "seq_len_q",
             "seq_len_q_padded",
@@ -178,6 +191,7 @@ class DiTTaskEncoder(BytesTaskEncoder):
                 raise ValueError(
                     "packing_buffer_size needs seq_length, the number of tokens that a pack holds"
                 )
+        self.packing_buffer.size = packing_buffer_size
         return super().build_batch(
             dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options
         )

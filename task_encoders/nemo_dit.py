@@ -16,9 +16,17 @@ from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import Filters
-from task_encoders.packing import join, pack, require_one_pack
+from task_encoders.packing import PackingBuffer, join, require_one_pack
 from task_encoders.prepare import prepare
-from task_encoders.sequences import counts, grid_positions, ones_to, pad_to, patchify, stack_padded
+from task_encoders.sequences import (
+    counts,
+    grid_positions,
+    join_texts,
+    ones_to,
+    pad_to,
+    patchify,
+    stack_padded,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +36,13 @@ SCORED = Filters(min_aesthetic_score=0.0)  #: NeMo's default: all with a score o
 
 @dataclass(kw_only=True, slots=True)
 class NeMoDiTSample(Sample):  # type: ignore[misc]
-    """n samples, one after the other; one, until they are packed. Lengths and shapes are int32."""
+    """n samples, one after the other; one, until they are packed. Lengths and shapes are int32.
+
+    Text is padded in the batch, not before: the packing buffer holds many samples.
+    """
 
     video: torch.Tensor  #: [S, C*4]
-    t5_text_embeddings: torch.Tensor  #: [512 n, D] bfloat16
-    t5_text_mask: torch.Tensor  #: [512 n] bfloat16, one where there is a token
+    t5_text_embeddings: list[torch.Tensor]  #: n of [K_i, D] bfloat16, real tokens
     loss_mask: torch.Tensor  #: [S] bfloat16, one where there is a patch
     image_size: torch.Tensor  #: [n, 4] bfloat16: height, width, height, width in pixels
     fps: torch.Tensor  #: [n] bfloat16
@@ -97,6 +107,7 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         self.filters = filters
         self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("nemo-dit") if cookers is None else cookers
+        self.packing_buffer = PackingBuffer()
 
     @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
     def encode_sample(self, sample: LatentSample) -> NeMoDiTSample:
@@ -120,8 +131,7 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         return NeMoDiTSample.derive_from(  # type: ignore[no-any-return]
             sample,
             video=pad_to(tokens, length),
-            t5_text_embeddings=pad_to(text, text_length),
-            t5_text_mask=ones_to(len(text), text_length),
+            t5_text_embeddings=[text],
             loss_mask=ones_to(len(tokens), length),
             image_size=torch.tensor([[*size, *size]], dtype=torch.bfloat16),
             fps=torch.tensor([fps], dtype=torch.bfloat16),
@@ -135,7 +145,8 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
     @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
     def select_samples_to_pack(self, samples: list[NeMoDiTSample]) -> list[list[NeMoDiTSample]]:
         assert self.max_seq_length is not None  # build_batch has seen to that
-        return pack(samples, [len(sample.video) for sample in samples], self.max_seq_length)
+        lengths = [len(sample.video) for sample in samples]
+        return self.packing_buffer.pack(samples, lengths, self.max_seq_length)
 
     @stateless  # type: ignore[untyped-decorator]
     def pack_selected_samples(self, samples: list[NeMoDiTSample]) -> NeMoDiTSample:
@@ -151,10 +162,19 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
 
     @stateless  # type: ignore[untyped-decorator]
     def batch(self, samples: list[NeMoDiTSample]) -> dict[str, Any]:
-        rows = ["video", "t5_text_embeddings", "t5_text_mask", "loss_mask", "pos_ids"]
+        texts = [
+            join_texts(sample.t5_text_embeddings, sample.seq_len_kv.tolist()) for sample in samples
+        ]
+        batch = {
+            "video": stack_padded([sample.video for sample in samples]),
+            "t5_text_embeddings": stack_padded([text for text, _ in texts]),
+            "t5_text_mask": stack_padded([mask for _, mask in texts]),
+        }
+        rows = ["loss_mask", "pos_ids"]
         if not samples[0].packed:
             rows += ["image_size", "fps", "num_frames"]
-        batch = {name: stack_padded([getattr(sample, name) for sample in samples]) for name in rows}
+        for name in rows:
+            batch[name] = stack_padded([getattr(sample, name) for sample in samples])
         for name in ("seq_len_q", "seq_len_kv", "latent_shape"):
             batch[name] = torch.cat([getattr(sample, name) for sample in samples])
         return batch
@@ -184,6 +204,7 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
             raise ValueError(
                 f"sequences of {length} tokens cannot be split over {parallel_size} devices"
             )
+        self.packing_buffer.size = packing_buffer_size
         return super().build_batch(
             dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options
         )

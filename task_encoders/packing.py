@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
-from megatron.energon import Sample
+from megatron.energon import Sample, WorkerConfig
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+#: What a packing buffer should hold, in packs' worth of samples: python -m benchmarks.packing
+ENOUGH_PACKS = 10
+#: Below this the buffer is called small: chance alone does not make it of ENOUGH_PACKS.
+FEW_PACKS = 5
 
 
 def first_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -42,6 +51,41 @@ def pack(samples: Sequence[T], lengths: Sequence[int], capacity: int) -> list[li
     ]
     random.shuffle(packs)
     return packs
+
+
+@dataclass(kw_only=True)
+class PackingBuffer:
+    """Packs what Energon's packing buffer holds, and says once if that is too little to fill
+    packs.
+    """
+
+    size: int | None = None  #: samples; None if nothing is packed
+    advised: bool = False
+
+    def pack(self, samples: Sequence[T], lengths: Sequence[int], capacity: int) -> list[list[T]]:
+        """As ``pack`` does."""
+        packs = pack(samples, lengths, capacity)
+        if not self.advised and self.size is not None and len(samples) >= self.size:
+            self.advised = True  # of the first buffer: the others are like it
+            self._advise(sum(lengths), len(packs), capacity)
+        return packs
+
+    def _advise(self, total: int, num_packs: int, capacity: int) -> None:
+        assert self.size is not None
+        config = WorkerConfig.active_worker_config
+        if config is not None and (config.rank or config.rank_worker_id()):
+            return  # one worker says it for all
+        if total >= FEW_PACKS * capacity:
+            return
+        logger.warning(
+            "packing_buffer_size=%d: the buffer holds %.1f packs' worth of samples, and %.0f%% of "
+            "their packs are padding; with %d it holds %d, which fills packs better",
+            self.size,
+            total / capacity,
+            100 * (1 - total / (num_packs * capacity)),
+            math.ceil(self.size * ENOUGH_PACKS * capacity / total),
+            ENOUGH_PACKS,
+        )
 
 
 def join(samples: Sequence[Any], **values: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 
@@ -58,3 +60,26 @@ def stack_padded(rows: list[torch.Tensor], length: int | None = None) -> torch.T
     """[S_i, ...] each -> [B, S, ...] with zeros; S is ``length`` or the longest."""
     length = max(len(row) for row in rows) if length is None else length
     return torch.stack([pad_to(row, length) for row in rows])
+
+
+def join_padded(rows: list[torch.Tensor], lengths: Sequence[int]) -> torch.Tensor:
+    """[S_i, ...] each -> [sum of ``lengths``, ...]: one after the other, each followed by zeros to
+    its length.
+    """
+    joined = rows[0].new_zeros(sum(lengths), *rows[0].shape[1:])
+    start = 0
+    for row, length in zip(rows, lengths, strict=True):
+        joined[start : start + len(row)] = row
+        start += length
+    return joined
+
+
+def join_texts(
+    texts: list[torch.Tensor], lengths: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Texts [K_i, D] as ``join_padded`` joins them, [K, D], and their mask [K], one where a token
+    is.
+    """
+    return join_padded(texts, lengths), join_padded(
+        [text.new_ones(len(text)) for text in texts], lengths
+    )

@@ -15,23 +15,26 @@ from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import ALL, Filters
-from task_encoders.packing import join, pack, require_one_pack
+from task_encoders.packing import PackingBuffer, join, require_one_pack
 from task_encoders.prepare import prepare
-from task_encoders.sequences import counts, ones_to, pad_to, patchify, round_up
+from task_encoders.sequences import counts, join_padded, ones_to, pad_to, patchify, round_up
 
 MAX_TOKENS = 512  #: every text is padded to this
 
 
 @dataclass(kw_only=True, slots=True)
 class WanSample(Sample):  # type: ignore[misc]
-    """n samples, one after the other; one, until they are packed. Lengths and shapes are int32."""
+    """n samples, one after the other; one, until they are packed. Lengths and shapes are int32.
+
+    Text is padded in the batch, not before: the packing buffer holds many samples.
+    """
 
     video_latents: torch.Tensor  #: [S, C*4]
-    context_embeddings: torch.Tensor  #: [K, D]
+    context_embeddings: list[torch.Tensor]  #: n of [K_i, D], real tokens
     loss_mask: torch.Tensor  #: [S] bfloat16
     seq_len_q: torch.Tensor  #: [n]; their padded lengths add up to S
     seq_len_q_padded: torch.Tensor  #: [n]
-    seq_len_kv: torch.Tensor  #: [n], each 512; their padded lengths add up to K
+    seq_len_kv: torch.Tensor  #: [n], each 512
     seq_len_kv_padded: torch.Tensor  #: [n]
     grid_sizes: torch.Tensor  #: [n, 3], patches by (frames, height, width)
     video_metadata: list[dict[str, Any]]  #: the JSON part of each
@@ -84,6 +87,7 @@ class WanTaskEncoder(BytesTaskEncoder):
         self.filters = filters
         self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("wan") if cookers is None else cookers
+        self.packing_buffer = PackingBuffer()
 
     @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
     def encode_sample(self, sample: LatentSample) -> WanSample:
@@ -104,7 +108,7 @@ class WanTaskEncoder(BytesTaskEncoder):
         return WanSample.derive_from(  # type: ignore[no-any-return]
             sample,
             video_latents=pad_to(tokens, length),
-            context_embeddings=pad_to(sample.text, text_length),
+            context_embeddings=[sample.text],
             loss_mask=ones_to(len(tokens), length),
             seq_len_q=counts(len(tokens)),
             seq_len_q_padded=counts(length),
@@ -116,7 +120,8 @@ class WanTaskEncoder(BytesTaskEncoder):
 
     @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
     def select_samples_to_pack(self, samples: list[WanSample]) -> list[list[WanSample]]:
-        return pack(samples, [len(sample.video_latents) for sample in samples], self.seq_length)
+        lengths = [len(sample.video_latents) for sample in samples]
+        return self.packing_buffer.pack(samples, lengths, self.seq_length)
 
     @stateless  # type: ignore[untyped-decorator]
     def pack_selected_samples(self, samples: list[WanSample]) -> WanSample:
@@ -126,9 +131,10 @@ class WanTaskEncoder(BytesTaskEncoder):
     @stateless  # type: ignore[untyped-decorator]
     def batch(self, samples: list[WanSample]) -> dict[str, Any]:
         (sample,) = samples
+        text = join_padded(sample.context_embeddings, sample.seq_len_kv_padded.tolist())
         return {
             "video_latents": sample.video_latents[:, None],
-            "context_embeddings": sample.context_embeddings[:, None],
+            "context_embeddings": text[:, None],
             "loss_mask": sample.loss_mask[:, None],
             "seq_len_q": sample.seq_len_q,
             "seq_len_q_padded": sample.seq_len_q_padded,
@@ -138,9 +144,19 @@ class WanTaskEncoder(BytesTaskEncoder):
             "video_metadata": sample.video_metadata,
         }
 
-    def build_batch(self, dataset: Any, *, batch_size: int | None, **options: Any) -> Any:
+    def build_batch(
+        self,
+        dataset: Any,
+        *,
+        batch_size: int | None,
+        packing_buffer_size: int | None = None,
+        **options: Any,
+    ) -> Any:
         """Energon's, which ``get_train_dataset`` calls. Raises ValueError unless a batch is one
         pack.
         """
         require_one_pack(batch_size)
-        return super().build_batch(dataset, batch_size=batch_size, **options)
+        self.packing_buffer.size = packing_buffer_size
+        return super().build_batch(
+            dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options
+        )

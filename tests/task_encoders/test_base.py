@@ -20,6 +20,7 @@ EVERYWHERE = {
     "Sample",
     "SkipSample",
     "TaskEncoder",
+    "WorkerConfig",
     "basic_sample_keys",
     "stateless",
 }

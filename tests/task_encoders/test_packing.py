@@ -1,14 +1,23 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from megatron.energon import Sample, edataclass
+from megatron.energon import Sample, WorkerConfig, edataclass
 
-from task_encoders.packing import first_fit_decreasing, join, pack, require_one_pack
+from task_encoders import DiTTaskEncoder, NeMoDiTTaskEncoder, WanTaskEncoder
+from task_encoders.packing import (
+    PackingBuffer,
+    first_fit_decreasing,
+    join,
+    pack,
+    require_one_pack,
+)
+from tests.task_encoders.trainers import WIDTH, encode, sample
 
 
 @edataclass
@@ -70,3 +79,45 @@ def test_a_batch_is_one_pack(batch_size: int | None) -> None:
     require_one_pack(1)
     with pytest.raises(ValueError, match=f"batch_size={batch_size}"):
         require_one_pack(batch_size)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "name"),
+    [
+        (WanTaskEncoder(seq_length=64, text_width=WIDTH), "context_embeddings"),
+        (DiTTaskEncoder(seq_length=64), "context_embeddings"),
+        (NeMoDiTTaskEncoder(max_seq_length=64), "t5_text_embeddings"),
+    ],
+)
+def test_the_buffer_holds_text_unpadded(encoder: Any, name: str) -> None:
+    (text,) = getattr(encode(encoder, sample(tokens=5)), name)
+    assert text.shape == (5, WIDTH)
+
+
+def test_a_small_buffer_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    buffer = PackingBuffer(size=4)
+    for _ in range(2):
+        assert len(buffer.pack("abcd", [6] * 4, 10)) == 4
+    (told,) = caplog.messages
+    assert told == (
+        "packing_buffer_size=4: the buffer holds 2.4 packs' worth of samples, and 40% of their "
+        "packs are padding; with 17 it holds 10, which fills packs better"
+    )
+
+
+@pytest.mark.parametrize(("size", "num"), [(None, 3), (4, 3), (4, 20)])
+def test_nothing_is_told_of_a_large_buffer_or_the_end_of_an_epoch(
+    size: int | None, num: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    PackingBuffer(size=size).pack([0] * num, [6] * num, 10)
+    assert not caplog.messages
+
+
+def test_one_worker_tells_for_all(caplog: pytest.LogCaptureFixture) -> None:
+    config = WorkerConfig(rank=1, world_size=2, num_workers=0)
+    config.worker_activate(0)
+    try:
+        PackingBuffer(size=2).pack("ab", [6, 6], 10)
+    finally:
+        config.worker_deactivate()
+    assert not caplog.messages

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from task_encoders.sequences import (
     counts,
     grid_positions,
+    join_texts,
     ones_to,
     pad_to,
     patchify,
@@ -65,3 +66,10 @@ def test_masks_counts_and_stacks() -> None:
     assert counts(3, 4).dtype == torch.int32
     assert stack_padded([torch.ones(1), torch.ones(2)]).tolist() == [[1, 0], [1, 1]]
     assert stack_padded([torch.ones(1)], 3).tolist() == [[1, 0, 0]]
+
+
+def test_joining_texts_pads_each_to_its_length() -> None:
+    text, mask = join_texts([torch.ones(2, 3), torch.full((1, 3), 2.0)], [4, 2])
+    assert text[:, 0].tolist() == [1, 1, 0, 0, 2, 0]
+    assert mask.tolist() == [1, 1, 0, 0, 1, 0]
+    assert text.shape == (6, 3)
