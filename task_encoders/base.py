@@ -7,31 +7,55 @@ from typing import Any
 
 from megatron.energon import TaskEncoder
 
+from task_encoders.errors import sentence_first
 from task_encoders.made_up import warn_of_made_up_weights
+from task_encoders.ranks import require_samples
+from task_encoders.skips import count_skips
 
 
 class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
-    """What our task encoders derive from: nothing decodes a part before our cookers do.
+    """What our task encoders derive from: nothing decodes a part before our cookers do, and no
+    worker goes on without a word when it has nothing to train on.
 
     Energon's own decoders run whatever a pickle asks for. In Energon 7 the task encoder has one; in
     5 and 6 each dataset has, from which it is taken away when the datasets are put together.
     """
 
     decoder = None
+    _endless = True  #: whether the datasets that are being put together repeat for ever
 
-    def build_train_datasets(self, *, datasets: Sequence[Any], **options: Any) -> Any:
+    def build_train_datasets(
+        self, *, datasets: Sequence[Any], worker_config: Any, repeat: bool = True, **options: Any
+    ) -> Any:
         """Energon's, which ``get_train_dataset`` calls."""
-        for item in datasets:
-            _leave_bytes(item)
-            warn_of_made_up_weights(item)
-        return super().build_train_datasets(datasets=datasets, **options)
+        self._prepare(datasets, worker_config, endless=repeat)
+        built = super().build_train_datasets(
+            datasets=datasets, worker_config=worker_config, repeat=repeat, **options
+        )
+        return sentence_first(built, worker_config)
 
-    def build_val_datasets(self, *, datasets: Sequence[Any], **options: Any) -> Any:
+    def build_val_datasets(
+        self, *, datasets: Sequence[Any], worker_config: Any, **options: Any
+    ) -> Any:
         """Energon's, which ``get_val_dataset`` calls."""
+        self._prepare(datasets, worker_config, endless=False)
+        built = super().build_val_datasets(
+            datasets=datasets, worker_config=worker_config, **options
+        )
+        return sentence_first(built, worker_config)
+
+    def build_encode_sample(self, dataset: Any, *, worker_config: Any) -> Any:
+        """Energon's, with the samples counted that ``encode_sample`` leaves out."""
+        built = super().build_encode_sample(dataset, worker_config=worker_config)
+        count_skips(built, of=dataset, worker_config=worker_config, endless=self._endless)
+        return built
+
+    def _prepare(self, datasets: Sequence[Any], worker_config: Any, *, endless: bool) -> None:
+        self._endless = endless
+        require_samples(datasets, worker_config, endless=endless)
         for item in datasets:
             _leave_bytes(item)
             warn_of_made_up_weights(item)
-        return super().build_val_datasets(datasets=datasets, **options)
 
 
 def _leave_bytes(dataset: Any) -> None:

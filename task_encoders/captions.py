@@ -35,6 +35,11 @@ def make_dropout(probability: float, source: EmptyCaption | None) -> CaptionDrop
         raise ValueError(
             f"caption_dropout={probability} is no probability; give a number from 0 to 1"
         )
+    if source is not None and not probability:
+        raise ValueError(
+            "empty_caption is given and caption_dropout is 0, so that no caption is replaced by "
+            "it: give a caption_dropout, or leave empty_caption out"
+        )
     return CaptionDropout(
         probability=probability, empty=load_empty_caption(source) if probability else None
     )

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from megatron.energon import SkipSample
 
 from cookers import LatentSample
 
-logger = logging.getLogger(__name__)
-
 MAX_LATENT = 1e3  #: the trainers skip samples with a larger magnitude
 
 
 def skip_unhealthy(sample: LatentSample) -> None:
-    """Raise SkipSample for a latent with NaN, Inf or a magnitude above 1e3, as the trainers do, but
-    say so.
-    """
+    """Raise SkipSample for a latent with NaN, Inf or a magnitude above 1e3, as the trainers do."""
     if not bool(torch.isfinite(sample.latent).all()):
-        logger.warning("sample %s is skipped: its latent has NaN or Inf", sample.__key__)
-        raise SkipSample
+        raise SkipSample("with NaN or Inf in the latent")
     if float(sample.latent.abs().max()) > MAX_LATENT:
-        logger.warning(
-            "sample %s is skipped: its latent exceeds %g in magnitude", sample.__key__, MAX_LATENT
-        )
-        raise SkipSample
+        raise SkipSample(f"with a latent above {MAX_LATENT:g} in magnitude")
 
 
 def require_latent(

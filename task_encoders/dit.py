@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import ALL, Filters
-from task_encoders.packing import PackingBuffer, join, require_one_pack
+from task_encoders.packing import PackingBuffer, join, require_length, require_one_pack
 from task_encoders.prepare import prepare
 from task_encoders.sequences import (
     counts,
@@ -28,8 +27,7 @@ from task_encoders.sequences import (
     round_up,
     stack_padded,
 )
-
-logger = logging.getLogger(__name__)
+from task_encoders.skips import skip_too_long
 
 MAX_TOKENS = 512
 MULTIPLE = 64  #: video and text are padded to multiples of this
@@ -70,9 +68,9 @@ class DiTTaskEncoder(BytesTaskEncoder):
     ``context_mask`` [1, K] bfloat16, ``loss_mask`` [1, S] bfloat16, ``seq_len_q``,
     ``seq_len_q_padded``, ``seq_len_kv``, ``seq_len_kv_padded`` [n] int32, ``pos_ids`` [1, S, 3]
     int64, ``latent_shape`` [n, 4] int32, ``video_metadata`` (n dicts). Each sample is padded to
-    multiples of 64. Without a ``packing_buffer_size``, which the trainer itself cannot do without,
-    the samples of a batch have sequences of one length, which lie along the first dimension, and n
-    is B.
+    multiples of 64. Without ``seq_length`` and ``packing_buffer_size``, which the trainer itself
+    cannot do without, the samples of a batch have sequences of one length, which lie along the
+    first dimension, and n is B.
 
     Skipped, as by the trainer: samples with NaN, Inf or more than 1e3 in magnitude, those whose
     padded sequence is longer than ``seq_length``, and those whose T*H*W the tensor (and twice the
@@ -97,6 +95,7 @@ class DiTTaskEncoder(BytesTaskEncoder):
         """A ``seq_length`` of None takes any sample, and does not pack. Parallel sizes of None are
         megatron-core's; the rest is as for WanTaskEncoder."""
         super().__init__()
+        require_length("seq_length", seq_length)
         self.seq_length = seq_length
         self.patch_spatial = patch_spatial
         self.patch_temporal = patch_temporal
@@ -185,30 +184,24 @@ class DiTTaskEncoder(BytesTaskEncoder):
         """Energon's, which ``get_train_dataset`` calls. Raises ValueError for packs of no size, or
         several a batch.
         """
+        if (packing_buffer_size is None) != (self.seq_length is None):
+            raise ValueError(
+                f"seq_length={self.seq_length} and packing_buffer_size={packing_buffer_size}: "
+                "packing needs both, the length of a pack and the number of samples to choose "
+                "from; stacking neither"
+            )
         if packing_buffer_size is not None:
             require_one_pack(batch_size)
-            if self.seq_length is None:
-                raise ValueError(
-                    "packing_buffer_size needs seq_length, the number of tokens that a pack holds"
-                )
         self.packing_buffer.size = packing_buffer_size
         return super().build_batch(
             dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options
         )
 
     def _skip_what_does_not_fit(self, sample: LatentSample, length: int) -> None:
-        if self.seq_length is not None and length > self.seq_length:
-            logger.warning(
-                "sample %s is skipped: %d tokens, above seq_length", sample.__key__, length
-            )
-            raise SkipSample
+        if self.seq_length is not None:
+            skip_too_long(length, self.seq_length, "seq_length")
         parts = self.tensor_parallel_size or parallel.tensor_parallel_size()
         context = self.context_parallel_size or parallel.context_parallel_size()
         parts *= 2 * context if context > 1 else 1
         if sample.latent[0].numel() % parts:
-            logger.warning(
-                "sample %s is skipped: its size is not divisible by %d devices",
-                sample.__key__,
-                parts,
-            )
-            raise SkipSample
+            raise SkipSample(f"of a size that {parts} devices do not divide")

@@ -46,20 +46,20 @@ def skip_unwanted(sample: LatentSample, filters: Filters) -> None:
         filters.min_aesthetic_score is not None
         and _value(sample, "score", _SCORE) < filters.min_aesthetic_score
     ):
-        raise SkipSample
+        raise SkipSample(f"below min_aesthetic_score={filters.min_aesthetic_score}")
     if filters.min_size is not None and _shorter_side(sample) < filters.min_size:
-        raise SkipSample
+        raise SkipSample(f"below min_size={filters.min_size}")
     if is_image:
         return
     if (
         filters.max_frames is not None
         and _value(sample, "number of frames", _FRAMES) > filters.max_frames
     ):
-        raise SkipSample
+        raise SkipSample(f"above max_frames={filters.max_frames}")
     if filters.max_seconds is not None:
         seconds = _value(sample, "number of frames", _FRAMES) / _value(sample, "frame rate", _RATE)
         if seconds > filters.max_seconds:
-            raise SkipSample
+            raise SkipSample(f"above max_seconds={filters.max_seconds}")
 
 
 def _shorter_side(sample: LatentSample) -> float:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from megatron.energon import Cooker, Sample, SkipSample, stateless
+from megatron.energon import Cooker, Sample, stateless
 
 from cookers import LatentSample, trainer_cookers
 from task_encoders import parallel
@@ -16,7 +15,7 @@ from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import Filters
-from task_encoders.packing import PackingBuffer, join, require_one_pack
+from task_encoders.packing import PackingBuffer, join, require_length, require_one_pack
 from task_encoders.prepare import prepare
 from task_encoders.sequences import (
     counts,
@@ -27,8 +26,7 @@ from task_encoders.sequences import (
     patchify,
     stack_padded,
 )
-
-logger = logging.getLogger(__name__)
+from task_encoders.skips import skip_too_long
 
 IMAGE_FPS = 30.0  #: what NeMo says of an image
 SCORED = Filters(min_aesthetic_score=0.0)  #: NeMo's default: all with a score of at least this
@@ -98,6 +96,8 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         """``max_seq_length`` is for packing, ``seq_length`` for stacking; longer texts than
         ``text_embedding_padding_size`` are cut. The rest is as for WanTaskEncoder."""
         super().__init__()
+        require_length("seq_length", seq_length)
+        require_length("max_seq_length", max_seq_length)
         self.seq_length = seq_length
         self.max_seq_length = max_seq_length
         self.text_embedding_padding_size = text_embedding_padding_size
@@ -115,7 +115,9 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         require_latent(sample, patch=(self.patch_spatial, self.patch_temporal))
         require_text(sample)
         tokens = patchify(sample.latent, spatial=self.patch_spatial, temporal=self.patch_temporal)
-        self._skip_what_is_too_long(sample, len(tokens))
+        for name in ("seq_length", "max_seq_length"):
+            if getattr(self, name) is not None:
+                skip_too_long(len(tokens), getattr(self, name), name)
         length = (
             self.seq_length
             if self.seq_length is not None and self.max_seq_length is None
@@ -208,17 +210,6 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         return super().build_batch(
             dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options
         )
-
-    def _skip_what_is_too_long(self, sample: LatentSample, num_tokens: int) -> None:
-        for length in (self.seq_length, self.max_seq_length):
-            if length is not None and num_tokens > length:
-                logger.warning(
-                    "sample %s is skipped: %d tokens, more than %d",
-                    sample.__key__,
-                    num_tokens,
-                    length,
-                )
-                raise SkipSample
 
 
 def _pixels(sample: LatentSample) -> tuple[tuple[float, float], float, float]:

@@ -115,6 +115,12 @@ def join(samples: Sequence[Any], **values: Any) -> Any:
     return type(first)(**own, **joined, **values)
 
 
+def require_length(name: str, length: int | None) -> None:
+    """Raise ValueError for a length that no sequence has."""
+    if length is not None and length < 1:
+        raise ValueError(f"{name}={length}: give a number of tokens, 1 or more")
+
+
 def require_one_pack(batch_size: int | None) -> None:
     """A batch is one pack: of more, the trainers would train on the first alone. Raises
     ValueError.

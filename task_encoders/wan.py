@@ -15,9 +15,10 @@ from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.filters import ALL, Filters
-from task_encoders.packing import PackingBuffer, join, require_one_pack
+from task_encoders.packing import PackingBuffer, join, require_length, require_one_pack
 from task_encoders.prepare import prepare
 from task_encoders.sequences import counts, join_padded, ones_to, pad_to, patchify, round_up
+from task_encoders.skips import skip_too_long
 
 MAX_TOKENS = 512  #: every text is padded to this
 
@@ -56,10 +57,10 @@ class WanTaskEncoder(BytesTaskEncoder):
     a context parallel size c above 1 the lengths are padded to multiples of 2 c, as Transformer
     Engine asks. Without a ``packing_buffer_size`` a pack is one sample.
 
-    Samples with NaN, Inf or more than 1e3 in magnitude are skipped, as by the trainer. What it gets
-    wrong is a ValueError with the sample's key: text [1, S, D], more than 512 tokens (it cuts
-    them), other channels or widths, an odd latent size, a sequence longer than a pack. Energon logs
-    and skips these; ``reraise_exception`` stops.
+    Samples with NaN, Inf or more than 1e3 in magnitude are skipped, as by the trainer, and those
+    longer than a pack, which it trains on. What it gets wrong is a ValueError with the sample's
+    key: text [1, S, D], more than 512 tokens (it cuts them), other channels or widths, an odd
+    latent size. Energon logs and skips these; ``reraise_exception`` stops.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class WanTaskEncoder(BytesTaskEncoder):
         ``target: wan``, ``target: generic`` and datasets that name no target.
         """
         super().__init__()
+        require_length("seq_length", seq_length)
         self.seq_length = seq_length
         self.channels = channels
         self.text_width = text_width
@@ -99,12 +101,7 @@ class WanTaskEncoder(BytesTaskEncoder):
         _, frames, height, width = sample.latent.shape
         tokens = patchify(sample.latent)
         length, text_length = round_up(len(tokens), multiple), round_up(MAX_TOKENS, multiple)
-        if length > self.seq_length:
-            raise ValueError(
-                f"sample {sample.__key__}: {length} tokens, and a pack holds "
-                f"seq_length={self.seq_length}; raise that, or leave such samples out with "
-                "Filters(max_frames=...)"
-            )
+        skip_too_long(length, self.seq_length, "seq_length")
         return WanSample.derive_from(  # type: ignore[no-any-return]
             sample,
             video_latents=pad_to(tokens, length),

@@ -31,7 +31,7 @@ MARK = "it-ran"  #: what they make
 
 #: By the dataset's recipe: its trainer's task encoder, and ours for any.
 ENCODERS: dict[str, Callable[..., Any]] = {
-    "dit": lambda **options: DiTTaskEncoder(seq_length=4096, **options),
+    "dit": DiTTaskEncoder,
     "nemo-dit": lambda **options: NeMoDiTTaskEncoder(seq_length=1024, **options),
     "wan2.1": lambda **options: WanTaskEncoder(seq_length=4096, **options),
     "flux1": FluxTaskEncoder,
@@ -40,7 +40,7 @@ ENCODERS: dict[str, Callable[..., Any]] = {
     "sd3": LatentTaskEncoder,
 }
 PACKED: dict[str, Callable[..., Any]] = {
-    "dit": ENCODERS["dit"],
+    "dit": lambda **options: DiTTaskEncoder(seq_length=4096, **options),
     "nemo-dit": lambda **options: NeMoDiTTaskEncoder(max_seq_length=4096, **options),
     "wan2.1": ENCODERS["wan2.1"],
 }

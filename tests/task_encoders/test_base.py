@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 #: What each of these versions has under the same name.
 EVERYWHERE = {
+    "BaseWrapperDataset",
     "Batch",
     "Cooker",
     "EPath",

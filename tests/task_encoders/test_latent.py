@@ -331,6 +331,8 @@ def test_arguments_that_do_not_go_together(tmp_path: Path) -> None:
         LatentTaskEncoder(caption_dropout=0.1, empty_caption=tmp_path)
     with pytest.raises(ValueError, match=r"caption_dropout=1\.5"):
         LatentTaskEncoder(caption_dropout=1.5)
+    with pytest.raises(ValueError, match="empty_caption is given and caption_dropout is 0"):
+        LatentTaskEncoder(empty_caption=tmp_path)
     with pytest.raises(ValueError, match="pad_to_max"):
         LatentTaskEncoder(max_text_tokens=None, pad_to_max=True)
     (tmp_path / "poison.pickle").write_bytes(pickle.dumps(Poison(tmp_path / "ran")))
