@@ -11,7 +11,6 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Protocol, TextIO
 
 from energon_prep.errors import PrepError, UsageError
@@ -250,17 +249,6 @@ class LocalPublication:
                 self.file.close()
             self._tmp.unlink(missing_ok=True)
             self._done = True
-
-    def __enter__(self) -> LocalPublication:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.discard()
 
 
 class _GuardedFile:

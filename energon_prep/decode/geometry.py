@@ -44,7 +44,6 @@ class Geometry:
     crop: Box  #: ``box`` in whole original pixels, never empty
     #: of the whole image at the scale of the crop, rounded up, so never smaller than ``final``
     resize_to: Size
-    resized_crop: Box  #: of ``final`` in the whole image at ``resize_to``
     final: Size  #: the size the encoder sees
 
 
@@ -227,7 +226,6 @@ def _covering(original: Size, final: Size) -> Geometry:
         box=(top, left, bottom, right),
         crop=_whole((top, left, bottom, right), original),
         resize_to=resize_to,
-        resized_crop=_centred(resize_to, final),
         final=final,
     )
 
@@ -238,7 +236,6 @@ def _stretched(original: Size, final: Size) -> Geometry:
         box=(0.0, 0.0, float(height), float(width)),
         crop=(0, 0, height, width),
         resize_to=final,
-        resized_crop=(0, 0, *final),
         final=final,
     )
 
@@ -257,7 +254,6 @@ def _uncut(original: Size, multiple: int) -> Geometry:
         box=(top, left, bottom, right),
         crop=crop,
         resize_to=original,
-        resized_crop=crop,
         final=final,
     )
 

@@ -136,7 +136,6 @@ def _kinds_of_files(folder: Path, options: SourceOptions) -> set[str]:
         folder,
         lambda name: _kind_of_file(name) is not None,
         follow_links=options.follow_links,
-        warn=False,
     ):
         if is_chosen(path, include=options.include, exclude=options.exclude):
             found.add(str(_kind_of_file(path)))
@@ -147,7 +146,7 @@ def _kinds_of_files(folder: Path, options: SourceOptions) -> set[str]:
 
 def holds_any(folder: Path) -> bool:
     """Whether anything in the folder or below is media, a tar or a table, by its name."""
-    names = walk(folder, lambda name: _kind_of_file(name) is not None, warn=False)
+    names = walk(folder, lambda name: _kind_of_file(name) is not None)
     return next(iter(names), None) is not None
 
 

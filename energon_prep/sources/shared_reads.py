@@ -56,10 +56,6 @@ class _BlockCache:
                 self._blocks.popitem(last=False)
         return block
 
-    def forget(self) -> None:
-        with self._lock:
-            self._blocks.clear()
-
 
 _cache = _BlockCache(CACHE_BYTES // BLOCK_BYTES)
 

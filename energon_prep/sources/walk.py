@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +13,6 @@ from typing import NamedTuple
 
 from energon_prep.errors import PrepError
 from energon_prep.layout import PRIVATE_DIR
-
-logger = logging.getLogger(__name__)
 
 HIDDEN = "hidden"
 LINK_OUT = "links out of the source (--follow-links)"
@@ -93,21 +90,14 @@ class LinkRule:
         return None if any(_is_within(real, folder) for folder in self.folders) else real
 
 
-def walk(
-    root: Path, wanted: Callable[[str], bool], *, follow_links: bool = False, warn: bool = True
-) -> Iterator[str]:
+def walk(root: Path, wanted: Callable[[str], bool], *, follow_links: bool = False) -> Iterator[str]:
     """Paths below ``root`` of the files whose name is ``wanted``: relative, "/" separated, in the
     order of ``find``.
 
-    What is no file to read is passed over, links with a warning if ``warn``. Raises PrepError for a
-    folder that cannot be read.
+    What is no file to read is passed over. Raises PrepError for a folder that cannot be read.
     """
     rules = _Rules(LinkRule.of(root, follow=follow_links), wanted, hidden=False)
-    for path, kind in _find(root, rules):
-        if not kind:
-            yield path
-        elif warn and kind in (LINK_OUT, LINKED_FOLDER, LOOP):
-            logger.warning("%s is passed over: %s", root / path, kind)
+    yield from (path for path, kind in _find(root, rules) if not kind)
 
 
 def find(root: Path, *, follow_links: bool = False) -> Iterator[Found]:

@@ -101,9 +101,6 @@ def test_every_plan_is_sound(original, mode, resolution, multiple, max_aspect):
         assert geometry.resize_to[side] >= geometry.final[side]
         exact = original[side] * scales[side]
         assert exact * (1 - 1e-9) <= geometry.resize_to[side] < exact * (1 + 1e-9) + 1
-    a, b, c, d = geometry.resized_crop
-    assert a >= 0 and b >= 0 and c <= geometry.resize_to[0] and d <= geometry.resize_to[1]
-    assert (c - a, d - b) == geometry.final
 
 
 @given(original=SIZES, resolution=RESOLUTIONS, multiple=MULTIPLES)
@@ -129,7 +126,6 @@ def test_cover_crops_the_longer_side_alike_on_both_ends():
     geometry = plan((1000, 2000), "crop", (512, 512))
     assert geometry.crop == (0, 500, 1000, 1500)
     assert geometry.resize_to == (512, 1024)
-    assert geometry.resized_crop == (0, 256, 512, 768)
 
 
 SIDES = st.integers(1, 6000)

@@ -43,7 +43,7 @@ def write_manifest(folder: Path, rows: Sequence[tuple[float, float]]) -> Manifes
 
 def encode_clips(source: ManifestSource, num: int) -> tuple[int, list[list[int]]]:
     """Bytes read for the source's rows, and the frames of their clips."""
-    shared_reads._cache.forget()
+    shared_reads._cache._blocks.clear()
     decode = partial(
         decode_media,
         resizes=resolutions(Resize.model_validate({"mode": "none"})),

@@ -73,7 +73,7 @@ def find_metadata(root: Path, options: SourceOptions) -> MetadataFiles:
     manifest = ManifestSource(root=root, options=options)
     on_top = (name for name in METADATA_NAMES if (root / name).is_file())
     found = dict.fromkeys(
-        (*on_top, *walk(root, is_metadata_name, follow_links=options.follow_links, warn=False))
+        (*on_top, *walk(root, is_metadata_name, follow_links=options.follow_links))
     )
     by_folder: dict[str, str] = {}
     for path in found:
