@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CAPTION_CUT = "caption cut to the recipe's max_tokens"
 CAPTION_LEFT_OUT = "caption left out (--captions)"
 MEDIA_LEFT_OUT = "further image or video of a row left out"
+TOUCHED = "read from files with another time than when they were listed"
 
 #: In the place of the digest of a sample that could not be read.
 UNREAD = b"unread"
@@ -93,6 +94,8 @@ class RawSample:
     captions: tuple[str, ...]  #: one; several if each is to become a sample
     num_captions_left_out: int = 0
     num_media_left_out: int = 0  #: of a row that has several
+    #: a file of it has the size that it had when it was listed, and another time
+    is_touched: bool = False
     #: JSON-able; whatever else the source knew
     metadata: dict[str, Any] = field(default_factory=dict)
     #: Of the further parts that SourceOptions.carry_parts names, those that it has: "mask.png" ->

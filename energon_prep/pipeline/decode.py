@@ -16,6 +16,7 @@ from energon_prep.pipeline.window import Clips, DecodedWindow, PendingWindow
 from energon_prep.samples import (
     CAPTION_LEFT_OUT,
     MEDIA_LEFT_OUT,
+    TOUCHED,
     UNREAD,
     DecodedSample,
     Frames,
@@ -232,6 +233,8 @@ def _decoded(
 
 
 def _notes(raw: RawSample) -> tuple[str, ...]:
-    return (CAPTION_LEFT_OUT,) * raw.num_captions_left_out + (
-        MEDIA_LEFT_OUT,
-    ) * raw.num_media_left_out
+    return (
+        *(CAPTION_LEFT_OUT,) * raw.num_captions_left_out,
+        *(MEDIA_LEFT_OUT,) * raw.num_media_left_out,
+        *(TOUCHED,) * raw.is_touched,
+    )
