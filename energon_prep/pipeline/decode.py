@@ -18,6 +18,7 @@ from energon_prep.samples import (
     MEDIA_LEFT_OUT,
     TOUCHED,
     UNREAD,
+    Content,
     DecodedSample,
     Frames,
     PendingSample,
@@ -135,8 +136,9 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
     content = UNREAD
     try:
         with stations.profile.station("read"):
+            content = UNREAD._replace(state=sample.state())
             raw = sample.load()
-            content = raw.digest()
+            content = content._replace(digest=raw.digest())
         with stations.profile.station("decode"), stations.budget.claim() as claim:
             clips = stations.decode(raw, claim.take)
         carried = carried_media(raw, stations.carry) if stations.carry else {}
@@ -181,7 +183,9 @@ def _pair(raw: RawSample, clips: Sequence[Mapping[str, Frames]]) -> list[tuple[i
     return [(picture, caption) for picture in range(len(clips)) for caption in raw.captions]
 
 
-def to_reject(error: SampleError, *, serial: int, key: str, source: str, content: bytes) -> Reject:
+def to_reject(
+    error: SampleError, *, serial: int, key: str, source: str, content: Content
+) -> Reject:
     return Reject(
         serial=serial,
         key=key,
@@ -196,7 +200,7 @@ def to_reject(error: SampleError, *, serial: int, key: str, source: str, content
 def _decoded(
     serial: int,
     raw: RawSample,
-    content: bytes,
+    content: Content,
     caption: str,
     clip: Mapping[str, Frames],
     picture: int,

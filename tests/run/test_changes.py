@@ -141,6 +141,31 @@ def test_of_a_table_only_the_shards_of_changed_rows_are_made_again(
     assert after == tar_digests(tmp_path / "clean")
 
 
+@pytest.mark.parametrize("left", [1, 3])
+@pytest.mark.parametrize("in_folder", [True, False])
+def test_media_that_only_a_table_names_are_compared(
+    folder: Path, tmp_path: Path, left: int, in_folder: bool
+) -> None:
+    rows = [{"file_name": f"{n}.png", "caption": f"cat {n}"} for n in range(6)]
+    table = write(folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    source, dest = folder if in_folder else table, tmp_path / "out"
+    run(source, dest)
+    entry = dest / ".energon-prep/ledger/shard_000000.json"
+    before, known = tar_digests(dest), entry.read_bytes()
+    os.utime(folder / "1.png", ns=(1, 1))
+    assert run(source, dest).num_resumed == 6
+    assert entry.read_bytes() != known  # so that it is not read again the next time
+    assert verify(dest).problems == () and tar_digests(dest) == before
+    stop_after(dest, left)
+    write(folder / "1.png", png(99))
+    with pytest.raises(PrepError, match=r"1 shard of 2 samples changed.*shard 0 .*other contents"):
+        run(source, dest)
+    assert run(source, dest, update=True).num_resumed == 2 * left - 2
+    after = tar_digests(dest)
+    assert [name for name in before if after[name] != before[name]] == ["shard_000000.tar"]
+    assert run(source, dest).num_resumed == 6 and verify(dest).problems == ()
+
+
 @pytest.mark.parametrize("name", ["5.txt", "5.png"])
 def test_what_changes_under_a_run_stops_it(folder: Path, tmp_path: Path, name: str) -> None:
     dest = tmp_path / "out"

@@ -6,7 +6,7 @@ import codecs
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,9 @@ class ManifestSource:
                 detail = f"{error.detail}; {place}" if error.detail else place
                 raise SampleError(error.stage, error.reason, detail) from error
 
-        return PendingSample(key=key, source=source, load=load)
+        return PendingSample(
+            key=key, source=source, load=load, state=partial(_media_state, media, paths)
+        )
 
     def media_of(self, row: Row) -> RowMedia | SampleError:
         """The media that a row names or holds, or what is wrong with them."""
@@ -284,6 +286,17 @@ def _read(media: RowMedia, key: str, paths: MediaPaths, *, max_bytes: int) -> tu
         return media.path or key + sniffed_suffix(content), Media.of(content)
     file = paths.locate(media.path or "")
     return file.name, read_media(file, max_bytes=max_bytes, named_below=paths.start)
+
+
+def _media_state(media: RowMedia | SampleError, paths: MediaPaths) -> bytes:
+    """What cannot be looked at, ``load`` judges of."""
+    if isinstance(media, SampleError) or media.content is not None:
+        return b""
+    try:
+        info = paths.find(media.path or "").stat()
+    except (OSError, SampleError):
+        return b"none"
+    return f"{info.st_size} {info.st_mtime_ns}".encode()
 
 
 def _state(table: Table) -> FileState:
