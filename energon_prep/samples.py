@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from energon_prep.errors import PrepError, SampleError
 
@@ -23,9 +23,17 @@ if TYPE_CHECKING:
 CAPTION_CUT = "caption cut to the recipe's max_tokens"
 CAPTION_LEFT_OUT = "caption left out (--captions)"
 MEDIA_LEFT_OUT = "further image or video of a row left out"
+TOUCHED = "read from files with another time than when they were listed"
 
-#: In the place of the digest of a sample that could not be read.
-UNREAD = b"unread"
+
+class Content(NamedTuple):
+    """By what a sample shows that it has changed since it was read."""
+
+    digest: bytes  #: ``RawSample.digest`` of what was read
+    state: bytes = b""  #: what ``PendingSample.state`` gave before
+
+
+UNREAD = Content(b"unread")
 #: Bytes at either end of media in a file that are digested with its size: decoding a video need not
 #: read all of it, and containers have their tables of frames at one of the ends.
 _END = 2**20
@@ -93,6 +101,8 @@ class RawSample:
     captions: tuple[str, ...]  #: one; several if each is to become a sample
     num_captions_left_out: int = 0
     num_media_left_out: int = 0  #: of a row that has several
+    #: a file of it has the size that it had when it was listed, and another time
+    is_touched: bool = False
     #: JSON-able; whatever else the source knew
     metadata: dict[str, Any] = field(default_factory=dict)
     #: Of the further parts that SourceOptions.carry_parts names, those that it has: "mask.png" ->
@@ -127,6 +137,9 @@ class PendingSample:
     key: str
     source: str
     load: Callable[[], RawSample]
+    #: Size and time, as they are now, of a media file that the plan does not know; "" if there is
+    #: none. Costs a look at the file, not its reading.
+    state: Callable[[], bytes] = bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +180,7 @@ class SampleInfo:
     #: number of this sample of those that one raw sample becomes; None if there is one
     clip: int | None
     picture: int = 0  #: number of the decoded clip, which samples of several captions share
-    content: bytes = UNREAD  #: ``RawSample.digest``
+    content: Content = UNREAD
     num_frames: int
     framerate: float | None  #: frames per second; None for an image
     start: float | None  #: of the first frame in the video, seconds; None for an image
@@ -276,4 +289,4 @@ class Reject:
     stage: str  #: read, caption, decode, filter, visual, text or target
     reason: str
     detail: str = ""
-    content: bytes = UNREAD  #: ``RawSample.digest``; told to the ledger, not to who reads rejects
+    content: Content = UNREAD  #: told to the ledger, not to who reads rejects

@@ -16,7 +16,9 @@ from energon_prep.pipeline.window import Clips, DecodedWindow, PendingWindow
 from energon_prep.samples import (
     CAPTION_LEFT_OUT,
     MEDIA_LEFT_OUT,
+    TOUCHED,
     UNREAD,
+    Content,
     DecodedSample,
     Frames,
     PendingSample,
@@ -134,8 +136,9 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
     content = UNREAD
     try:
         with stations.profile.station("read"):
+            content = UNREAD._replace(state=sample.state())
             raw = sample.load()
-            content = raw.digest()
+            content = content._replace(digest=raw.digest())
         with stations.profile.station("decode"), stations.budget.claim() as claim:
             clips = stations.decode(raw, claim.take)
         carried = carried_media(raw, stations.carry) if stations.carry else {}
@@ -180,7 +183,9 @@ def _pair(raw: RawSample, clips: Sequence[Mapping[str, Frames]]) -> list[tuple[i
     return [(picture, caption) for picture in range(len(clips)) for caption in raw.captions]
 
 
-def to_reject(error: SampleError, *, serial: int, key: str, source: str, content: bytes) -> Reject:
+def to_reject(
+    error: SampleError, *, serial: int, key: str, source: str, content: Content
+) -> Reject:
     return Reject(
         serial=serial,
         key=key,
@@ -195,7 +200,7 @@ def to_reject(error: SampleError, *, serial: int, key: str, source: str, content
 def _decoded(
     serial: int,
     raw: RawSample,
-    content: bytes,
+    content: Content,
     caption: str,
     clip: Mapping[str, Frames],
     picture: int,
@@ -232,6 +237,8 @@ def _decoded(
 
 
 def _notes(raw: RawSample) -> tuple[str, ...]:
-    return (CAPTION_LEFT_OUT,) * raw.num_captions_left_out + (
-        MEDIA_LEFT_OUT,
-    ) * raw.num_media_left_out
+    return (
+        *(CAPTION_LEFT_OUT,) * raw.num_captions_left_out,
+        *(MEDIA_LEFT_OUT,) * raw.num_media_left_out,
+        *(TOUCHED,) * raw.is_touched,
+    )

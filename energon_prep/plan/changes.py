@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from energon_prep.layout import PLAN
 from energon_prep.plan.shards import PlanSummary, ShardPlan, read_plan, to_line
+from energon_prep.sources.base import Piece
+from energon_prep.sources.walk import printable
 from energon_prep.storage import Publication, Storage
 
 
@@ -81,14 +83,17 @@ def compare_plan(storage: Storage, shards: Iterable[ShardPlan]) -> Changes:
 def place_of(shard: ShardPlan) -> str:
     """Which samples a shard is of, in words."""
     last = shard.first_serial + shard.num_samples - 1
-    paths = dict.fromkeys((shard.pieces[0].path, shard.pieces[-1].path))
+    paths = dict.fromkeys(printable(piece.path) for piece in (shard.pieces[0], shard.pieces[-1]))
     return f"shard {shard.index} (samples {shard.first_serial} to {last}, {' to '.join(paths)})"
 
 
 def _samples(shard: ShardPlan) -> tuple[object, ...]:
     """Which samples a shard is of, wherever they begin in their files."""
-    pieces = [(piece.path, piece.count) for piece in shard.pieces]
-    return shard.index, shard.first_serial, shard.split, pieces
+    return shard.index, shard.first_serial, shard.split, list(map(_rows, shard.pieces))
+
+
+def _rows(piece: Piece) -> tuple[str, int]:
+    return piece.path, piece.count
 
 
 def _difference(old: ShardPlan | None, new: ShardPlan | None) -> str:
@@ -99,15 +104,26 @@ def _difference(old: ShardPlan | None, new: ShardPlan | None) -> str:
             f"there are {'fewer' if new is None else 'more'} samples from number "
             f"{shard.first_serial} on"
         )
-    for before, now in itertools.zip_longest(old.pieces, new.pieces):
-        if before != now:
-            where = (now or before).path
+    pieces = list(itertools.zip_longest(old.pieces, new.pieces))
+    for before, now in pieces:
+        if before is None or now is None or _rows(before) != _rows(now):
+            where = printable((now or before).path)
             return f"shard {old.index} is now made of other files or rows, first at {where}"
-    path = next(_changed_paths(old, new), old.pieces[0].path)
-    return f"{path}, or a file that belongs to it, has another size, in {place_of(old)}"
+    moved = f"the samples of {printable(old.pieces[0].path)} begin elsewhere in it"
+    others = itertools.chain.from_iterable(itertools.starmap(_other_sizes, pieces))
+    return f"{next(others, moved)}, in {place_of(old)}"
 
 
-def _changed_paths(old: ShardPlan, new: ShardPlan) -> Iterator[str]:
-    for piece, before, now in zip(old.pieces, old.marks, new.marks, strict=False):
-        if before != now:
-            yield piece.path
+def _other_sizes(old: Piece, new: Piece) -> Iterator[str]:
+    """The files of a piece that have other sizes, came or went, in words."""
+    if old.size != new.size:
+        yield f"{printable(old.path)} has {new.size} bytes, and had {old.size}"
+    before = {file.path: file.size for file in old.beside}
+    now = {file.path: file.size for file in new.beside}
+    for path in dict.fromkeys((*before, *now)):
+        if path not in now:
+            yield f"{printable(path)} is gone"
+        elif path not in before:
+            yield f"{printable(path)} is new beside {printable(old.path)}"
+        elif before[path] != now[path]:
+            yield f"{printable(path)} has {now[path]} bytes, and had {before[path]}"

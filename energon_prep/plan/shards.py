@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from energon_prep.errors import PrepError
 from energon_prep.layout import PLAN
 from energon_prep.plan.order import Listed, in_parts
 from energon_prep.sources.account import Account
-from energon_prep.sources.base import Entry, Piece, Source
+from energon_prep.sources.base import Beside, Entry, Piece, Source
 from energon_prep.splits import SPLITS, Ratio
 from energon_prep.storage import Storage
 
@@ -31,8 +32,6 @@ class ShardPlan:
     first_serial: int  #: of its first sample in the whole dataset
     pieces: tuple[Piece, ...]
     digest: str  #: of its entries and the sizes of their files, so that a changed source shows
-    times: str = ""  #: digest of those files' times: where it alone differs, contents decide
-    marks: tuple[str, ...] = ()  #: of each piece, to find the first that differs
     split: str = ""  #: one of SPLITS where the plan was cut for shares, else ""
 
     @property
@@ -82,9 +81,7 @@ def make_plan(source: Source, cut: Cut, account: Account | None = None) -> Itera
                 index=index,
                 first_serial=serial,
                 pieces=pieces,
-                digest=_digest(map(_sizes, shard), 16),
-                times=_digest(map(_times, shard), 16),
-                marks=tuple(_marks(shard, pieces)),
+                digest=_digest(map(_sizes, shard)),
                 split=name,
             )
             index += 1
@@ -102,9 +99,10 @@ def join_entries(listed: Iterable[Listed]) -> Iterator[Piece]:
     groups = itertools.groupby(
         enumerate(listed), key=lambda item: (item[1].entry.path, item[1].place - item[0])
     )
-    for (path, _), neighbours in groups:
-        starts = [item.entry.start for _, item in neighbours]
-        yield Piece(path, starts[0], len(starts))
+    for _, neighbours in groups:
+        (_, first), count = next(neighbours), 1 + sum(1 for _ in neighbours)
+        entry = first.entry
+        yield Piece(entry.path, entry.start, count, entry.size, entry.mtime_ns, entry.beside)
 
 
 def write_plan(
@@ -135,13 +133,9 @@ def from_line(line: bytes) -> ShardPlan:
     """A line of the stored plan. Raises PrepError if it is damaged."""
     try:
         fields = json.loads(line)
-        fields["pieces"] = tuple(Piece(*piece) for piece in fields["pieces"])
-        fields["marks"] = tuple(map(str, fields["marks"]))
+        fields["pieces"] = tuple(map(_piece, fields["pieces"]))
         plan = ShardPlan(**fields)
-        numbers = [number for piece in plan.pieces for number in (piece.start, piece.count)]
-        if not plan.pieces or any(
-            type(number) is not int for number in (plan.index, plan.first_serial, *numbers)
-        ):
+        if not plan.pieces or type(plan.index) is not int or type(plan.first_serial) is not int:
             raise ValueError("a number is missing")
         if plan.split not in ("", *SPLITS):
             raise ValueError(f"its split is {plan.split!r}")
@@ -153,37 +147,37 @@ def from_line(line: bytes) -> ShardPlan:
         ) from error
 
 
+def _piece(fields: list[Any]) -> Piece:
+    path, start, count, size, mtime_ns, files = fields
+    beside = tuple(Beside(*file) for file in files)
+    known = [number for number in (size, mtime_ns) if number is not None]
+    numbers = [start, count, *known, *(number for file in beside for number in file[1:])]
+    if type(path) is not str or any(type(number) is not int for number in numbers):
+        raise ValueError("a number is missing")
+    return Piece(path, start, count, size, mtime_ns, beside)
+
+
 def to_line(shard: ShardPlan) -> bytes:
-    pieces = [[piece.path, piece.start, piece.count] for piece in shard.pieces]
+    pieces = [
+        [piece.path, piece.start, piece.count, piece.size, piece.mtime_ns, piece.beside]
+        for piece in shard.pieces
+    ]
     fields = {
         "index": shard.index,
         "first_serial": shard.first_serial,
         "pieces": pieces,
         "digest": shard.digest,
-        "times": shard.times,
-        "marks": shard.marks,
         "split": shard.split,
     }
     return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _digest(lines: Iterable[str], length: int) -> str:
+def _digest(lines: Iterable[str]) -> str:
     text = "".join(lines).encode("utf-8", "surrogateescape")
-    return hashlib.sha256(text).hexdigest()[:length]
-
-
-def _marks(listed: Sequence[Listed], pieces: Iterable[Piece]) -> Iterator[str]:
-    lines = map(_sizes, listed)
-    for piece in pieces:
-        yield _digest(itertools.islice(lines, piece.count), 8)
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _sizes(item: Listed) -> str:
     entry = item.entry
     beside = "".join(f"\0{file.path}\0{file.size}" for file in entry.beside)
     return f"{entry.path}\0{entry.start}\0{entry.size}{beside}\n"
-
-
-def _times(item: Listed) -> str:
-    beside = "".join(f" {file.mtime_ns}" for file in item.entry.beside)
-    return f"{item.entry.mtime_ns}{beside}\n"

@@ -18,11 +18,11 @@ from energon_prep.pipeline.tally import Profile, Tally
 from energon_prep.plan.changes import compare_plan
 from energon_prep.plan.shards import PlanSummary, make_plan, write_plan
 from energon_prep.run import start
-from energon_prep.run.changes import changed_shards
+from energon_prep.run.changes import decide
 from energon_prep.run.destination import unless_begun_forgotten
 from energon_prep.run.request import Request
 from energon_prep.shards.head import forget_entries, note_files, read_head
-from energon_prep.shards.ledger import LedgerEntry, finished, retract
+from energon_prep.shards.ledger import LedgerEntry, finished, retract, write_entry
 from energon_prep.sources.account import Account
 from energon_prep.storage import LocalStorage
 from energon_prep.targets.caption_files import caption_file_names
@@ -91,19 +91,22 @@ def _plan_again(
         done = _finished(storage)
         if retry_rejects:
             done = _without_unread(done)
-        changed = changed_shards(
+        decision = decide(
             changes,
-            make_plan(request.source, request.cut),
+            lambda: make_plan(request.source, request.cut),
             done,
             request.source,
             is_moved=old["source"].get("root") != run.job.source.get("root"),
             update=update,
             workers=run.job.workers,
         )
-        run.done = {index: entry for index, entry in done.items() if index not in changed}
-        if changed:
+        done |= {entry.index: entry for entry in decision.renewed}
+        run.done = {i: entry for i, entry in done.items() if i not in decision.remake}
+        if decision.remake:
             executor.load(start.recorded_sizes(old))  # before anything of theirs is given up
-        for index in changed:  # before the new plan, which would vouch for them
+        for entry in decision.renewed:
+            write_entry(storage, entry)
+        for index in decision.remake:  # before the new plan, which would vouch for them
             retract(storage, index)
         changes.publish()
 

@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
-from energon_prep.errors import PrepError, SampleError
-from energon_prep.pipeline.read import number_samples
+from energon_prep.errors import PrepError
+from energon_prep.pipeline.read import number_samples, read_again
 from energon_prep.plan.changes import Changes, place_of
 from energon_prep.plan.shards import ShardPlan
-from energon_prep.samples import UNREAD
-from energon_prep.shards.ledger import LedgerEntry, digest_of
+from energon_prep.shards.ledger import LedgerEntry, content_digest, media_digest
 from energon_prep.sources.base import Source
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -30,21 +33,30 @@ _NO_UPDATE = (
 )
 
 
-def changed_shards(
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Over the finished shards of a source that may have changed."""
+
+    remake: set[int]  #: by index, those that were made of something else
+    renewed: list[LedgerEntry]  #: of those whose media files have other times and the same contents
+
+
+def decide(
     changes: Changes,
-    plan: Iterator[ShardPlan],
+    plan: Callable[[], Iterator[ShardPlan]],
     done: Mapping[int, LedgerEntry],
     source: Source,
     *,
     is_moved: bool,
     update: bool,
     workers: int,
-) -> set[int]:
-    """The finished shards that are to be made again because what they were made of has changed.
+) -> Decision:
+    """Which finished shards are to be made again because what they were made of has changed.
 
     Where the files' times alone differ, or the source lies elsewhere (``is_moved``), what is read
-    of them again decides. ``plan`` is the new one. Raises PrepError for changes, unless ``update``
-    is asked for and the samples are the same.
+    of them again decides; so it does where a table names media of another size or time. ``plan`` is
+    the new one. Raises PrepError for changes, unless ``update`` is asked for and the samples are
+    the same.
     """
     if changes.num_regrouped:
         raise _refusal(changes.num_shards, changes.num_samples, changes.first, _NO_UPDATE)
@@ -52,57 +64,63 @@ def changed_shards(
         raise _refusal(changes.num_shards, changes.num_samples, changes.first, _WAYS_ON)
     suspects = changes.resized | (set(done) if is_moved else changes.touched)
     suspects &= done.keys()
+    with_media = {index for index, entry in done.items() if entry.media} - suspects
+    states = _in_parallel(partial(_look_at_media, source=source), plan, with_media, workers)
+    suspects |= {shard.index for shard, media in states if media != done[shard.index].media}
     if not suspects:
-        return set()
+        return Decision(remake=set(), renewed=[])
     log.warning(
         "read again, to compare their contents: %d finished shards whose files have other times or "
         "sizes, or lie elsewhere",
         len(suspects),
     )
-    other = _of_other_contents(plan, done, suspects, source, workers)
-    if other and not update:
+    other: list[ShardPlan] = []
+    renewed = []
+    for shard, contents in _in_parallel(
+        partial(read_again, source=source), plan, suspects, workers
+    ):
+        entry = done[shard.index]
+        media = media_digest([content.state for content in contents])
+        if content_digest(contents) != entry.content:
+            other.append(shard)
+        elif media != entry.media:
+            renewed.append(replace(entry, media=media))
+    _tell(other, update=update)
+    return Decision(remake={shard.index for shard in other}, renewed=renewed)
+
+
+def _tell(other: Sequence[ShardPlan], *, update: bool) -> None:
+    """Raises PrepError for shards of other contents, unless they may be made again."""
+    if not other:
+        log.warning("their contents are the same")
+        return
+    if not update:
         num_samples = sum(shard.num_samples for shard in other)
         first = f"{place_of(other[0])} has other contents"
         raise _refusal(len(other), num_samples, first, _WAYS_ON)
-    if other:
-        log.warning(
-            "made again: %d finished shards, whose contents have changed; so must their index be",
-            len(other),
-        )
-    else:
-        log.warning("their contents are the same")
-    return {shard.index for shard in other}
+    log.warning(
+        "made again: %d finished shards, whose contents have changed; so must their index be",
+        len(other),
+    )
 
 
-def _of_other_contents(
-    plan: Iterator[ShardPlan],
-    done: Mapping[int, LedgerEntry],
-    suspects: Collection[int],
-    source: Source,
+def _in_parallel(
+    look: Callable[[ShardPlan], T],
+    plan: Callable[[], Iterator[ShardPlan]],
+    indexes: Collection[int],
     workers: int,
-) -> list[ShardPlan]:
-    shards = (shard for shard in plan if shard.index in suspects)
-    other: list[ShardPlan] = []
+) -> Iterator[tuple[ShardPlan, T]]:
+    """The shards of ``indexes``, in order, each with what ``look`` gives of it."""
+    if not indexes:
+        return
+    shards = (shard for shard in plan() if shard.index in indexes)
     with ThreadPoolExecutor(workers) as pool:
         while some := list(itertools.islice(shards, workers)):
-            contents = pool.map(partial(_read_again, source=source), some)
-            other += (
-                shard
-                for shard, content in zip(some, contents, strict=True)
-                if content != done[shard.index].content
-            )
-    return other
+            yield from zip(some, pool.map(look, some), strict=True)
 
 
-def _read_again(shard: ShardPlan, source: Source) -> str:
-    """What the ledger would have of the shard. Raises PrepError where the source fails."""
-    contents = []
-    for _, sample in number_samples(shard, source):
-        try:
-            contents.append(sample.load().digest())
-        except SampleError:
-            contents.append(UNREAD)
-    return digest_of(contents)
+def _look_at_media(shard: ShardPlan, source: Source) -> str:
+    return media_digest([sample.state() for _, sample in number_samples(shard, source)])
 
 
 def _refusal(num_shards: int, num_samples: int, first: str, ways_on: str) -> PrepError:

@@ -51,8 +51,8 @@ def file_sha256(storage: Storage, name: str) -> str:
 
 
 def entry_digest(entry: LedgerEntry) -> str:
-    """Without the tar's time, which is entered anew after a dataset was copied."""
-    fields = {**dataclasses.asdict(entry), "mtime_ns": None}
+    """Without times, which are entered anew after a dataset or its media were copied."""
+    fields = {**dataclasses.asdict(entry), "mtime_ns": None, "media": None}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 
 

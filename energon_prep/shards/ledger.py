@@ -34,7 +34,7 @@ from energon_prep.layout import (
     shard_stem,
     tar_name,
 )
-from energon_prep.samples import Reject
+from energon_prep.samples import Content, Reject
 from energon_prep.shards.rows import ShardRows, read_tar
 from energon_prep.storage import LocalStorage, Storage, publish_bytes
 from energon_prep.tar_headers import END_OF_ARCHIVE, DamagedTarError
@@ -62,8 +62,10 @@ class LedgerEntry:
     mtime_ns: int | None  #: of the tar as it was published; None where there is none to know
     rows_bytes: int
     rejects: dict[str, int]  #: "stage: reason" -> count
-    #: ``digest_of`` what was read of its samples; "" where not known
-    content: str = ""
+    content: str = ""  #: digest of what was read of its samples; "" where not known
+    #: Digest of the sizes and times of media files that the plan does not know, which a table
+    #: names; "" if there are none. Where it differs, contents decide.
+    media: str = ""
     rejects_sha256: str = ""  #: of the file with the shard's rejects; "" if there is none
     #: Kind of sample -> the batch size it was encoded in, where the device had no memory for larger
     #: ones. Such a shard's numbers may differ in their last bits from those of a device with more.
@@ -98,9 +100,18 @@ def retract(storage: Storage, index: int) -> None:
     storage.remove(entry_name(index))
 
 
-def digest_of(contents: Iterable[bytes]) -> str:
-    """One digest of those of a shard's samples, in their order."""
-    return hashlib.sha256(b"".join(contents)).hexdigest()[:32]
+def content_digest(contents: Iterable[Content]) -> str:
+    """``LedgerEntry.content`` of a shard's samples, in their order."""
+    return _digest(content.digest for content in contents)
+
+
+def media_digest(states: Sequence[bytes]) -> str:
+    """``LedgerEntry.media`` of a shard's samples, in their order."""
+    return _digest(state + b"\n" for state in states) if any(states) else ""
+
+
+def _digest(pieces: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(pieces)).hexdigest()[:32]
 
 
 def _line(reject: Reject) -> str:
@@ -257,7 +268,7 @@ def _require_sound(entry: LedgerEntry, name: str) -> None:
         raise ValueError(f"a number or its rejects are {numbers}")
     if name != f"{shard_stem(entry.index)}.json" or entry.shard not in ("", tar_name(entry.index)):
         raise ValueError(f"it is that of index {entry.index} and tar {entry.shard!r}")
-    for checksum in (entry.sha256, entry.rejects_sha256, entry.content):
+    for checksum in (entry.sha256, entry.rejects_sha256, entry.content, entry.media):
         if not isinstance(checksum, str) or not _HEX.fullmatch(checksum):
             raise ValueError(f"a sha256 is {checksum!a}")
     for words in (entry.rejects, entry.halved, entry.notes):

@@ -12,8 +12,15 @@ from types import TracebackType
 from typing import BinaryIO
 
 from energon_prep.layout import sample_key, tar_name
-from energon_prep.samples import UNREAD, Reject
-from energon_prep.shards.ledger import LedgerEntry, count_rejects, digest_of, record, retract
+from energon_prep.samples import UNREAD, Content, Reject
+from energon_prep.shards.ledger import (
+    LedgerEntry,
+    content_digest,
+    count_rejects,
+    media_digest,
+    record,
+    retract,
+)
 from energon_prep.shards.rows import ShardRows
 from energon_prep.storage import Publication, Storage
 from energon_prep.tar_headers import END_OF_ARCHIVE
@@ -42,18 +49,18 @@ class ShardWriter:
         self._num_samples = 0
         self._notes: Counter[str] = Counter()
         self._rejects: list[Reject] = []
-        self._contents: list[bytes] = []  #: in the samples' order
+        self._contents: list[Content] = []  #: in the samples' order
 
     def write(
         self,
         serial: int,
         samples: Sequence[tuple[int | None, Mapping[str, bytes]]],
         *,
-        content: bytes = UNREAD,
+        content: Content = UNREAD,
         notes: Mapping[str, int] | None = None,
     ) -> None:
         """Append what one raw sample became: its clips' numbers (None for a single one) and
-        parts. ``content``: the digest of what was read.
+        parts.
         """
         if self._tar is None:
             self._publication = self._storage.create(self._name)
@@ -89,7 +96,8 @@ class ShardWriter:
             mtime_ns=None,
             rows_bytes=0,
             rejects=count_rejects(self._rejects),
-            content=digest_of(self._contents),
+            content=content_digest(self._contents),
+            media=media_digest([content.state for content in self._contents]),
             halved=dict(halved or {}),
             notes=dict(sorted(self._notes.items())),
         )

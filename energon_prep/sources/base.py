@@ -32,12 +32,15 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Piece:
     """``count`` consecutive samples of one file, from ``start`` on: neighbouring entries,
-    joined.
+    joined, with what they know of their files.
     """
 
     path: str
     start: int
     count: int
+    size: int | None = None  #: None: nothing is known of the files, and they are not compared
+    mtime_ns: int | None = None
+    beside: tuple[Beside, ...] = ()
 
 
 class Source(Protocol):

@@ -17,10 +17,12 @@ from typing import BinaryIO, TypeVar
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import HEAD_BYTES, is_video, kind_of, suffix_for
 from energon_prep.samples import Media
+from energon_prep.sources.comparison import FileState, ListedFile
 from energon_prep.sources.shared_reads import open_shared
 from energon_prep.sources.walk import printable
 
 T = TypeVar("T")
+Seen = Callable[[Path, os.stat_result], None]
 
 URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")  #: at the start of what is no local path
 
@@ -50,25 +52,35 @@ _PASSING_FAULTS = {
 _PAUSES = (0.05, 0.2, 1.0)
 
 
-def read_media(path: Path, *, max_bytes: int, named_below: Path | None = None) -> Media:
+def read_media(
+    path: Path, *, max_bytes: int, named_below: Path | None = None, seen: Seen | None = None
+) -> Media:
     """A media file: an image's bytes; a video's are left in the file, to be read as far as needed.
 
     Raises SampleError if it cannot be read, is empty, or is no video and larger than ``max_bytes``;
-    ``named_below``: see ``faults_of``.
+    ``named_below``: see ``faults_of``. ``seen``: told what the file is when it has been read.
     """
     with faults_of(path, stage="read", named_below=named_below):
-        return try_again(lambda: _read_media_once(path, max_bytes))
+        media, info = try_again(lambda: _read_media_once(path, max_bytes))
+    if seen is not None:
+        seen(path, info)
+    return media
 
 
-def read_text_file(path: Path, *, stage: str) -> bytes | None:
-    """The bytes of a caption or JSON file beside the media, None if there is none."""
+def read_text_file(path: Path, *, stage: str, seen: Seen | None = None) -> bytes | None:
+    """The bytes of a caption or JSON file beside the media, None if there is none. ``seen``: told
+    what the file is when it has been read.
+    """
     with faults_of(path, stage=stage):
         try:
-            return _read(path, stage=stage, check=lambda size: check_text_size(size, stage=stage))
+            data, info = try_again(lambda: _read_text_once(path, stage))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
                 return None
             raise
+    if seen is not None:
+        seen(path, info)
+    return data
 
 
 def check_media_size(size: int, max_bytes: int) -> None:
@@ -167,34 +179,34 @@ def try_again(read: Callable[[], T]) -> T:
     return read()
 
 
-def _read(path: Path, *, stage: str, check: Callable[[int], None]) -> bytes:
-    """The whole file, after ``check`` has agreed to its size."""
-    return try_again(lambda: _read_once(path, stage=stage, check=check))
-
-
-def _read_once(path: Path, *, stage: str, check: Callable[[int], None]) -> bytes:
-    info = _regular(path, stage=stage)
-    check(info.st_size)
+def _read_text_once(path: Path, stage: str) -> tuple[bytes, os.stat_result]:
+    size = _regular(path, stage=stage).st_size
+    check_text_size(size, stage=stage)
     with path.open("rb") as file:
-        return file.read(info.st_size)
+        return file.read(size), os.fstat(file.fileno())
 
 
-def _read_media_once(path: Path, max_bytes: int) -> Media:
+def _read_media_once(path: Path, max_bytes: int) -> tuple[Media, os.stat_result]:
+    """With what the file is behind the last byte read: one that is written meanwhile shows."""
     size = _regular(path, stage="read").st_size
     with path.open("rb", buffering=0) as file:  # of a video no more than the head
         head = file.read(HEAD_BYTES)
         if not is_video(kind_of(head)):
             check_media_size(size, max_bytes)
-            return Media.of(head + io.BufferedReader(file).read(size - len(head)))
-    return Media(size=size, open=partial(_open_video, path), max_bytes=max_bytes)
+            buffered = io.BufferedReader(file)
+            content = head + buffered.read(size - len(head))
+            return Media.of(content), os.fstat(buffered.fileno())
+        info = os.fstat(file.fileno())
+    video = ListedFile(path, FileState.of(info))
+    return Media(size=info.st_size, open=partial(_open_video, video), max_bytes=max_bytes), info
 
 
-def _open_video(path: Path) -> BinaryIO:
+def _open_video(video: ListedFile) -> BinaryIO:
     def guarded(read: Callable[[], T]) -> T:
-        with faults_of(path, stage="read"):
+        with faults_of(video.path, stage="read"):
             return try_again(read)
 
-    return open_shared(path, guarded)
+    return open_shared(video, guarded)
 
 
 def _regular(path: Path, *, stage: str) -> os.stat_result:

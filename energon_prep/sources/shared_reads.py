@@ -11,8 +11,9 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
+
+from energon_prep.sources.comparison import FileState, ListedFile
 
 T = TypeVar("T")
 
@@ -27,12 +28,15 @@ class Guard(Protocol):
     def __call__(self, read: Callable[[], T]) -> T: ...
 
 
-def open_shared(path: Path, guard: Guard, *, start: int = 0, size: int | None = None) -> BinaryIO:
-    """The file at its first byte, seekable, with a place of its own. Raises what ``guard`` does.
+def open_shared(
+    file: ListedFile, guard: Guard, *, start: int = 0, size: int | None = None
+) -> BinaryIO:
+    """The file at its first byte, seekable, with a place of its own. Raises what ``guard`` does,
+    and PrepError if the file has changed.
 
     ``start`` and ``size``, in bytes, make a file of a stretch of it, such as a member of a tar.
     """
-    return io.BufferedReader(_SharedFile(path, guard, start, size), BLOCK_BYTES)
+    return io.BufferedReader(_SharedFile(file, guard, start, size), BLOCK_BYTES)
 
 
 class _BlockCache:
@@ -65,10 +69,11 @@ class _SharedFile(io.RawIOBase):
     cache.
     """
 
-    def __init__(self, path: Path, guard: Guard, start: int, size: int | None) -> None:
+    def __init__(self, file: ListedFile, guard: Guard, start: int, size: int | None) -> None:
         self._guard = guard
-        self._file = guard(lambda: path.open("rb", buffering=0))
+        self._file = guard(lambda: file.path.open("rb", buffering=0))
         info = guard(lambda: os.fstat(self._file.fileno()))
+        file.check(FileState.of(info))
         self._identity = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
         rest = max(0, info.st_size - start)
         self._start, self._size = start, rest if size is None else min(size, rest)

@@ -78,8 +78,8 @@ def test_shards_are_equal_and_every_sample_is_in_one(counts: list[int], size: in
 def test_limit_takes_the_first_samples() -> None:
     shards = list(plan(Listing([5, 5]), limit=6))
     assert [shard.pieces for shard in shards] == [
-        (Piece("f0", 0, 4),),
-        (Piece("f0", 400, 1), Piece("f1", 0, 1)),
+        (Piece("f0", 0, 4, 7),),
+        (Piece("f0", 400, 1, 7), Piece("f1", 0, 1, 7)),
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_plan_is_stored_and_compared(tmp_path: Path) -> None:
         ([5], 7, (0, 2), "shard 1 is now made of other files or rows, first at f1"),
         ([4], 7, (0, 2), "there are fewer samples from number 4 on"),
         ([5, 5, 2, 1], 7, (0, 2), "shard 2 is now made of other files"),
-        ([5, 5], 8, (3, 0), "f0, or a file that belongs to it, has another size, in shard 0"),
+        ([5, 5], 8, (3, 0), "f0 has 8 bytes, and had 7, in shard 0"),
     ],
 )
 def test_what_a_source_has_become_is_counted_and_the_first_is_named(

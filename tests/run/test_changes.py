@@ -16,6 +16,7 @@ from energon_prep import encode, index, verify
 from energon_prep.errors import PrepError
 from energon_prep.pipeline.tally import Tally
 from energon_prep.run.report import EncodeReport
+from energon_prep.samples import TOUCHED
 from tests.runs import tar_digests
 from tests.sources.reading import write
 
@@ -63,9 +64,8 @@ def test_a_file_of_another_size_is_refused_and_update_makes_its_shard_again(
     kept = tar_digests(dest)
     write(folder / name, "a dog!" if name == "3.txt" else Path(folder / name).read_bytes() + b"!")
     for _ in range(2):
-        with pytest.raises(
-            PrepError, match=r"1 shard of 2 samples changed; the first: 3\.png.*shard 1.*--update"
-        ):
+        told = rf"1 shard of 2 samples changed; the first: {name} has \d+ bytes.*shard 1.*--update"
+        with pytest.raises(PrepError, match=told):
             run(folder, dest)
     assert tar_digests(dest) == kept
     run(folder, dest, update=True)
@@ -139,6 +139,61 @@ def test_of_a_table_only_the_shards_of_changed_rows_are_made_again(
     assert [name for name in before if after[name] != before[name]] == ["shard_000000.tar"]
     run(folder / "m.jsonl", tmp_path / "clean")
     assert after == tar_digests(tmp_path / "clean")
+
+
+@pytest.mark.parametrize("left", [1, 3])
+@pytest.mark.parametrize("in_folder", [True, False])
+def test_media_that_only_a_table_names_are_compared(
+    folder: Path, tmp_path: Path, left: int, in_folder: bool
+) -> None:
+    rows = [{"file_name": f"{n}.png", "caption": f"cat {n}"} for n in range(6)]
+    table = write(folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    source, dest = folder if in_folder else table, tmp_path / "out"
+    run(source, dest)
+    entry = dest / ".energon-prep/ledger/shard_000000.json"
+    before, known = tar_digests(dest), entry.read_bytes()
+    os.utime(folder / "1.png", ns=(1, 1))
+    assert run(source, dest).num_resumed == 6
+    assert entry.read_bytes() != known  # so that it is not read again the next time
+    assert verify(dest).problems == () and tar_digests(dest) == before
+    stop_after(dest, left)
+    write(folder / "1.png", png(99))
+    with pytest.raises(PrepError, match=r"1 shard of 2 samples changed.*shard 0 .*other contents"):
+        run(source, dest)
+    assert run(source, dest, update=True).num_resumed == 2 * left - 2
+    after = tar_digests(dest)
+    assert [name for name in before if after[name] != before[name]] == ["shard_000000.tar"]
+    assert run(source, dest).num_resumed == 6 and verify(dest).problems == ()
+
+
+@pytest.mark.parametrize("name", ["5.txt", "5.png"])
+def test_what_changes_under_a_run_stops_it(folder: Path, tmp_path: Path, name: str) -> None:
+    dest = tmp_path / "out"
+
+    def edit(tally: Tally) -> None:
+        if tally.num_planned == 6 and not tally.num_done:
+            write(folder / name, b"a dog" + bytes(tally.num_planned))
+
+    with pytest.raises(PrepError, match=rf"{name} has changed since the source was listed"):
+        run(folder, dest, progress=edit)
+    assert not (dest / ".energon-prep/ledger/shard_000002.json").exists()
+    with pytest.raises(PrepError, match=rf"1 shard of 2 samples changed; the first: {name} has"):
+        run(folder, dest)
+    write(folder / "5.txt", "a dog")
+    write(folder / "5.png", png(9))
+    run(folder, dest, update=True)
+    run(folder, tmp_path / "clean")
+    assert tar_digests(dest) == tar_digests(tmp_path / "clean")
+
+
+def test_what_is_touched_under_a_run_goes_on_and_is_noted(folder: Path, tmp_path: Path) -> None:
+    def touch(tally: Tally) -> None:
+        if tally.num_planned == 6 and not tally.num_done:
+            os.utime(folder / "5.txt", ns=(1, 1))
+
+    report = run(folder, tmp_path / "out", progress=touch)
+    assert report.notes == {TOUCHED: 1} and report.num_written == 6
+    assert run(folder, tmp_path / "out").num_resumed == 6
 
 
 def test_without_its_plan_contents_decide(folder: Path, dest: Path) -> None:

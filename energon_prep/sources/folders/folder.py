@@ -16,10 +16,11 @@ from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import MEDIA_SUFFIXES
-from energon_prep.samples import PendingSample, RawSample
+from energon_prep.samples import Media, PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Beside, Entry, Piece
 from energon_prep.sources.captions import TEXT_SUFFIXES, find_captions, parse_metadata
+from energon_prep.sources.comparison import Comparison, FileState
 from energon_prep.sources.folders.beside import Names, Places, is_metadata_name
 from energon_prep.sources.folders.groups import Sorter
 from energon_prep.sources.folders.metadata import find_metadata
@@ -92,7 +93,7 @@ class FolderSource:
         key, source = printable(self._stem(piece.path)), printable(piece.path)
         for repeat in range(piece.start, piece.start + piece.count):
             yield PendingSample(
-                key=key, source=source, load=partial(self._load, piece.path, key, repeat)
+                key=key, source=source, load=partial(self._load, piece, key, repeat)
             )
 
     def _found(self) -> Iterator[Found]:
@@ -176,57 +177,79 @@ class FolderSource:
             raise SampleError("filter", LEFT_OUT, printable(path))
         return pending.load()
 
-    def _load(self, path: str, key: str, repeat: int) -> RawSample:
-        file, stem = self.root / path, self._stem(path)
+    def _load(self, piece: Piece, key: str, repeat: int) -> RawSample:
+        path, stem, opened = piece.path, self._stem(piece.path), self._comparison(piece)
+        file = self.root / path
         self._check_link(file, stage="read")
         # The media come last: if all went away, what lies beside them would seem to be missing.
         try:
-            data = self._read_first(self._places.metadata_files(path, stem), stage="read")
+            files = self._places.metadata_files(path, stem)
+            data = self._read_first(files, opened, stage="read")
             values = {} if data is None else parse_metadata(data)
             captions = find_captions(
-                partial(self._text, path, stem),
+                partial(self._text, path, stem, opened),
                 values,
                 options=self.options,
                 key=f"{key}:{repeat}" if repeat else key,
                 media_name=file.name,
                 advice=partial(self._places.advice, path),
             )
-            parts = dict(self._parts(stem))
+            parts = dict(self._parts(stem, opened))
         except SampleError:
-            read_media(file, max_bytes=self.options.max_bytes)
+            self._read_main(file, opened)
             raise
+        media = self._read_main(file, opened)
         return RawSample(
             key=key,
             source=printable(path),
             media_name=printable(file.name),
-            media=read_media(file, max_bytes=self.options.max_bytes),
+            media=media,
             captions=captions.texts,
             num_captions_left_out=captions.num_left_out,
             metadata=values,
             parts=parts,
+            is_touched=opened.is_touched,
         )
 
-    def _text(self, path: str, stem: str, suffix: str) -> bytes | None:
+    def _read_main(self, file: Path, opened: Comparison) -> Media:
+        media = read_media(file, max_bytes=self.options.max_bytes, seen=opened.seen)
+        opened.require_all()
+        return media
+
+    def _comparison(self, piece: Piece) -> Comparison:
+        """With what the listing knew of the files of the piece."""
+        listed = {f"{self.root}/{name}": FileState(*state) for name, *state in piece.beside}
+        if piece.size is not None:
+            listed[f"{self.root}/{piece.path}"] = FileState(piece.size, piece.mtime_ns)
+        return Comparison(listed)
+
+    def _text(self, path: str, stem: str, opened: Comparison, suffix: str) -> bytes | None:
         """The caption of the media in a file of that suffix, None if there is no such file."""
-        data = self._read_first(self._places.text_files(path, stem, suffix), stage="caption")
+        files = self._places.text_files(path, stem, suffix)
+        data = self._read_first(files, opened, stage="caption")
         if data is None and self._places.captions_dir is not None:  # it may be a mount of its own
             require_contents(self._places.captions_dir)
         return data
 
-    def _parts(self, stem: str) -> Iterator[tuple[str, bytes]]:
+    def _parts(self, stem: str, opened: Comparison) -> Iterator[tuple[str, bytes]]:
         """Of the parts that are to be carried those that lie beside the media: ``cat.mask.png``."""
         for name in self.options.carry_parts:
             file = self.root / f"{stem}.{name}"
             self._check_link(file, stage="read")
             if exists(file):
-                yield name, read_media(file, max_bytes=self.options.max_bytes).read()
+                media = read_media(file, max_bytes=self.options.max_bytes, seen=opened.seen)
+                yield name, media.read()
+            else:
+                opened.missing(file)
 
-    def _read_first(self, files: Iterable[Path], *, stage: str) -> bytes | None:
+    def _read_first(self, files: Iterable[Path], opened: Comparison, *, stage: str) -> bytes | None:
         """The first of the files that holds something, or else one that is there, or else None."""
         empty = None
         for file in files:
             self._check_link(file, stage=stage)
-            data = read_text_file(file, stage=stage)
+            data = read_text_file(file, stage=stage, seen=opened.seen)
+            if data is None:
+                opened.missing(file)
             if data and not data.isspace():
                 return data
             empty = data if empty is None else empty

@@ -6,7 +6,7 @@ import codecs
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from energon_prep.samples import Media, PendingSample, RawSample
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import CAPTION_NAMES, find_captions, jsonable, names_in, pick
+from energon_prep.sources.comparison import FileState, ListedFile
 from energon_prep.sources.media import check_media_size, read_media, sniffed_suffix
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
@@ -86,20 +87,23 @@ class ManifestSource:
         self._enter_media(tables, account)
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
-        """The samples of the rows from ``piece.start`` on. Raises PrepError if the table has fewer
-        by now.
-        """
+        """The samples of the rows from ``piece.start`` on. Raises PrepError as ``rows`` does."""
         for start, row in self.rows(piece):
             yield self.pending(piece.path, start, row)
 
     def rows(self, piece: Piece) -> Iterator[tuple[int, Row]]:
-        """The rows of the piece with their places. Raises PrepError if the table has fewer by
-        now.
+        """The rows of the piece with their places. Raises PrepError if the table has changed, or
+        has fewer.
         """
-        num_read = 0
-        for start, row in self.open(piece.path).rows(piece.start, piece.count):
+        table, num_read = self.open(piece.path), 0
+        now = _state(table)
+        listed = now if piece.size is None else FileState(piece.size, piece.mtime_ns)
+        file = ListedFile(self._folder / piece.path, listed)
+        file.check(now)
+        for start, row in table.rows(piece.start, piece.count):
             num_read += 1
             yield start, row
+        file.check(_state(table))  # it may have been written while it was read
         if num_read < piece.count:
             raise PrepError(
                 f"{self._folder / piece.path} has fewer rows than when it was listed: was it "
@@ -132,7 +136,9 @@ class ManifestSource:
                 detail = f"{error.detail}; {place}" if error.detail else place
                 raise SampleError(error.stage, error.reason, detail) from error
 
-        return PendingSample(key=key, source=source, load=load)
+        return PendingSample(
+            key=key, source=source, load=load, state=partial(_media_state, media, paths)
+        )
 
     def media_of(self, row: Row) -> RowMedia | SampleError:
         """The media that a row names or holds, or what is wrong with them."""
@@ -282,10 +288,25 @@ def _read(media: RowMedia, key: str, paths: MediaPaths, *, max_bytes: int) -> tu
     return file.name, read_media(file, max_bytes=max_bytes, named_below=paths.start)
 
 
-def _state(table: Table) -> tuple[int, int]:
-    """Bytes of the table's files and the time of the latest, so that a changed one shows."""
+def _media_state(media: RowMedia | SampleError, paths: MediaPaths) -> bytes:
+    """What cannot be looked at, ``load`` judges of."""
+    if isinstance(media, SampleError) or media.content is not None:
+        return b""
+    try:
+        info = paths.find(media.path or "").stat()
+    except (OSError, SampleError):
+        return b"none"
+    return f"{info.st_size} {info.st_mtime_ns}".encode()
+
+
+def _state(table: Table) -> FileState:
+    """Bytes of the table's files and the time of the latest. Raises PrepError if one is gone."""
     files = [table.path]
     if isinstance(table, LineLists) and table.captions is not None:
         files.append(table.captions)
-    infos = [file.stat() for file in files]
-    return sum(info.st_size for info in infos), max(info.st_mtime_ns for info in infos)
+    try:
+        infos = [file.stat() for file in files]
+    except OSError as error:
+        raise PrepError(f"cannot read the table {table.path}: {error.strerror}") from error
+    sizes, times = zip(*((info.st_size, info.st_mtime_ns) for info in infos), strict=True)
+    return FileState(sum(sizes), max(times))

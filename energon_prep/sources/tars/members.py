@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import HEAD_BYTES, is_video, kind_of
 from energon_prep.samples import Media
+from energon_prep.sources.comparison import FileState, ListedFile
 from energon_prep.sources.media import check_media_size, check_text_size, faults_of, try_again
 from energon_prep.sources.shared_reads import open_shared
 from energon_prep.sources.walk import printable
@@ -18,14 +19,14 @@ from energon_prep.tar_headers import Member
 T = TypeVar("T")
 
 
-def read_text(tar: Path, member: Member, *, stage: str) -> bytes:
+def read_text(tar: ListedFile, member: Member, *, stage: str) -> bytes:
     """A caption or JSON. Raises SampleError of ``stage`` if it cannot be read or is too large."""
     _require_file(member, stage)
     check_text_size(member.size, stage=stage)
     return _read(tar, member, member.size, stage)
 
 
-def read_part(tar: Path, member: Member, *, max_bytes: int) -> bytes:
+def read_part(tar: ListedFile, member: Member, *, max_bytes: int) -> bytes:
     """A further part. Raises SampleError if it cannot be read or is larger than ``max_bytes``."""
     _require_file(member, "read")
     if member.size:
@@ -33,7 +34,7 @@ def read_part(tar: Path, member: Member, *, max_bytes: int) -> bytes:
     return _read(tar, member, member.size, "read")
 
 
-def read_media(tar: Path, member: Member, *, max_bytes: int) -> Media:
+def read_media(tar: ListedFile, member: Member, *, max_bytes: int) -> Media:
     """A medium: an image's bytes; a video's are left in the tar, to be read as far as needed.
 
     Raises SampleError if it cannot be read, is empty, or is no video and larger than ``max_bytes``.
@@ -56,29 +57,31 @@ def _require_file(member: Member, stage: str) -> None:
         )
 
 
-def _read(tar: Path, member: Member, size: int, stage: str) -> bytes:
+def _read(tar: ListedFile, member: Member, size: int, stage: str) -> bytes:
     def read() -> bytes:
-        with tar.open("rb", buffering=0) as file:
+        with tar.path.open("rb", buffering=0) as file:
             file.seek(member.data)
             content = file.read(size) or b""
             while len(content) < size and (more := file.read(size - len(content))):
                 content += more
+            # behind it: the tar may be written meanwhile
+            tar.check(FileState.of(os.fstat(file.fileno())))
             return content
 
-    with faults_of(tar, stage=stage):
+    with faults_of(tar.path, stage=stage):
         content = try_again(read)
     if len(content) < size:
         raise PrepError(
-            f"{printable(str(tar))} was cut since it was listed, within the member "
+            f"{printable(str(tar.path))} was cut since it was listed, within the member "
             f"{printable(member.name)}: restore it and run the same command again; what is "
             "finished is kept"
         )
     return content
 
 
-def _open_video(tar: Path, member: Member) -> BinaryIO:
+def _open_video(tar: ListedFile, member: Member) -> BinaryIO:
     def guarded(read: Callable[[], T]) -> T:
-        with faults_of(tar, stage="read"):
+        with faults_of(tar.path, stage="read"):
             return try_again(read)
 
     return open_shared(tar, guarded, start=member.data, size=member.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from energon_prep.sources.captions import (
     find_captions,
     parse_metadata,
 )
+from energon_prep.sources.comparison import FileState, ListedFile
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
 from energon_prep.sources.tars.account import TarAccount, kind_of_loose
@@ -95,11 +97,14 @@ class WebDatasetSource:
             )
 
     def read(self, piece: Piece) -> Iterator[PendingSample]:
-        """The samples from the one at ``piece.start`` on. Raises PrepError if the tar has fewer by
-        now.
+        """The samples from the one at ``piece.start`` on. Raises PrepError if the tar has changed,
+        or has fewer.
         """
         file = self._folder() / piece.path
-        _checked_state(file)
+        now = _checked_state(file)
+        listed = now if piece.size is None else FileState(piece.size, piece.mtime_ns)
+        tar = ListedFile(file, listed)
+        tar.check(now)
         source = printable(piece.path)
         first_dot = bool(piece.start % BLOCK)
         naming = Naming.of(self._asked, first_dot=first_dot)
@@ -114,9 +119,10 @@ class WebDatasetSource:
         num_read = 0
         for group, main in islice(found, piece.count):
             num_read += 1
-            load = partial(self._load, file, source, group, main)
+            load = partial(self._load, tar, source, group, main)
             yield PendingSample(key=group.key, source=source, load=load)
         if num_read < piece.count:
+            tar.check(_checked_state(file))
             raise PrepError(
                 f"{file} has fewer samples than when it was listed: was it replaced? Restore it"
             )
@@ -180,7 +186,7 @@ class WebDatasetSource:
             else:
                 account.pass_over(kind or kind_of_loose(path), printable(path))
 
-    def _load(self, tar: Path, source: str, group: Group, main: str) -> RawSample:
+    def _load(self, tar: ListedFile, source: str, group: Group, main: str) -> RawSample:
         options = self.options
         if is_ambiguous(group.parts, main, options.media_key):
             raise SampleError(
@@ -258,12 +264,12 @@ def is_tar(name: str) -> bool:
     return name.lower().endswith(_TAR_SUFFIXES)
 
 
-def _checked_state(tar: Path) -> tuple[int, int]:
-    """Bytes of the tar and its time. Raises PrepError if it is missing or compressed."""
+def _checked_state(tar: Path) -> FileState:
+    """Raises PrepError if the tar is missing or compressed."""
     try:
         with tar.open("rb") as file:
             magic = file.read(6)
-        info = tar.stat()
+            info = os.fstat(file.fileno())
     except OSError as error:
         raise PrepError(f"cannot read {tar}: {error.strerror}") from error
     if magic.startswith(_COMPRESSED_MAGIC):
@@ -272,7 +278,7 @@ def _checked_state(tar: Path) -> tuple[int, int]:
             "load such tars either: unpack it (gunzip, unzstd) first, or leave it out "
             f"(--exclude '{tar.name}')"
         )
-    return info.st_size, info.st_mtime_ns
+    return FileState.of(info)
 
 
 def _what_else(account: Account) -> str:
