@@ -24,6 +24,9 @@ CAPTION_CUT = "caption cut to the recipe's max_tokens"
 CAPTION_LEFT_OUT = "caption left out (--captions)"
 MEDIA_LEFT_OUT = "further image or video of a row left out"
 
+#: Why a sample is rejected in a stage that gives no reasons of its own.
+KILLED = "the process was killed while this was decoded, twice"
+
 #: In the place of the digest of a sample that could not be read.
 UNREAD = b"unread"
 #: Bytes at either end of media in a file that are digested with its size: decoding a video need not

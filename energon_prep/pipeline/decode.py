@@ -136,7 +136,11 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
         with stations.profile.station("read"):
             raw = sample.load()
             content = raw.digest()
-        with stations.profile.station("decode"), stations.budget.claim() as claim:
+        with (
+            stations.notes.decoding(sample),
+            stations.profile.station("decode"),
+            stations.budget.claim() as claim,
+        ):
             clips = stations.decode(raw, claim.take)
         carried = carried_media(raw, stations.carry) if stations.carry else {}
         pictures = _pair(raw, clips)
