@@ -10,6 +10,8 @@ DST/.energon-prep/rejects/shard_000000.jsonl      its samples that could not be 
 DST/.energon-prep/empty_caption.pickle            the empty caption's embedding
 DST/.energon-prep/bad/ tmp/ lock                  what was set aside; what is being written; who
 writes
+DST/.energon-prep/decoding-* suspects.json        of an unfinished run: what is being decoded; what
+was when a process was killed
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ EMPTY_CAPTION = f"{PRIVATE_DIR}/empty_caption.pickle"
 BAD_DIR = f"{PRIVATE_DIR}/bad"  #: nothing reads it, the user may remove it
 TMP_DIR = f"{PRIVATE_DIR}/tmp"
 LOCK = f"{PRIVATE_DIR}/lock"
+SUSPECTS = f"{PRIVATE_DIR}/suspects.json"  #: at which a process was killed, while it is unfinished
 
 
 def shard_stem(index: int) -> str:
@@ -62,6 +65,11 @@ def entry_name(index: int) -> str:
 
 def rejects_name(index: int) -> str:
     return f"{REJECTS_DIR}/{shard_stem(index)}.jsonl"
+
+
+def decoding_name(worker: object) -> str:
+    """The file in which a worker notes what it is decoding, while it runs."""
+    return f"{PRIVATE_DIR}/decoding-{worker}"
 
 
 def sample_key(serial: int, clip: int | None = None) -> str:

@@ -101,6 +101,11 @@ def make(
     return Plugin(made=made, about=_about(place, distribution))
 
 
+def identify(kind: Kind, name: str) -> dict[str, Any]:
+    """``Plugin.about`` of the class; nothing of it is run. Raises PrepError if there is none."""
+    return _about(*_place(kind, name))
+
+
 def refuse_other_module(kind: Kind, name: str, about: Mapping[str, Any], *, outside: Path) -> None:
     """Raise PrepError unless ``package.module:Class`` is still what a dataset says it was made
     with.

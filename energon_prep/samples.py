@@ -25,6 +25,9 @@ CAPTION_LEFT_OUT = "caption left out (--captions)"
 MEDIA_LEFT_OUT = "further image or video of a row left out"
 TOUCHED = "read from files with another time than when they were listed"
 
+#: Why a sample is rejected in a stage that gives no reasons of its own.
+KILLED = "the process was killed while this was decoded, twice"
+
 
 class Content(NamedTuple):
     """By what a sample shows that it has changed since it was read."""

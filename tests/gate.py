@@ -5,6 +5,7 @@ its middle: ``--source tests.gate:GatedFolder`` with the gate's path in the envi
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from energon_prep.samples import PendingSample, RawSample
 from energon_prep.sources.account import Account
@@ -22,6 +24,7 @@ from tests.runs import command
 
 GATE = "ENERGON_PREP_TEST_GATE"
 SOURCE = ("--source-kind", "tests.gate:GatedFolder")
+KILLER = "killer"
 FREE = 25  #: samples that are read without waiting: with 10 to a shard, two shards and a half
 
 
@@ -45,6 +48,33 @@ class GatedFolder:
         while not self._gate.exists():
             time.sleep(0.001)
         return load()
+
+
+class KillingFolder:
+    """A folder whose media ``KILLER`` cannot be decoded without the process being killed, as one
+    is that takes all memory.
+    """
+
+    def __init__(self, *, root: str, options: SourceOptions) -> None:
+        self._folder = FolderSource(root=Path(root), options=options)
+
+    def list(self, account: Account) -> Iterator[Entry]:
+        return self._folder.list(account)
+
+    def read(self, piece: Piece) -> Iterator[PendingSample]:
+        for pending in self._folder.read(piece):
+            is_killer = Path(pending.source).stem == KILLER
+            yield replace(pending, load=partial(_deadly, pending.load)) if is_killer else pending
+
+
+def _deadly(load: Callable[[], RawSample]) -> RawSample:
+    raw = load()
+    return replace(raw, media=replace(raw.media, content=raw.media.read(), open=_kill))
+
+
+def _kill() -> BinaryIO:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("killed")
 
 
 @contextmanager

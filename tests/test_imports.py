@@ -53,7 +53,9 @@ ALLOWED: dict[str, set[str]] = {
     "device": RECORDS | STATIONS,
     "pipeline": RECORDS | STATIONS | {"plan", "device"},
     "executors": RECORDS | STATIONS | {"plan", "device", "pipeline", "demo"},
-    "run": RECORDS | STATIONS | {"plan", "device", "pipeline", "executors", "indexing", "__init__"},
+    "run": RECORDS
+    | STATIONS
+    | {"plan", "device", "pipeline", "executors", "indexing", "demo", "__init__"},
     "indexing": RECORDS | STATIONS | {"cookers"},
     "curate": RECORDS | STATIONS | {"indexing"},
     "verifying": RECORDS | STATIONS | {"plan", "device", "run", "indexing", "cookers"},

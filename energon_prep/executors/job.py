@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from energon_prep.device.turns import Turns
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
 from energon_prep.encoders.weights import find_checkpoints, load_texts, load_visual
 from energon_prep.pipeline.stations import Stations
+from energon_prep.pipeline.suspects import Notes, Suspects
 from energon_prep.recipes.model import Recipe
 from energon_prep.sources.detect import make_source
 from energon_prep.targets import get_target
@@ -39,6 +41,8 @@ class Job:
     num_devices: int = 1  #: as many workers share this machine's memory
     phases: bool = False  #: visual and text encoders take turns on the device
     allow_unreadable: bool = False  #: go on after a window of which no sample can be read
+    dest: Path | None = None  #: where workers note what they are decoding
+    suspects: Suspects = Suspects()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,5 +96,6 @@ def build_stations(job: Job, encoders: Encoders, sizes: BatchSizes, turns: Turns
         carry=recipe.carry,
         allow_unreadable=job.allow_unreadable,
         budget=make_budget(job.num_devices),
+        notes=Notes(job.dest, suspects=job.suspects, salt=recipe.model_dump_json()),
         turns=turns,
     )

@@ -43,5 +43,7 @@ class LocalExecutor:
         return Profile() if self._worker is None else self._worker.profile
 
     def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
         self._worker = None
         self._caller.close()

@@ -18,6 +18,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
@@ -145,7 +146,7 @@ class _WorkerProcess:
         self._process.join(_PATIENCE)
         if self._process.is_alive():
             self._process.kill()
-            self._process.join()
+            self._process.join(_PATIENCE)  # in a read that hangs not even that ends it
 
     def _died(self) -> PrepError:
         self._process.join(_PATIENCE)
@@ -168,17 +169,8 @@ def _work(job: Job, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     voice = _Voice(pipe)
     try:
-        worker = Worker(job)
-        voice.say("loaded", worker.describe())
-        word, sizes, *rest = pipe.recv()
-        if word == "prepare":
-            voice.say("ready", worker.prepare(sizes))
-            word, sizes, *rest = pipe.recv()
-        else:
-            worker.prepare(sizes)
-        for entry in worker.encode(voice.shards(), storage=rest[0], counts=voice):
-            voice.say("published", entry)
-        voice.say("ended", worker.profile.to_dict())
+        with closing(Worker(job)) as worker:
+            _do(worker, voice, pipe)
     except (EOFError, BrokenPipeError):
         return  # whom we worked for is gone, and nothing of ours that is not whole has a final name
     except PrepError as error:
@@ -186,6 +178,20 @@ def _work(job: Job, pipe: Connection) -> None:
     except BaseException:  # noqa: BLE001 - told by the one that started us
         name, told = multiprocessing.current_process().name, traceback.format_exc()
         voice.say_at_last("failed", PrepError(f"{name} failed: {told}"))
+
+
+def _do(worker: Worker, voice: _Voice, pipe: Connection) -> None:
+    """What a worker that has loaded its models is asked for."""
+    voice.say("loaded", worker.describe())
+    word, sizes, *rest = pipe.recv()
+    if word == "prepare":
+        voice.say("ready", worker.prepare(sizes))
+        word, sizes, *rest = pipe.recv()
+    else:
+        worker.prepare(sizes)
+    for entry in worker.encode(voice.shards(), storage=rest[0], counts=voice):
+        voice.say("published", entry)
+    voice.say("ended", worker.profile.to_dict())
 
 
 class _Voice:

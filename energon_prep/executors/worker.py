@@ -50,6 +50,7 @@ class Worker:
         stations = build_stations(
             job, encoders, sizes or given_sizes(job.recipe, job.device), turns
         )
+        self._stations = stations
         if sizes is None and job.recipe.batch_size == "auto":
             stations = dataclasses.replace(stations, sizes=_find_sizes(stations))
         self._stations = stations
@@ -88,6 +89,11 @@ class Worker:
             )
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def close(self) -> None:
+        """Let go of what it noted."""
+        if self._stations is not None:
+            self._stations.notes.close()
 
     @property
     def profile(self) -> Profile:

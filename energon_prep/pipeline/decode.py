@@ -139,7 +139,11 @@ def decode_one(serial: int, sample: PendingSample, stations: Stations) -> Clips 
             content = UNREAD._replace(state=sample.state())
             raw = sample.load()
             content = content._replace(digest=raw.digest())
-        with stations.profile.station("decode"), stations.budget.claim() as claim:
+        with (
+            stations.notes.decoding(sample),
+            stations.profile.station("decode"),
+            stations.budget.claim() as claim,
+        ):
             clips = stations.decode(raw, claim.take)
         carried = carried_media(raw, stations.carry) if stations.carry else {}
         pictures = _pair(raw, clips)

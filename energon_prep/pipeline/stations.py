@@ -11,6 +11,7 @@ from energon_prep.device.budget import Budget, make_budget
 from energon_prep.device.out_of_memory import Halving
 from energon_prep.device.turns import Turns
 from energon_prep.encoders.base import TextEncoder, VisualEncoder
+from energon_prep.pipeline.suspects import Notes
 from energon_prep.pipeline.tally import Profile
 from energon_prep.recipes.model import Text
 from energon_prep.samples import Frames, RawSample
@@ -37,6 +38,7 @@ class Stations:
     carry: Sequence[str] = ()  #: originals to keep: "media", "caption"
     allow_unreadable: bool = False  #: windows of which no sample can be read
     budget: Budget = field(default_factory=make_budget)  #: of all threads that decode
+    notes: Notes = field(default_factory=Notes)  #: of what is being decoded
     turns: Turns = field(default_factory=Turns)
     halving: Halving = field(default_factory=Halving)
     profile: Profile = field(default_factory=Profile)

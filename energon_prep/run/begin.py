@@ -123,6 +123,8 @@ def _enter(run: Run, executor: Executor) -> None:
     run.run = old or {}
     if run.run and run.run["source"] != run.job.source:
         run.run = {**run.run, "source": run.job.source}
+    if old is not None:
+        start.refuse_other_models(storage, old, run.job, needed=not run.is_complete)
     if not run.is_complete:
         ready = executor.load(start.recorded_sizes(old))
         run.run = start.describe(run.job, ready, request.target, request.cut)

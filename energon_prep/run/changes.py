@@ -64,7 +64,8 @@ def decide(
         raise _refusal(changes.num_shards, changes.num_samples, changes.first, _WAYS_ON)
     suspects = changes.resized | (set(done) if is_moved else changes.touched)
     suspects &= done.keys()
-    with_media = {index for index, entry in done.items() if entry.media} - suspects
+    # What could not be read has another state once it can: that is for --retry-rejects.
+    with_media = {i for i, entry in done.items() if entry.media and not entry.num_unread} - suspects
     states = _in_parallel(partial(_look_at_media, source=source), plan, with_media, workers)
     suspects |= {shard.index for shard, media in states if media != done[shard.index].media}
     if not suspects:

@@ -17,6 +17,7 @@ from energon_prep.layout import (
     PLAN,
     REJECTS_DIR,
     RUN,
+    SUSPECTS,
     entry_name,
     idx_name,
     rejects_name,
@@ -92,7 +93,7 @@ def clear(storage: LocalStorage, target: Target) -> None:
             storage.remove(f"{BAD_DIR}/{name}")
     for path in index_files(storage.root):
         storage.remove(path.relative_to(storage.root).as_posix())
-    for name in (*captions, LEDGER_HEAD, PLAN, RUN):
+    for name in (*captions, SUSPECTS, LEDGER_HEAD, PLAN, RUN):
         storage.remove(name)
 
 

@@ -18,6 +18,7 @@ from energon_prep.executors import open_executor
 from energon_prep.executors.base import Executor
 from energon_prep.indexing import index
 from energon_prep.options import takes
+from energon_prep.pipeline.suspects import forget, suspects_of
 from energon_prep.pipeline.tally import RejectLimit, Tally
 from energon_prep.plan.shards import PlanSummary, make_plan, read_plan
 from energon_prep.progress import shown
@@ -55,7 +56,10 @@ def encode(options: EncodeOptions) -> EncodeReport:
         old = None if options.overwrite else read_run(storage)
         threads = start.torch_threads(options.torch_threads, old)
         job = make_job(options, request, devices=devices, torch_threads=threads)
-        with closing(open_executor(job, devices, storage)) as executor:
+        with (
+            suspects_of(storage, forgotten=options.overwrite or options.retry_rejects) as suspects,
+            closing(open_executor(replace(job, suspects=suspects), devices, storage)) as executor,
+        ):
             if options.overwrite:
                 # first: models that do not load must not cost the dataset that is there
                 executor.load(None)
@@ -142,6 +146,7 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
     were rejected.
     """
     tally, plan = run.tally, run.plan
+    forget(run.storage)
     report = EncodeReport(
         dest=dest,
         num_samples=plan.num_samples,

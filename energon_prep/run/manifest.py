@@ -98,6 +98,15 @@ def refuse_other(old: Mapping[str, Any], new: Mapping[str, Any], *, where: str) 
         )
 
 
+def fields_of(old: Any, new: Any) -> Any:
+    """Of what is there, the fields that ``new`` has too."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return {key: fields_of(old.get(key), value) for key, value in new.items()}
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [fields_of(before, now) for before, now in zip(old, new, strict=True)]
+    return old
+
+
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in [*old, *(key for key in new if key not in old)]:

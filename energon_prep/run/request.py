@@ -75,6 +75,7 @@ def make_job(
         num_devices=len(devices),
         phases=options.phases,
         allow_unreadable=options.allow_unreadable,
+        dest=dataset_folder(options.dest),
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from energon_prep.demo.tiny.pipeline import architecture
 from energon_prep.device.batch_sizes import BatchSizes
 from energon_prep.device.devices import num_cpus
+from energon_prep.encoders.identity import identities, names
 from energon_prep.errors import PrepError, UsageError
 from energon_prep.executors.base import Ready
 from energon_prep.executors.job import Job
@@ -15,7 +18,7 @@ from energon_prep.layout import PLAN, PRIVATE_DIR
 from energon_prep.plan.shards import Cut
 from energon_prep.recipes.model import Recipe
 from energon_prep.run.destination import forget_plan, refuse_foreign
-from energon_prep.run.manifest import refuse_other, versions, write_run
+from energon_prep.run.manifest import fields_of, refuse_other, versions, write_run
 from energon_prep.shards.head import begin_head, publish_noted
 from energon_prep.sources.base import Source
 from energon_prep.storage import LocalStorage, publish_bytes
@@ -44,6 +47,18 @@ def refuse_other_start(
     if ":" not in new["source"]["kind"] and "root" in there["source"]:
         there["source"] = {**there["source"], "root": new["source"]["root"]}
     refuse_other(there, new, where=str(storage.root))
+
+
+def refuse_other_models(
+    storage: LocalStorage, old: Mapping[str, Any], job: Job, *, needed: bool
+) -> None:
+    """Refuse models that are not those the destination was begun with: first by their names, then
+    by their files, and before any is loaded. ``needed``: they will be.
+    """
+    for found in (names, partial(identities, needed=needed)):
+        models = found(job.recipe, weights=job.weights, architecture=architecture)
+        new = {"encoders": models}
+        refuse_other(fields_of(old, new), new, where=str(storage.root))
 
 
 def torch_threads(asked: int | None, old: Mapping[str, Any] | None) -> int:

@@ -34,7 +34,7 @@ from energon_prep.layout import (
     shard_stem,
     tar_name,
 )
-from energon_prep.samples import Content, Reject
+from energon_prep.samples import KILLED, Content, Reject
 from energon_prep.shards.rows import ShardRows, read_tar
 from energon_prep.storage import LocalStorage, Storage, publish_bytes
 from energon_prep.tar_headers import END_OF_ARCHIVE, DamagedTarError
@@ -75,8 +75,14 @@ class LedgerEntry:
 
     @property
     def num_unread(self) -> int:
-        """Rejects of stage "read", which another try may turn into samples."""
-        return sum(num for why, num in self.rejects.items() if why.startswith("read: "))
+        """Rejects that another try may turn into samples: of stage "read", and those at which
+        processes were killed.
+        """
+        return sum(
+            num
+            for why, num in self.rejects.items()
+            if why.startswith("read: ") or why == f"decode: {KILLED}"
+        )
 
     def __post_init__(self) -> None:
         if self.num_planned != self.num_written + self.num_rejected:

@@ -47,7 +47,7 @@ def build_pipeline(recipe: Recipe, size: Size, cache_dir: Path | None = None) ->
     """
     encoders = _encoders(recipe)
     root = (cache_dir or default_cache_dir()) / size
-    folder = root / _fingerprint(encoders, size)
+    folder = root / architecture(recipe, size)
     if folder.is_dir():
         return folder
     if size == "random":
@@ -69,6 +69,13 @@ def build_pipeline(recipe: Recipe, size: Size, cache_dir: Path | None = None) ->
             "XDG_CACHE_HOME"
         ) from error
     return folder
+
+
+def architecture(recipe: Recipe, size: Size) -> str:
+    """The name of ``build_pipeline``'s folder, which says all that its weights depend on; nothing
+    is built.
+    """
+    return _fingerprint(_encoders(recipe), size)
 
 
 def default_cache_dir() -> Path:
