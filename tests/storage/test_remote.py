@@ -3,20 +3,49 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from energon_prep.errors import PrepError, UsageError
-from energon_prep.storage import remote
+from energon_prep.layout import entry_name, idx_name, rows_name, tar_name
+from energon_prep.shards.ledger import LedgerEntry, finished
+from energon_prep.shards.writer import ShardWriter
+from energon_prep.storage import LocalStorage, remote
 from energon_prep.storage.base import Storage, publish_bytes
 from energon_prep.storage.remote import Patience, RemoteStorage, StoreError
 from energon_prep.storage.urls import scrubbed
 from tests.storage.store import BUCKET, Line, s3_server
 
 pytest.importorskip("moto", reason="the tests' own S3 is of moto")
+
+
+KILLED = """
+import os, signal, sys
+from energon_prep.storage.remote import RemoteStorage
+from tests.storage.test_remote import write_shard
+put = RemoteStorage.put
+def put_and_die(self, name, spool):
+    put(self, name, spool)
+    if name.endswith(".tar"):
+        os.kill(os.getpid(), signal.SIGKILL)
+RemoteStorage.put = put_and_die
+with (storage := RemoteStorage(sys.argv[1])).locked():
+    write_shard(storage)
+"""
+
+
+def write_shard(storage: Storage) -> LedgerEntry:
+    with ShardWriter(storage, index=0, num_planned=3) as writer:
+        for serial in range(3):
+            writer.write(serial, [(None, {"json": b"{}", "pth": bytes([serial]) * 700})])
+        return writer.finish()
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +91,30 @@ def test_a_file_appears_whole_or_not_at_all(storage: RemoteStorage) -> None:
     assert of_a_run.names("sub") == ["empty"]
     with pytest.raises(FileNotFoundError):
         of_a_run.read("sub/b.json")
+
+
+def test_a_shard_has_the_bytes_that_it_has_in_a_folder(
+    storage: RemoteStorage, tmp_path: Path
+) -> None:
+    local, there = LocalStorage(tmp_path), write_shard(storage)
+    here = write_shard(local)
+    assert (there.sha256, there.bytes) == (here.sha256, here.bytes)
+    for name in (tar_name(0), idx_name(0), rows_name(0)):
+        assert storage.read(name) == local.read(name), name
+    assert finished(storage) == {0: there}
+
+
+def test_killed_between_tar_and_ledger_entry_a_shard_is_made_again(storage: RemoteStorage) -> None:
+    code = [sys.executable, "-c", KILLED, storage.url]
+    killed = subprocess.run(code, cwd=Path(__file__).parents[2], timeout=120, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert storage.names(".") == [tar_name(0)]
+    assert not storage.exists(entry_name(0))
+    assert finished(storage) == {}
+    with storage.locked():  # of a process of this machine that died
+        entry = write_shard(storage)
+    assert finished(storage) == {0: entry}
+    assert storage.names(".energon-prep") == []
 
 
 def test_a_worker_process_gets_it(storage: RemoteStorage) -> None:
