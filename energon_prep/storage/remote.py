@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from energon_prep.errors import PrepError, UsageError
@@ -80,19 +81,13 @@ class RemoteStorage:
         return None
 
     def open(self, name: str) -> BinaryIO:
-        spool = _spool(self._named(name))
-
-        def fetch() -> None:
-            spool.seek(0)
-            self._files.get_file(self._path(name), f"/dev/fd/{spool.fileno()}")
-
-        try:
-            self._asked(name, fetch)
-        except BaseException:
-            spool.close()
-            raise
-        spool.seek(0)
-        return spool
+        place = _place(self._named(name))
+        with writing(place):
+            folder = tempfile.TemporaryDirectory(prefix="energon-prep-")
+        with folder:  # the open file outlives its name
+            path = Path(folder.name) / "file"
+            self._asked(name, lambda: self._files.get_file(self._path(name), str(path)))
+            return path.open("rb")
 
     def read(self, name: str) -> bytes:
         return bytes(self._asked(name, lambda: self._files.cat_file(self._path(name))))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import signal
@@ -260,6 +261,25 @@ def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
         RemoteStorage(url)
     assert "secret" not in str(told.value)
     assert scrubbed(f"cannot reach http://me:secret@host/{url}").count("secret") == 0
+
+
+def test_what_s3_holds_is_read_and_written_through_msc(
+    storage: RemoteStorage, line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = {"base_path": BUCKET, "endpoint_url": line.url, "region_name": "us-east-1"}
+    profiles = {"tests": {"storage_provider": {"type": "s3", "options": options}}}
+    (tmp_path / "msc.json").write_text(json.dumps({"profiles": profiles}))
+    monkeypatch.setenv("MSC_CONFIG", str(tmp_path / "msc.json"))
+    through = RemoteStorage(storage.url.replace(f"s3://{BUCKET}", "msc://tests"))
+    entry = write_shard(through)
+    assert finished(storage) == finished(through) == {0: entry}
+    with through.open(entry.shard) as file, storage.open(entry.shard) as same:
+        assert file.read() == same.read()
+    assert through.size("none") is None
+    assert through.put_new("lock", b"1")
+    assert not through.put_new("lock", b"2")
+    assert through.swap("lock", b"1", b"3")
+    assert storage.read("lock") == b"3"
 
 
 def test_any_file_system_of_fsspec_will_do() -> None:
