@@ -1,87 +1,19 @@
-"""A place datasets are written to, where a file appears whole or not at all."""
+"""A folder of this machine, in which a file appears whole or not at all."""
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
-import re
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO
+from typing import BinaryIO, TextIO
 
-from energon_prep.errors import PrepError, UsageError
+from energon_prep.errors import PrepError
 from energon_prep.layout import LOCK, META_DIR, PRIVATE_DIR, TMP_DIR
-
-
-class Publication(Protocol):
-    """A file being written: invisible under its final name until ``publish``."""
-
-    file: BinaryIO
-
-    def publish(self) -> None:
-        """Give the complete file its final name, durably."""
-        ...
-
-    def discard(self) -> None:
-        """Forget the file. Does nothing after ``publish``."""
-        ...
-
-
-class Storage(Protocol):
-    """The destination of a run. Names are relative, "/" separated."""
-
-    def exists(self, name: str) -> bool: ...
-
-    def size(self, name: str) -> int | None:
-        """Bytes of a file, or None if there is none."""
-        ...
-
-    def mtime_ns(self, name: str) -> int | None:
-        """When a file was last written, in ns; None if there is none, or the place does not keep
-        it.
-        """
-        ...
-
-    def open(self, name: str) -> BinaryIO: ...
-
-    def read(self, name: str) -> bytes: ...
-
-    def names(self, folder: str) -> list[str]:
-        """Names of the files directly in ``folder``, sorted; empty if there is no such folder."""
-        ...
-
-    def create(self, name: str) -> Publication: ...
-
-    def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is no error."""
-        ...
-
-
-def publish_bytes(storage: Storage, name: str, data: bytes) -> None:
-    """Write a small file whole."""
-    publication = storage.create(name)
-    try:
-        publication.file.write(data)
-        publication.publish()
-    finally:
-        publication.discard()
-
-
-def dataset_folder(dest: str | Path) -> Path:
-    """Where a dataset is, or is to be. Raises UsageError for a URL, and for a file."""
-    if scheme := re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):/", str(dest)):
-        raise UsageError(
-            f"{dest}: remote datasets ({scheme[1]}) are not written or read yet; mount it here, or "
-            "give a local folder and copy that"
-        )
-    folder = Path(dest).absolute()
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{dest} is a file, and a dataset is a folder: give another DST")
-    return folder
+from energon_prep.storage.base import writing
 
 
 class LocalStorage:
@@ -270,22 +202,6 @@ class _GuardedFile:
 
     def close(self) -> None:
         self._raw.close()
-
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a failure of the file system into a message with a remedy."""
-    try:
-        yield
-    except OSError as error:
-        remedy = "make room" if error.errno in _FULL else "make it writable"
-        raise PrepError(
-            f"cannot write {path}: {error.strerror or error}: {remedy} and run the same "
-            "command again; what is finished is kept"
-        ) from error
 
 
 def _holder(lock: str) -> str:
