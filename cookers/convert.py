@@ -150,7 +150,9 @@ def as_pooled(value: Any, *, allow_batched: bool = True) -> torch.Tensor:
 
 def trim_zero_rows(text: torch.Tensor) -> torch.Tensor:
     """[S, D] without the zero rows at its end; one row is kept of a text that is all zero."""
-    real = text.ne(0).any(dim=1).nonzero()
+    if bool(text[-1].ne(0).any()):
+        return text
+    real = text.abs().amax(dim=1).nonzero()
     return text[: int(real[-1]) + 1 if len(real) else 1]
 
 

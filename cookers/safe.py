@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from cookers.torch_files import TorchFiles
+
 
 class DecodeError(ValueError):
     """The bytes are not what the part's name says: damaged, cut off, or of another format."""
@@ -32,9 +34,15 @@ def load_pth(data: bytes) -> Any:
     """What ``torch.save`` wrote: a tensor, or containers of tensors, on the CPU.
 
     This is ``torch.load(weights_only=True)``, which is only as safe as the installed torch: before
-    2.10 crafted files could corrupt memory (CVE-2026-24747). Raises DecodeError, or
-    UnsafePickleError if a global is asked for.
+    2.10 crafted files could corrupt memory (CVE-2026-24747). It is no longer asked about files that
+    differ in nothing but their numbers from one that it has read; their tensors lie in ``data``
+    itself, so that writing to them changes the bytes. Raises DecodeError, or UnsafePickleError if a
+    global is asked for.
     """
+    return _FILES.load(data)
+
+
+def _load_pth(data: bytes) -> Any:
     try:
         return resolve(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), {})
     except DecodeError:
@@ -51,6 +59,9 @@ def load_pth(data: bytes) -> Any:
                 f"the pickle asks for {refused[1]}, which tensors do not need"
             ) from error
         raise DecodeError(f"not a file that torch.save wrote ({summary(error)})") from error
+
+
+_FILES = TorchFiles(_load_pth)
 
 
 def load_pickle(data: bytes) -> Any:

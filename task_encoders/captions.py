@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from megatron.energon.epathlib import EPath
 from megatron.energon.errors import FatalSampleError
 
 from cookers import DecodeError, LatentSample, TextEmbeddings, as_text, load_pickle, unpack_text
+from task_encoders.draws import uniform
 
 #: Where ``energon-prep encode`` stores the embedding of the empty caption, below the dataset's
 #: folder.
@@ -46,12 +46,11 @@ def make_dropout(probability: float, source: EmptyCaption | None) -> CaptionDrop
 
 
 def drop_caption(sample: LatentSample, dropout: CaptionDropout) -> LatentSample:
-    """The sample, or the sample with the empty caption; draws from ``random``, which Energon seeds
-    by sample.
+    """The sample, or the sample with the empty caption, by a draw, if there is anything to draw.
 
     Fatal if the empty caption does not fit the dataset: else all that is drawn were skipped.
     """
-    if random.random() >= dropout.probability:
+    if not dropout.probability or uniform() >= dropout.probability:
         return sample
     assert dropout.empty is not None
     found, expected = _widths(dropout.empty), _widths(sample)

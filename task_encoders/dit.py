@@ -14,6 +14,7 @@ from task_encoders import parallel
 from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
+from task_encoders.draws import seeded
 from task_encoders.filters import ALL, Filters
 from task_encoders.packing import PackingBuffer, join, require_length, require_one_pack
 from task_encoders.prepare import prepare
@@ -106,7 +107,7 @@ class DiTTaskEncoder(BytesTaskEncoder):
         self.cookers = trainer_cookers("dit") if cookers is None else cookers
         self.packing_buffer = PackingBuffer()
 
-    @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
+    @seeded
     def encode_sample(self, sample: LatentSample) -> DiTSample:
         sample = prepare(sample, filters=self.filters, dropout=self.dropout)
         require_latent(sample, patch=(self.patch_spatial, self.patch_temporal))
@@ -132,7 +133,7 @@ class DiTTaskEncoder(BytesTaskEncoder):
             video_metadata=[sample.metadata],
         )
 
-    @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
+    @seeded
     def select_samples_to_pack(self, samples: list[DiTSample]) -> list[list[DiTSample]]:
         assert self.seq_length is not None  # build_batch has seen to that
         lengths = [len(sample.video) for sample in samples]

@@ -14,6 +14,7 @@ from task_encoders import parallel
 from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
+from task_encoders.draws import seeded
 from task_encoders.filters import ALL, Filters
 from task_encoders.prepare import prepare
 from task_encoders.sequences import counts, ones_to, pad_to, round_up
@@ -88,7 +89,7 @@ class FluxTaskEncoder(BytesTaskEncoder):
         self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("flux") if cookers is None else cookers
 
-    @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
+    @seeded
     def encode_sample(self, sample: LatentSample) -> FluxSample:
         sample = prepare(sample, filters=self.filters, dropout=self.dropout)
         pooled = self._checked(sample)

@@ -12,6 +12,7 @@ from megatron.energon import Batch, Cooker, stateless
 from cookers import LatentSample, TextEmbeddings, all_cookers
 from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, drop_caption, make_dropout
+from task_encoders.draws import seeded
 from task_encoders.filters import ALL, Filters, skip_unwanted
 from task_encoders.prepare import draw_latent
 from task_encoders.sequences import stack_padded
@@ -103,7 +104,7 @@ class LatentTaskEncoder(BytesTaskEncoder):
         empty = None if dropout.empty is None else self._cut(dropout.empty, "the empty caption")
         self.dropout = replace(dropout, empty=empty)
 
-    @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
+    @seeded
     def encode_sample(self, sample: LatentSample) -> LatentSample:
         """Filter, cut, drop, draw and convert. Draws depend on the sample's index alone: a restored
         one is the same.

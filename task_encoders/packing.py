@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
 from megatron.energon import Sample, WorkerConfig
+
+from task_encoders.draws import shuffle
 
 T = TypeVar("T")
 
@@ -43,13 +44,11 @@ def first_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int
 
 
 def pack(samples: Sequence[T], lengths: Sequence[int], capacity: int) -> list[list[T]]:
-    """Packs of samples, in an order drawn from ``random``, which Energon seeds: full packs come
-    first otherwise.
-    """
+    """Packs of samples, in an order that is drawn: full packs come first otherwise."""
     packs = [
         [samples[index] for index in indices] for indices in first_fit_decreasing(lengths, capacity)
     ]
-    random.shuffle(packs)
+    shuffle(packs)
     return packs
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from cookers import LatentSample
 from task_encoders.captions import CaptionDropout, drop_caption
 from task_encoders.checks import skip_unhealthy
+from task_encoders.draws import normal
 from task_encoders.filters import Filters, skip_unwanted
 
 
 def prepare(sample: LatentSample, *, filters: Filters, dropout: CaptionDropout) -> LatentSample:
-    """Filter, maybe drop the caption, draw from the posterior. Call it with Energon's seeds, in
-    ``encode_sample``.
+    """Filter, maybe drop the caption, draw from the posterior. Call it in an ``encode_sample`` that
+    is ``seeded``.
     """
     skip_unwanted(sample, filters)
     sample = draw_latent(drop_caption(sample, dropout))
@@ -26,11 +25,10 @@ def draw_latent(sample: LatentSample) -> LatentSample:
     """The sample with a draw from its posterior as latent: mean + exp(logvar / 2) * noise; itself
     if it has none.
 
-    The noise is torch's, which Energon seeds by sample, so that each epoch draws anew and a
-    restored sample the same.
+    Each epoch draws anew, and a restored sample the same.
     """
     if sample.logvar is None:
         return sample
-    noise = torch.randn(sample.latent.shape)
+    noise = normal(sample.latent.shape)
     latent = sample.latent.float() + (0.5 * sample.logvar.float()).exp() * noise
     return replace(sample, latent=latent.to(sample.latent.dtype), logvar=None)

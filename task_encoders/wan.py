@@ -14,6 +14,7 @@ from task_encoders import parallel
 from task_encoders.base import BytesTaskEncoder
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
+from task_encoders.draws import seeded
 from task_encoders.filters import ALL, Filters
 from task_encoders.packing import PackingBuffer, join, require_length, require_one_pack
 from task_encoders.prepare import prepare
@@ -91,7 +92,7 @@ class WanTaskEncoder(BytesTaskEncoder):
         self.cookers = trainer_cookers("wan") if cookers is None else cookers
         self.packing_buffer = PackingBuffer()
 
-    @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
+    @seeded
     def encode_sample(self, sample: LatentSample) -> WanSample:
         sample = prepare(sample, filters=self.filters, dropout=self.dropout)
         require_latent(sample, channels=self.channels)
@@ -115,7 +116,7 @@ class WanTaskEncoder(BytesTaskEncoder):
             video_metadata=[sample.metadata],
         )
 
-    @stateless(restore_seeds=True)  # type: ignore[untyped-decorator]
+    @seeded
     def select_samples_to_pack(self, samples: list[WanSample]) -> list[list[WanSample]]:
         lengths = [len(sample.video_latents) for sample in samples]
         return self.packing_buffer.pack(samples, lengths, self.seq_length)

@@ -20,6 +20,7 @@ EVERYWHERE = {
     "FatalSampleError",
     "Sample",
     "SkipSample",
+    "SystemRng",
     "TaskEncoder",
     "WorkerConfig",
     "basic_sample_keys",
