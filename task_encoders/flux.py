@@ -12,6 +12,7 @@ from megatron.energon import Cooker, Sample, stateless
 from cookers import LatentSample, trainer_cookers
 from task_encoders import parallel
 from task_encoders.base import BytesTaskEncoder
+from task_encoders.by_tokens import require_max_tokens, require_one_size, samples_of
 from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.draws import seeded
@@ -73,13 +74,17 @@ class FluxTaskEncoder(BytesTaskEncoder):
         caption_dropout: float = 0.0,
         empty_caption: EmptyCaption | None = None,
         cookers: Sequence[Cooker] | None = None,
+        max_tokens: int | None = None,
     ) -> None:
         """A width of None takes any, a ``context_parallel_size`` of None is megatron-core's.
         ``text_positions=False`` makes ``text_ids`` zero, as FLUX.1 was trained and as the trainers'
-        own inference has them; the positions they train with are exact up to 256, in bfloat16. The
-        rest is as for WanTaskEncoder.
+        own inference has them; the positions they train with are exact up to 256, in bfloat16.
+        ``max_tokens``: batches of as many images as have that many tokens, patches and text,
+        instead of ``batch_size`` images. The rest is as for WanTaskEncoder.
         """
         super().__init__()
+        require_max_tokens(max_tokens)
+        self.max_tokens = max_tokens
         self.channels = channels
         self.text_width = text_width
         self.pooled_width = pooled_width
@@ -116,11 +121,12 @@ class FluxTaskEncoder(BytesTaskEncoder):
             image_metadata=sample.metadata,
         )
 
-    def batch_group_criterion(self, sample: FluxSample) -> tuple[tuple[int, ...], None]:
-        """The latent's shape; None stands for the batch size that was given to
-        ``get_train_dataset``.
+    def batch_group_criterion(self, sample: FluxSample) -> tuple[tuple[int, ...], int | None]:
+        """The latent's shape, and the images of it in a batch: None for the batch size that was
+        given to ``get_train_dataset``.
         """
-        return tuple(sample.latents.shape), None
+        num_tokens = len(sample.loss_mask) + len(sample.prompt_embeds)
+        return tuple(sample.latents.shape), samples_of(num_tokens, self.max_tokens)
 
     @stateless  # type: ignore[untyped-decorator]
     def batch(self, samples: list[FluxSample]) -> dict[str, Any]:
@@ -142,15 +148,25 @@ class FluxTaskEncoder(BytesTaskEncoder):
         return {**tensors, "image_metadata": [sample.image_metadata for sample in samples]}
 
     def build_batch(
-        self, dataset: Any, *, packing_buffer_size: int | None = None, **options: Any
+        self,
+        dataset: Any,
+        *,
+        batch_size: int | None = None,
+        packing_buffer_size: int | None = None,
+        **options: Any,
     ) -> Any:
-        """Energon's, which ``get_train_dataset`` calls. Raises ValueError for packing."""
+        """Energon's, which ``get_train_dataset`` calls. Raises ValueError for packing, and unless
+        either ``batch_size`` or ``max_tokens`` is given.
+        """
         if packing_buffer_size is not None:
             raise ValueError(
                 f"packing_buffer_size={packing_buffer_size}: FLUX batches are not packed, "
                 "leave it out and raise batch_size"
             )
-        return super().build_batch(dataset, packing_buffer_size=None, **options)
+        require_one_size(batch_size, self.max_tokens)
+        return super().build_batch(
+            dataset, batch_size=batch_size, packing_buffer_size=None, **options
+        )
 
     def _checked(self, sample: LatentSample) -> torch.Tensor:
         """The pooled embeddings of a sample that FLUX can be trained on. Raises ValueError."""

@@ -11,6 +11,12 @@ from megatron.energon import Batch, Cooker, stateless
 
 from cookers import LatentSample, TextEmbeddings, all_cookers
 from task_encoders.base import BytesTaskEncoder
+from task_encoders.by_tokens import (
+    latent_tokens,
+    require_max_tokens,
+    require_one_size,
+    samples_of,
+)
 from task_encoders.captions import EmptyCaption, drop_caption, make_dropout
 from task_encoders.draws import seeded
 from task_encoders.filters import ALL, Filters, skip_unwanted
@@ -49,7 +55,7 @@ class LatentTaskEncoder(BytesTaskEncoder):
 
     ``batch_size``, ``shuffle_buffer_size`` and ``max_samples_per_sequence`` (samples read in a row
     from one shard) have no defaults in Energon; None switches the latter two off, the batch size
-    must be a number.
+    must be a number, or None where ``max_tokens`` is given.
 
     Ends of epochs: by default Energon repeats for ever, every batch is full, and samples that do
     not fill one wait for the next epoch. With ``repeat=False``, and in ``get_val_dataset``, an
@@ -78,6 +84,7 @@ class LatentTaskEncoder(BytesTaskEncoder):
         caption_dropout: float = 0.0,
         empty_caption: EmptyCaption | None = None,
         cookers: Sequence[Cooker] | None = None,
+        max_tokens: int | None = None,
     ) -> None:
         """Raise ValueError if the arguments do not go together.
 
@@ -86,9 +93,11 @@ class LatentTaskEncoder(BytesTaskEncoder):
         ``caption_dropout`` is the probability with which a caption is replaced by
         ``empty_caption``: its embedding [S, D], the pickle of it, or the folder of the dataset,
         below which it lies. ``cookers``, as ``make_cooker`` makes them, choose a resolution or text
-        encoder.
+        encoder. ``max_tokens``: batches of as many samples as have that many patches of 1 x 2 x 2,
+        instead of ``batch_size`` samples, so that each is about as much work.
         """
         super().__init__()
+        require_max_tokens(max_tokens)
         if pad_to_max and max_text_tokens is None:
             raise ValueError(
                 "pad_to_max=True needs max_text_tokens, the length to pad to; it is None"
@@ -99,6 +108,7 @@ class LatentTaskEncoder(BytesTaskEncoder):
         self.text_dtype = text_dtype
         self.latent_dtype = latent_dtype
         self.filters = filters
+        self.max_tokens = max_tokens
         self.cookers = all_cookers() if cookers is None else cookers
         dropout = make_dropout(caption_dropout, empty_caption)
         empty = None if dropout.empty is None else self._cut(dropout.empty, "the empty caption")
@@ -119,11 +129,19 @@ class LatentTaskEncoder(BytesTaskEncoder):
             sample, latent=latent, text=text.text, pooled=text.pooled, encoders=text.encoders
         )
 
-    def batch_group_criterion(self, sample: LatentSample) -> tuple[tuple[int, ...], None]:
-        """The latent's shape; None stands for the batch size that was given to
-        ``get_train_dataset``.
+    def batch_group_criterion(self, sample: LatentSample) -> tuple[tuple[int, ...], int | None]:
+        """The latent's shape, and the samples of it in a batch: None for the batch size that was
+        given to ``get_train_dataset``.
         """
-        return tuple(sample.latent.shape), None
+        shape = tuple(sample.latent.shape)
+        return shape, samples_of(latent_tokens(*shape[1:]), self.max_tokens)
+
+    def build_batch(self, dataset: Any, *, batch_size: int | None = None, **options: Any) -> Any:
+        """Energon's, which ``get_train_dataset`` calls. Raises ValueError unless either
+        ``batch_size`` or ``max_tokens`` is given.
+        """
+        require_one_size(batch_size, self.max_tokens)
+        return super().build_batch(dataset, batch_size=batch_size, **options)
 
     @stateless  # type: ignore[untyped-decorator]
     def batch(self, samples: list[LatentSample]) -> LatentBatch:
