@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "run": RECORDS | STATIONS | {"plan", "device", "pipeline", "executors", "indexing", "__init__"},
     "indexing": RECORDS | STATIONS | {"cookers"},
     "curate": RECORDS | STATIONS | {"indexing"},
-    "verifying": RECORDS | STATIONS | {"plan", "device", "run", "indexing", "cookers"},
+    "verifying": RECORDS | STATIONS | {"plan", "device", "pipeline", "run", "indexing", "cookers"},
     "loading": {"errors", "cookers", "task_encoders"},
     "demo": {"errors", "recipes", "encoders"},
     "cli": RECORDS
