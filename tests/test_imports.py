@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"plan", "device", "pipeline", "executors", "indexing", "demo", "__init__"},
     "indexing": RECORDS | STATIONS | {"cookers"},
     "curate": RECORDS | STATIONS | {"indexing"},
-    "verifying": RECORDS | STATIONS | {"plan", "device", "run", "indexing", "cookers"},
+    "verifying": RECORDS | STATIONS | {"plan", "device", "pipeline", "run", "indexing", "cookers"},
     "loading": {"errors", "cookers", "task_encoders"},
     "demo": {"errors", "recipes", "encoders"},
     "cli": RECORDS

@@ -140,6 +140,9 @@ def print_verify_report(report: VerifyReport) -> None:
         f"{state}: {_plural(report.shards, 'shard')}, {report.samples} samples, "
         f"{report.parts} parts checked"
     )
+    if report.source:
+        counts = ", ".join(f"{number} {what}" for what, number in report.source.items())
+        click.echo(f"samples of the source: {counts}")
 
 
 def _plural(number: int, noun: str) -> str:

@@ -26,6 +26,12 @@ from energon_prep.cli.console import emit, print_verify_report
     help="The trainer's contract to check against; known for our own datasets.",
 )
 @click.option(
+    "--source",
+    metavar="SRC",
+    help="Prove DST against what it was made of, wherever that lies by now: all samples are read "
+    "again and compared, and those told that only one of the two has.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=1),
     help="Processes that read tars. [default: by the bytes to be read]",
@@ -38,6 +44,7 @@ def command(
     deep: bool,
     mark_bad: bool,
     target: str | None,
+    source: str | None,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -54,6 +61,7 @@ def command(
         deep=deep,
         mark_bad=mark_bad,
         target=target,
+        source=source,
         workers=workers,
         progress=True,
     )

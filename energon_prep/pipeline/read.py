@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
-from energon_prep.errors import SampleError
 from energon_prep.pipeline.window import PendingWindow
 from energon_prep.plan.shards import ShardPlan
-from energon_prep.samples import UNREAD, Content, PendingSample
+from energon_prep.samples import PendingSample
 from energon_prep.sources.base import Source
 
 
@@ -24,17 +22,6 @@ def read(shards: Iterable[ShardPlan], source: Source, *, window: int) -> Iterato
             # out.
             of_window = samples if is_last else itertools.islice(samples, num)
             yield PendingWindow(shard=shard, is_last=is_last, num_samples=num, samples=of_window)
-
-
-def read_again(shard: ShardPlan, source: Source) -> list[Content]:
-    """What a source has of a shard's samples now. Raises PrepError where the source fails."""
-    contents = []
-    for _, sample in number_samples(shard, source):
-        content = UNREAD._replace(state=sample.state())
-        with suppress(SampleError):
-            content = content._replace(digest=sample.load().digest())
-        contents.append(content)
-    return contents
 
 
 def number_samples(shard: ShardPlan, source: Source) -> Iterator[tuple[int, PendingSample]]:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from energon_prep.errors import PrepError
@@ -18,11 +19,11 @@ from energon_prep.pipeline.tally import Profile, Tally
 from energon_prep.plan.changes import compare_plan
 from energon_prep.plan.shards import PlanSummary, make_plan, write_plan
 from energon_prep.run import start
-from energon_prep.run.changes import decide
+from energon_prep.run.changes import Finished, decide
 from energon_prep.run.destination import unless_begun_forgotten
 from energon_prep.run.request import Request
 from energon_prep.shards.head import forget_entries, note_files, read_head
-from energon_prep.shards.ledger import LedgerEntry, finished, retract, write_entry
+from energon_prep.shards.ledger import LedgerEntry, finished, retract, unread_serials, write_entry
 from energon_prep.sources.account import Account
 from energon_prep.storage import LocalStorage
 from energon_prep.targets.caption_files import caption_file_names
@@ -91,15 +92,15 @@ def _plan_again(
         done = _finished(storage)
         if retry_rejects:
             done = _without_unread(done)
-        decision = decide(
-            changes,
-            lambda: make_plan(request.source, request.cut),
-            done,
-            request.source,
-            is_moved=old["source"].get("root") != run.job.source.get("root"),
-            update=update,
+        known = Finished(
+            entries=done,
+            unread=partial(unread_serials, storage),
+            plan=lambda: make_plan(request.source, request.cut),
+            source=request.source,
             workers=run.job.workers,
         )
+        is_moved = old["source"].get("root") != run.job.source.get("root")
+        decision = decide(changes, known, is_moved=is_moved, update=update)
         done |= {entry.index: entry for entry in decision.renewed}
         run.done = {i: entry for i, entry in done.items() if i not in decision.remake}
         if decision.remake:

@@ -4,19 +4,16 @@ make the changed shards again.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeVar
 
 from energon_prep.errors import PrepError
-from energon_prep.pipeline.read import number_samples, read_again
+from energon_prep.pipeline.again import Again, in_parallel, look_at_media, read_again
 from energon_prep.plan.changes import Changes, place_of
 from energon_prep.plan.shards import ShardPlan
-from energon_prep.shards.ledger import LedgerEntry, content_digest, media_digest
+from energon_prep.shards.ledger import LedgerEntry
 from energon_prep.sources.base import Source
 
 T = TypeVar("T")
@@ -34,6 +31,44 @@ _NO_UPDATE = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The finished shards, and what they can be compared with."""
+
+    entries: Mapping[int, LedgerEntry]  #: by index
+    #: gives the numbers of a shard's samples that could not be read, which are not compared
+    unread: Callable[[LedgerEntry], Collection[int]]
+    plan: Callable[[], Iterator[ShardPlan]]  #: of the source as it is now
+    source: Source
+    workers: int
+
+    def of_other_media(self, indexes: Collection[int]) -> set[int]:
+        """Those of which a table names media that have another size or time than when they were
+        read.
+        """
+        named = {index for index in indexes if self.entries[index].media}
+
+        def look(shard: ShardPlan) -> str:
+            return look_at_media(shard, self.source, self.unread(self.entries[shard.index]))
+
+        return {
+            shard.index
+            for shard, media in self._each(look, named)
+            if media != self.entries[shard.index].media
+        }
+
+    def again(self, indexes: Collection[int]) -> Iterator[tuple[ShardPlan, Again]]:
+        def read(shard: ShardPlan) -> Again:
+            return read_again(shard, self.source, self.unread(self.entries[shard.index]))
+
+        return self._each(read, indexes)
+
+    def _each(
+        self, look: Callable[[ShardPlan], T], indexes: Collection[int]
+    ) -> Iterator[tuple[ShardPlan, T]]:
+        return in_parallel(look, self.plan() if indexes else (), indexes, self.workers)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """Over the finished shards of a source that may have changed."""
 
@@ -41,33 +76,21 @@ class Decision:
     renewed: list[LedgerEntry]  #: of those whose media files have other times and the same contents
 
 
-def decide(
-    changes: Changes,
-    plan: Callable[[], Iterator[ShardPlan]],
-    done: Mapping[int, LedgerEntry],
-    source: Source,
-    *,
-    is_moved: bool,
-    update: bool,
-    workers: int,
-) -> Decision:
+def decide(changes: Changes, finished: Finished, *, is_moved: bool, update: bool) -> Decision:
     """Which finished shards are to be made again because what they were made of has changed.
 
     Where the files' times alone differ, or the source lies elsewhere (``is_moved``), what is read
-    of them again decides; so it does where a table names media of another size or time. ``plan`` is
-    the new one. Raises PrepError for changes, unless ``update`` is asked for and the samples are
-    the same.
+    of them again decides; so it does where a table names media of another size or time. Raises
+    PrepError for changes, unless ``update`` is asked for and the samples are the same.
     """
     if changes.num_regrouped:
         raise _refusal(changes.num_shards, changes.num_samples, changes.first, _NO_UPDATE)
     if changes.resized and not update:
         raise _refusal(changes.num_shards, changes.num_samples, changes.first, _WAYS_ON)
-    suspects = changes.resized | (set(done) if is_moved else changes.touched)
-    suspects &= done.keys()
-    # What could not be read has another state once it can: that is for --retry-rejects.
-    with_media = {i for i, entry in done.items() if entry.media and not entry.num_unread} - suspects
-    states = _in_parallel(partial(_look_at_media, source=source), plan, with_media, workers)
-    suspects |= {shard.index for shard, media in states if media != done[shard.index].media}
+    entries = finished.entries
+    suspects = changes.resized | (set(entries) if is_moved else changes.touched)
+    suspects &= entries.keys()
+    suspects |= finished.of_other_media(entries.keys() - suspects)
     if not suspects:
         return Decision(remake=set(), renewed=[])
     log.warning(
@@ -75,53 +98,33 @@ def decide(
         "sizes, or lie elsewhere",
         len(suspects),
     )
-    other: list[ShardPlan] = []
+    other: list[tuple[ShardPlan, Again]] = []
     renewed = []
-    for shard, contents in _in_parallel(
-        partial(read_again, source=source), plan, suspects, workers
-    ):
-        entry = done[shard.index]
-        media = media_digest([content.state for content in contents])
-        if content_digest(contents) != entry.content:
-            other.append(shard)
-        elif media != entry.media:
-            renewed.append(replace(entry, media=media))
+    for shard, again in finished.again(suspects):
+        entry = entries[shard.index]
+        if again.content != entry.content:
+            other.append((shard, again))
+        elif again.media != entry.media:
+            renewed.append(replace(entry, media=again.media))
     _tell(other, update=update)
-    return Decision(remake={shard.index for shard in other}, renewed=renewed)
+    return Decision(remake={shard.index for shard, _ in other}, renewed=renewed)
 
 
-def _tell(other: Sequence[ShardPlan], *, update: bool) -> None:
+def _tell(other: Sequence[tuple[ShardPlan, Again]], *, update: bool) -> None:
     """Raises PrepError for shards of other contents, unless they may be made again."""
     if not other:
         log.warning("their contents are the same")
         return
     if not update:
-        num_samples = sum(shard.num_samples for shard in other)
-        first = f"{place_of(other[0])} has other contents"
+        num_samples = sum(shard.num_samples for shard, _ in other)
+        (shard, again), *_ = other
+        fault = f" ({again.fault})" if again.fault else ""
+        first = f"{place_of(shard)} has other contents{fault}"
         raise _refusal(len(other), num_samples, first, _WAYS_ON)
     log.warning(
         "made again: %d finished shards, whose contents have changed; so must their index be",
         len(other),
     )
-
-
-def _in_parallel(
-    look: Callable[[ShardPlan], T],
-    plan: Callable[[], Iterator[ShardPlan]],
-    indexes: Collection[int],
-    workers: int,
-) -> Iterator[tuple[ShardPlan, T]]:
-    """The shards of ``indexes``, in order, each with what ``look`` gives of it."""
-    if not indexes:
-        return
-    shards = (shard for shard in plan() if shard.index in indexes)
-    with ThreadPoolExecutor(workers) as pool:
-        while some := list(itertools.islice(shards, workers)):
-            yield from zip(some, pool.map(look, some), strict=True)
-
-
-def _look_at_media(shard: ShardPlan, source: Source) -> str:
-    return media_digest([sample.state() for _, sample in number_samples(shard, source)])
 
 
 def _refusal(num_shards: int, num_samples: int, first: str, ways_on: str) -> PrepError:

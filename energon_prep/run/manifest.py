@@ -15,7 +15,7 @@ from energon_prep.layout import LEDGER_HEAD, RUN
 from energon_prep.shards.head import publish_noted, read_head
 from energon_prep.storage import Storage
 
-SCHEMA = 4  #: of everything on disk; raised with every incompatible change
+SCHEMA = 5  #: of everything on disk; raised with every incompatible change
 
 _SECTIONS = (
     "recipe",

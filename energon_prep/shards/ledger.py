@@ -111,9 +111,11 @@ def content_digest(contents: Iterable[Content]) -> str:
     return _digest(content.digest for content in contents)
 
 
-def media_digest(states: Sequence[bytes]) -> str:
+def media_digest(contents: Sequence[Content]) -> str:
     """``LedgerEntry.media`` of a shard's samples, in their order."""
-    return _digest(state + b"\n" for state in states) if any(states) else ""
+    if not any(content.state for content in contents):
+        return ""
+    return _digest(content.state + b"\n" for content in contents)
 
 
 def _digest(pieces: Iterable[bytes]) -> str:
@@ -175,6 +177,21 @@ def read_ledger(dest: Path) -> list[LedgerEntry] | None:
     """
     storage = LocalStorage(dest)
     return list(_entries(storage)) if storage.exists(LEDGER_DIR) else None
+
+
+def unread_serials(storage: Storage, entry: LedgerEntry) -> frozenset[int]:
+    """The numbers of a shard's samples that could not be read; none where its rejects are lost or
+    damaged.
+    """
+    if not entry.num_unread:
+        return frozenset()
+    try:
+        rejects = [
+            json.loads(line) for line in storage.read(rejects_name(entry.index)).splitlines()
+        ]
+        return frozenset(int(one["serial"]) for one in rejects if one["stage"] == "read")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return frozenset()
 
 
 def has_rows(storage: Storage, entry: LedgerEntry) -> bool:

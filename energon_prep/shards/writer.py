@@ -74,7 +74,8 @@ class ShardWriter:
 
     def reject(self, reject: Reject) -> None:
         self._rejects.append(reject)
-        self._contents.append(reject.content)
+        # what could not be read is not compared: another try may read it
+        self._contents.append(UNREAD if reject.stage == "read" else reject.content)
 
     def finish(self, *, halved: Mapping[str, int] | None = None) -> LedgerEntry:
         """Publish. Raises PrepError unless every planned sample was written or rejected.
@@ -97,7 +98,7 @@ class ShardWriter:
             rows_bytes=0,
             rejects=count_rejects(self._rejects),
             content=content_digest(self._contents),
-            media=media_digest([content.state for content in self._contents]),
+            media=media_digest(self._contents),
             halved=dict(halved or {}),
             notes=dict(sorted(self._notes.items())),
         )

@@ -58,9 +58,10 @@ def read_media(
     """A media file: an image's bytes; a video's are left in the file, to be read as far as needed.
 
     Raises SampleError if it cannot be read, is empty, or is no video and larger than ``max_bytes``;
-    ``named_below``: see ``faults_of``. ``seen``: told what the file is when it has been read.
+    ``named_below``: see ``faults_of``. ``seen``: told what the file is when it has been read, or
+    before it is found wrong.
     """
-    with faults_of(path, stage="read", named_below=named_below):
+    with faults_of(path, stage="read", named_below=named_below), _seen_first(path, seen):
         media, info = try_again(lambda: _read_media_once(path, max_bytes))
     if seen is not None:
         seen(path, info)
@@ -68,10 +69,10 @@ def read_media(
 
 
 def read_text_file(path: Path, *, stage: str, seen: Seen | None = None) -> bytes | None:
-    """The bytes of a caption or JSON file beside the media, None if there is none. ``seen``: told
-    what the file is when it has been read.
+    """The bytes of a caption or JSON file beside the media, None if there is none. ``seen``: as for
+    ``read_media``.
     """
-    with faults_of(path, stage=stage):
+    with faults_of(path, stage=stage), _seen_first(path, seen):
         try:
             data, info = try_again(lambda: _read_text_once(path, stage))
         except OSError as error:
@@ -177,6 +178,17 @@ def try_again(read: Callable[[], T]) -> T:
                 raise
             time.sleep(pause)
     return read()
+
+
+@contextmanager
+def _seen_first(path: Path, seen: Seen | None) -> Iterator[None]:
+    """What has changed, such as a file that is empty by now, is no fault of the sample."""
+    try:
+        yield
+    except SampleError:
+        if seen is not None:
+            seen(path, path.stat())
+        raise
 
 
 def _read_text_once(path: Path, stage: str) -> tuple[bytes, os.stat_result]:

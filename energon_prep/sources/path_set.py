@@ -24,13 +24,13 @@ class PathSet:
         return len(self._hashes)
 
     def add(self, path: str) -> None:
-        self._hashes.append(_hash(path))
+        self._hashes.append(path_hash(path))
         self._sorted = False
 
     def __contains__(self, path: str) -> bool:
         if not self._sorted:
             self._sort()
-        wanted = _hash(path)
+        wanted = path_hash(path)
         place = bisect_left(self._hashes, wanted)
         return place < len(self._hashes) and self._hashes[place] == wanted
 
@@ -41,6 +41,7 @@ class PathSet:
         self._sorted = True
 
 
-def _hash(path: str) -> int:
+def path_hash(path: str) -> int:
+    """64 bits."""
     digest = blake2b(path.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big")

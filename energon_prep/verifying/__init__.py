@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from energon_prep.verifying.run import VerifyReport, verify
+from energon_prep.verifying.report import VerifyReport
+from energon_prep.verifying.run import verify
 
 __all__ = ["VerifyReport", "verify"]

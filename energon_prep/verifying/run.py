@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from energon_prep.device.devices import num_cpus
 from energon_prep.errors import PrepError
@@ -29,7 +28,9 @@ from energon_prep.verifying.index import IndexCheck, check_index
 from energon_prep.verifying.marking import Damage, lost_tars, unreadable_entries
 from energon_prep.verifying.pool import check_shards
 from energon_prep.verifying.problems import Problems
+from energon_prep.verifying.report import VerifyReport
 from energon_prep.verifying.shard import ShardTask, check_shard, glance
+from energon_prep.verifying.source import MadeOf, SourceCheck, check_source, source_of
 
 _MOST = 100  #: problems kept of a dataset
 _PER_WORKER = 2**30  #: bytes of tars that are worth the start of a process
@@ -42,28 +43,6 @@ _FOREIGN = (
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerifyReport:
-    """What was found."""
-
-    ok: bool  #: nothing is wrong
-    shards: int  #: tars opened; at a quick look those that there are
-    samples: int  #: in them
-    parts: int  #: of these, as far as they were opened
-    problems: tuple[str, ...]  #: the first 100, then how many more there are
-    num_problems: int  #: all of them
-    notes: tuple[str, ...]  #: what was not checked, and why
-    #: samples planned, written and rejected; empty for a dataset of others
-    accounted: dict[str, int]
-    deep: bool  #: whether the tars were opened
-    marked: tuple[str, ...] = ()  #: what was set aside, for the next encode to make again
-    repairable: bool = False  #: whether marking it and encoding again would mend some of it
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
 @nearest_named
 def verify(
     dest: str | Path = ".",
@@ -71,6 +50,7 @@ def verify(
     deep: bool = True,
     mark_bad: bool = False,
     target: str | None = None,
+    source: str | Path | None = None,
     workers: int | None = None,
     progress: bool | Progress | None = None,
 ) -> VerifyReport:
@@ -83,14 +63,17 @@ def verify(
     makes just that again.
 
     ``target``: the contract, by default that of run.json, a name or ``package.module:Class``;
-    needed for a dataset that energon-prep did not write, which has no ledger to be held against. A
-    dataset that is not indexed yet is no failure: a note says so. ``workers``: processes that read
-    tars, by default one for each GiB to be read; a script that may get several needs the
-    ``__main__`` guard. ``progress``: shown on stderr, or called with (tars checked, tars in all);
-    by default shown in a notebook.
+    needed for a dataset that energon-prep did not write, which has no ledger to be held against.
+    ``source``: what the dataset was made of, wherever that lies by now; all its samples are read
+    again, and compared with the digests in the ledger. A dataset that is not indexed yet is no
+    failure: a note says so. ``workers``: processes that read tars, by default one for each GiB to
+    be read; a script that may get several needs the ``__main__`` guard. ``progress``: shown on
+    stderr, or called with (tars checked, tars in all), and then of the source with (shards read,
+    shards in all); by default shown in a notebook.
 
     Returns a VerifyReport, in which is what is wrong. PrepError is raised only where there is no
-    dataset, for an unknown ``target``, if a worker dies, and if ``mark_bad`` cannot be done.
+    dataset or no such ``source``, for an unknown ``target``, if a worker dies, and if ``mark_bad``
+    cannot be done.
     """
     root = dataset_folder(dest)
     if not root.is_dir():
@@ -103,10 +86,31 @@ def verify(
         raise PrepError(
             f"--mark-bad: energon-prep did not write {dest}, and cannot make its tars again"
         )
+    made_of = None if source is None else source_of(root, source)
     workers = workers or (_enough_workers(root) if deep else 1)
     with counted("verify", progress) as on_change:
         run = _Verification(root, deep=deep, workers=workers, progress=on_change)
-        return run.marking(target) if mark_bad else run.report(target)
+        report = run.marking(target) if mark_bad else run.report(target)
+        return report if made_of is None else _with_source(report, root, made_of, on_change)
+
+
+def _with_source(
+    report: VerifyReport, root: Path, made_of: MadeOf, progress: Progress | None
+) -> VerifyReport:
+    try:
+        check = check_source(root, made_of, progress=progress)
+    except (OSError, PrepError) as error:  # of plan and ledger, which were told
+        check = SourceCheck(notes=(f"the source was not compared: {error}",))
+    found = check.problems()
+    num = report.num_problems + len(found)
+    return replace(
+        report,
+        ok=not num,
+        problems=(*report.problems, *found),
+        num_problems=num,
+        notes=(*report.notes, *check.notes),
+        source=check.counts(),
+    )
 
 
 def _enough_workers(root: Path) -> int:
