@@ -28,8 +28,13 @@ _WAYS_ON = (
     "changed shards again with --update"
 )
 _NO_UPDATE = (
-    "These are not the same samples in the same places, so --update cannot be used: restore the "
-    "source, write to another destination, or start over with --overwrite"
+    "These are not the same samples in the same places, so --update and --extend cannot be used: "
+    "restore the source, write to another destination, or start over with --overwrite"
+)
+_GROWN = (
+    "Plan what is new behind what is there, of which finished shards stay as they are, with "
+    "--extend; or take it out of the source, write to another destination, or start over with "
+    "--overwrite"
 )
 
 
@@ -49,19 +54,29 @@ def decide(
     *,
     is_moved: bool,
     update: bool,
+    extend: bool,
     workers: int,
 ) -> Decision:
     """Which finished shards are to be made again because what they were made of has changed.
 
     Where the files' times alone differ, or the source lies elsewhere (``is_moved``), what is read
     of them again decides; so it does where a table names media of another size or time. ``plan`` is
-    the new one. Raises PrepError for changes, unless ``update`` is asked for and the samples are
-    the same.
+    that of the same samples as they lie now. Raises PrepError for samples that are gone, for
+    changes unless ``update`` is asked for, and for new samples unless ``extend`` is.
     """
-    if changes.num_regrouped:
-        raise _refusal(changes.num_shards, changes.num_samples, changes.first, _NO_UPDATE)
+    if changes.num_gone:
+        raise _other_source(
+            f"{counted(changes.num_gone, 'sample')} of those planned {_are(changes.num_gone)} not "
+            f"where they were; the first: {changes.first_gone}",
+            _NO_UPDATE,
+        )
+    if changes.num_new and not extend:
+        raise _other_source(
+            f"it has grown by {counted(changes.num_new, 'sample')}; the first: {changes.first_new}",
+            _GROWN,
+        )
     if changes.resized and not update:
-        raise _refusal(changes.num_shards, changes.num_samples, changes.first, _WAYS_ON)
+        raise _refusal(len(changes.resized), changes.num_samples, changes.first, _WAYS_ON)
     suspects = changes.resized | (set(done) if is_moved else changes.touched)
     suspects &= done.keys()
     # What could not be read has another state once it can: that is for --retry-rejects.
@@ -99,10 +114,7 @@ def _tell(other: Sequence[ShardPlan], *, update: bool) -> None:
         num_samples = sum(shard.num_samples for shard in other)
         first = f"{place_of(other[0])} has other contents"
         raise _refusal(len(other), num_samples, first, _WAYS_ON)
-    log.warning(
-        "made again: %d finished shards, whose contents have changed; so must their index be",
-        len(other),
-    )
+    log.warning("made again: %d finished shards, whose contents have changed", len(other))
 
 
 def _in_parallel(
@@ -125,8 +137,17 @@ def _look_at_media(shard: ShardPlan, source: Source) -> str:
 
 
 def _refusal(num_shards: int, num_samples: int, first: str, ways_on: str) -> PrepError:
-    shards = "1 shard" if num_shards == 1 else f"{num_shards} shards"
-    return PrepError(
-        "the source is not what this destination was begun with: "
-        f"{shards} of {num_samples} samples changed; the first: {first}. {ways_on}"
-    )
+    changed = f"{counted(num_shards, 'shard')} of {num_samples} samples changed; the first: {first}"
+    return _other_source(changed, ways_on)
+
+
+def _other_source(what: str, ways_on: str) -> PrepError:
+    return PrepError(f"the source is not what this destination was begun with: {what}. {ways_on}")
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
