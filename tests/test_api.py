@@ -81,6 +81,7 @@ def test_what_a_run_and_a_dry_run_share_leaves_no_option_out(raw: Path) -> None:
         "device",
         "max_rejects",
         "retry_rejects",
+        "extend",
         "update",
         "overwrite",
     }

@@ -36,6 +36,9 @@ def print_encode_report(report: EncodeReport) -> None:
     _print_account(report.found)
     if report.made_up:
         click.echo(f"note: {report.made_up}")
+    if report.num_new is not None:
+        new = f"{_plural(report.num_new, 'new sample')}, planned behind those that were there"
+        click.echo(new if report.num_new else "nothing is new in the source: extended by 0 samples")
     fresh = report.num_samples - report.num_resumed
     if report.num_resumed:
         click.echo(f"{report.num_resumed} samples were finished by earlier runs")

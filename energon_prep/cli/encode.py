@@ -80,6 +80,7 @@ def _option(spelling: str, **attributes: Any) -> Callable[[Any], Any]:
 @_option("--max-rejects", metavar="N|P%")
 @_option("--retry-rejects")
 @_option("--update")
+@_option("--extend")
 @_option("--overwrite")
 @_option("--split", metavar="A,B,C")
 @_option("--profile", type=click.Path(dir_okay=False, writable=True), metavar="FILE")

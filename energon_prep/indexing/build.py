@@ -33,10 +33,9 @@ from energon_prep.indexing.records import (
     ledger_counts,
     ledger_problems,
     num_unfinished,
-    read_planned_splits,
     read_target,
 )
-from energon_prep.indexing.split import as_planned, assign
+from energon_prep.indexing.refresh import choose_splits, read_chosen
 from energon_prep.indexing.tars import Listing, list_tars
 from energon_prep.layout import META_DIR
 from energon_prep.options import nearest_named
@@ -70,7 +69,7 @@ class IndexReport:
 def index(
     dest: str | Path = ".",
     *,
-    split: str | Sequence[float] = "1,0,0",
+    split: str | Sequence[float] | None = "1,0,0",
     sqlite: bool = True,
     subflavor: Mapping[str, Any] | None = None,
     workers: int | None = None,
@@ -83,7 +82,9 @@ def index(
 
     A current index is left as it is, only split.yaml and dataset.yaml are refreshed; ``force``
     prepares again and overwrites a dataset.yaml that was edited. ``split``: the shares of train,
-    val and test. ``sqlite``: with the table for random access, which sequential training does not
+    val and test; None: each shard stays in the split that it is in, new ones are added by the
+    shares that there are, and samples that are excluded and subflavors stay too. ``sqlite``: with
+    the table for random access, which sequential training does not
     need. ``subflavor``: what dataset.yaml says of every sample, besides what the target of a
     dataset of ours needs. ``workers``: processes that read tars, by default one a processor.
     ``timeout``: seconds for Energon's own preparation, which tars of others need. ``progress``:
@@ -93,7 +94,7 @@ def index(
 
     Returns an IndexReport. Raises PrepError; then no half-made index carries a final name.
     """
-    ratio = parse_split(split)
+    ratio = None if split is None else parse_split(split)
     if workers is not None and workers < 1:
         raise PrepError(f"workers {workers}: give 1 or more")
     root = _local_folder(dest)
@@ -105,7 +106,12 @@ def index(
         target = None if entries is None else read_target(root)
         needed = {} if target is None else target.subflavors
         warnings += [target.made_up] if target is not None and target.made_up else []
-        dataset = render_dataset(complete_subflavors(subflavor or {}, needed))
+        chosen = read_chosen(root, len(listing.tars)) if ratio is None else None
+        given = {
+            **(chosen.subflavors if chosen is not None else {}),
+            **(subflavor or {}),
+        }
+        dataset = render_dataset(complete_subflavors(given, needed))
         options = _Options(
             sqlite=sqlite,
             force=force,
@@ -117,10 +123,16 @@ def index(
         with LocalStorage(root / META_DIR).locked():
             prepared, more = _prepare(root, listing.tars, entries, options)
             counts = read_shard_counts(root / META_DIR) or {}
-            planned = None if entries is None else read_planned_splits(root, ratio)
-            splits = planned and as_planned(listing.tars, planned, ratio)
-            splits = splits or assign({tar: counts[tar] for tar in listing.tars}, ratio)
-            outcome, dropped = write_configs(root, counts, splits, dataset, force=force)
+            of_tars = {tar: counts[tar] for tar in listing.tars}
+            splits = choose_splits(root, of_tars, ratio, chosen, is_ours=entries is not None)
+            outcome, dropped = write_configs(
+                root,
+                counts,
+                splits,
+                dataset,
+                force=force,
+                exclude=None if chosen is None else chosen.exclude,
+            )
     sizes = {name: (len(tars), sum(counts[tar] for tar in tars)) for name, tars in splits.items()}
     return IndexReport(
         shards=len(counts),
@@ -129,7 +141,12 @@ def index(
         prepared=prepared,
         sqlite=(root / META_DIR / SQLITE).exists(),
         dataset_yaml=outcome,
-        warnings=(*warnings, *more, *dropped, *_empty_splits(splits, ratio, len(listing.tars))),
+        warnings=(
+            *warnings,
+            *more,
+            *dropped,
+            *_empty_splits(splits, ratio or (0, 0, 0), len(listing.tars)),
+        ),
     )
 
 

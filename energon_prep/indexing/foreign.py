@@ -22,7 +22,6 @@ from energon_prep.errors import PrepError
 from energon_prep.indexing.energon_process import prepare
 from energon_prep.indexing.meta import (
     INFO_JSON,
-    SPLIT_YAML,
     SQLITE,
     UUID,
     idx_path,
@@ -30,6 +29,7 @@ from energon_prep.indexing.meta import (
     read_shard_counts,
     read_sqlite_counts,
     remove_index,
+    set_split_aside,
     take_over,
 )
 from energon_prep.indexing.scan import Oddities, merge_oddities, scan_tars
@@ -165,8 +165,8 @@ def _prepare_aside(
             (data / tar).symlink_to(root / tar)
         prepare(data, list(expected), workers=workers, timeout=timeout, scratch=staging)
         _require_counts(read_shard_counts(data / META_DIR) or {}, expected)
-        for name in (SPLIT_YAML, SQLITE):
-            (root / META_DIR / name).unlink(missing_ok=True)
+        set_split_aside(root / META_DIR)
+        (root / META_DIR / SQLITE).unlink(missing_ok=True)
         for tar in expected:
             take_over(idx_path(data / tar), idx_path(root / tar))
         for name in (

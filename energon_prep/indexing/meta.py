@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -23,7 +23,7 @@ import yaml
 
 from energon_prep.errors import PrepError
 from energon_prep.indexing.split import split_config
-from energon_prep.layout import META_DIR
+from energon_prep.layout import META_DIR, PRIVATE_DIR
 from energon_prep.recipes.safe_yaml import parse_yaml
 from energon_prep.shards.rows import unpack
 from energon_prep.storage import LocalStorage, publish_bytes
@@ -33,6 +33,7 @@ INFO_YAML = ".info.yaml"  #: what Energon 5 and 6 read: {"shard_counts"}
 SQLITE = "index.sqlite"
 UUID = "index.uuid"
 SPLIT_YAML = "split.yaml"
+SPLIT_ASIDE = f"{PRIVATE_DIR}/{SPLIT_YAML}"  #: that of before, while the index is written
 DATASET_YAML = "dataset.yaml"
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -105,14 +106,15 @@ def write_configs(
     dataset: str,
     *,
     force: bool,
+    exclude: Sequence[object] | None = None,
 ) -> tuple[Outcome, list[str]]:
     """Write .info.yaml, dataset.yaml (unless it was edited) and, last, split.yaml: each whole, if
-    it changes.
+    it changes. ``exclude``: what split.yaml takes out of training; None: what was in it is dropped.
 
     Returns what became of dataset.yaml, and warnings.
     """
     meta = LocalStorage(root / META_DIR)
-    warnings = _dropped_excludes(meta)
+    warnings = _dropped_excludes(meta) if exclude is None else []
     _refresh(meta, INFO_YAML, to_yaml({"shard_counts": dict(counts)}))
     existing = _read(meta, DATASET_YAML)
     outcome = decide_dataset(existing, dataset, force=force)
@@ -123,7 +125,8 @@ def write_configs(
             for name, value in dropped_subflavors(existing, dataset).items()
         ]
         publish_bytes(meta, DATASET_YAML, dataset.encode())
-    _refresh(meta, SPLIT_YAML, to_yaml(split_config(splits)))
+    _refresh(meta, SPLIT_YAML, to_yaml(split_config(splits, exclude or ())))
+    meta.remove(SPLIT_ASIDE)
     return outcome, warnings
 
 
@@ -228,9 +231,15 @@ def _hash(body: str) -> str:
 def index_files(root: Path) -> Iterator[Path]:
     """The files of an index of ours that are there: of those that ``index`` writes."""
     meta = root / META_DIR
-    names = [SPLIT_YAML, SQLITE, UUID, INFO_JSON, INFO_YAML, DATASET_YAML]
+    names = [SPLIT_YAML, SPLIT_ASIDE, SQLITE, UUID, INFO_JSON, INFO_YAML, DATASET_YAML]
     names += [f"{SQLITE}{suffix}" for suffix in ("-journal", "-wal", "-shm")]
     yield from (meta / name for name in names if (meta / name).exists())
+
+
+def set_split_aside(meta: Path) -> None:
+    """Without split.yaml a dataset does not load; which split each shard was in is found aside."""
+    with suppress(FileNotFoundError):
+        (meta / SPLIT_YAML).replace(meta / SPLIT_ASIDE)
 
 
 def remove_index(root: Path) -> None:

@@ -22,11 +22,11 @@ from energon_prep.errors import PrepError
 from energon_prep.indexing.database import Holdings, add_rows, leftovers, read_holdings
 from energon_prep.indexing.meta import (
     INFO_JSON,
-    SPLIT_YAML,
     SQLITE,
     UUID,
     read_shard_counts,
     remove_index,
+    set_split_aside,
     take_over,
 )
 from energon_prep.layout import META_DIR, PRIVATE_DIR, idx_name
@@ -103,7 +103,7 @@ def write_index(
             if not _stands(root, shards):
                 remove_index(root)
             raise
-    (meta / SPLIT_YAML).unlink(missing_ok=True)
+    set_split_aside(meta)
     # first: sqlite alone would be another kind of dataset
     publish_bytes(LocalStorage(meta), INFO_JSON, info.encode())
     if database is not None or left_out:

@@ -64,13 +64,13 @@ def num_unfinished(root: Path, entries: Sequence[LedgerEntry]) -> int:
         return 0
 
 
-def read_planned_splits(root: Path, ratio: Sequence[float]) -> dict[str, str] | None:
-    """The split that each tar was cut for; None if the plan was not cut for these shares, or cannot
-    be read.
+def read_planned_splits(root: Path, ratio: Sequence[float] | None) -> dict[str, str] | None:
+    """The split that each tar was cut for; None if the plan was not cut for these shares (None:
+    for any), or cannot be read.
     """
     try:
         shares = json.loads((root / RUN).read_bytes())["cut"]["split"]
-        if shares is None or not same_ratio(parse_split(shares), ratio):
+        if shares is None or not (ratio is None or same_ratio(parse_split(shares), ratio)):
             return None
         with (root / PLAN).open("rb") as plan:
             shards = [json.loads(line) for line in plan]

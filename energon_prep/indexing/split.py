@@ -5,11 +5,15 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+
+from braceexpand import braceexpand
 
 from energon_prep.splits import SPLITS, apportion
 
+_MOST_BRACES = 8  #: of a pattern: how many names they stand for is the product of theirs
+_RANGE = re.compile(r"\{(-?[0-9]+)\.\.(-?[0-9]+)")
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 
 
@@ -42,6 +46,29 @@ def as_planned(
         bool(splits[split]) == bool(share) for split, share in zip(SPLITS, ratio, strict=True)
     )
     return splits if whole else None
+
+
+def as_before(counts: Mapping[str, int], before: Mapping[str, str]) -> dict[str, list[str]]:
+    """Every shard to the split that it was in ``before``; the others one by one to the split that
+    then lacks most of the share, in samples, which it had. Without any all are for train.
+    """
+    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for shard in counts:
+        if shard in before:
+            splits[before[shard]].append(shard)
+    held = {split: sum(counts[shard] for shard in splits[split]) for split in SPLITS}
+    shares = dict(held) if any(held.values()) else {SPLITS[0]: 1}
+    share = sum(shares.values())
+    for shard, count in counts.items():
+        if shard in before:
+            continue
+        total = sum(held.values()) + count
+        lacks = {split: shares[split] * total - held[split] * share for split in shares}
+        wanting = max((split for split in shares if shares[split]), key=lacks.__getitem__)
+        splits[wanting].append(shard)
+        held[wanting] += count
+    places = {shard: place for place, shard in enumerate(counts)}
+    return {split: sorted(shards, key=places.__getitem__) for split, shards in splits.items()}
 
 
 def _cuts(counts: Sequence[int], ratio: Sequence[float]) -> list[int]:
@@ -99,9 +126,24 @@ def _before(number: str) -> str:
     return before if len(before) == len(number) else "-"
 
 
-def split_config(splits: Mapping[str, Sequence[str]]) -> dict[str, object]:
+def split_config(
+    splits: Mapping[str, Sequence[str]], exclude: Sequence[object] = ()
+) -> dict[str, object]:
     """The content of split.yaml."""
     return {
         "split_parts": {split: collapse(shards) for split, shards in splits.items()},
-        "exclude": [],
+        "exclude": list(exclude),
     }
+
+
+def expand(pattern: str, num_tars: int) -> Iterator[str]:
+    """The names that a pattern stands for. Raises ValueError where they are many times more than
+    there are tars.
+    """
+    ranges = [abs(int(last) - int(first)) for first, last in _RANGE.findall(pattern)]
+    if pattern.count("{") > _MOST_BRACES or sum(ranges) > 100 * num_tars + 10_000:
+        raise ValueError(f"{pattern[:80]!r} stands for too many names")
+    for number, name in enumerate(braceexpand(pattern)):
+        if number > 100 * num_tars + 10_000:
+            raise ValueError(f"{pattern[:80]!r} stands for too many names")
+        yield name

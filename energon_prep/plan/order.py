@@ -35,16 +35,14 @@ def in_parts(
     the last for test; without ``shuffle`` each part then has the listing's order again.
     """
     listed: Iterator[Listed] = (Listed(place, entry) for place, entry in enumerate(entries))
-    asking = {name: share for name, share in zip(SPLITS, split or (), strict=False) if share} or {
-        "": 1.0
-    }
+    asking = asking_shares(split)
     if shuffle is None:
         listed = itertools.islice(listed, limit)
         if len(asking) == 1:
             yield from ((name, listed) for name in asking)
             return
     with tempfile.TemporaryFile() as file:
-        spool = _Spool(file, listed, seed=shuffle or 0)
+        spool = Spool(file, listed, seed=shuffle or 0)
         order = np.argsort(np.frombuffer(spool.hashes, np.uint64), kind="stable")[:limit]
         if len(order) < len(asking):
             raise PrepError(
@@ -58,7 +56,13 @@ def in_parts(
             yield name, spool.read(places if shuffle is not None else np.sort(places))
 
 
-class _Spool:
+def asking_shares(split: Ratio | None) -> dict[str, float]:
+    """The shares of the splits that ask for one; "" where there is one part alone."""
+    shares = {name: share for name, share in zip(SPLITS, split or (), strict=False) if share}
+    return shares or {"": 1.0}
+
+
+class Spool:
     """A listing on disk: ten million entries take 16 bytes each in memory."""
 
     def __init__(self, file: BinaryIO, listed: Iterable[Listed], *, seed: int) -> None:
@@ -70,7 +74,7 @@ class _Spool:
             line = json.dumps(_fields(entry)).encode("ascii") + b"\n"
             self._file.write(line)
             self._offsets.append(offset)
-            self.hashes.append(_hash(seed, entry))
+            self.hashes.append(place_hash(seed, entry.path, entry.start))
             offset += len(line)
         self._file.flush()
 
@@ -86,6 +90,6 @@ def _fields(entry: Entry) -> list[Any]:
     return [entry.path, entry.start, entry.size, entry.mtime_ns, entry.beside]
 
 
-def _hash(seed: int, entry: Entry) -> int:
-    name = f"{seed}\0{entry.path}\0{entry.start}".encode("utf-8", "surrogateescape")
+def place_hash(seed: int, path: str, start: int) -> int:
+    name = f"{seed}\0{path}\0{start}".encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,27 +71,51 @@ def make_plan(source: Source, cut: Cut, account: Account | None = None) -> Itera
     are given out, unless ``cut.limit`` ended the listing early. Raises PrepError if it then lacks
     something that was found.
     """
-    entries = _accounted(source, Account() if account is None else account)
+    entries = accounted(source, Account() if account is None else account)
     parts = in_parts(entries, limit=cut.limit, shuffle=cut.shuffle, split=cut.split)
-    serial = index = 0
-    for name, part in parts:
-        while shard := list(itertools.islice(part, cut.samples_per_shard)):
-            pieces = tuple(join_entries(shard))
-            yield ShardPlan(
-                index=index,
-                first_serial=serial,
-                pieces=pieces,
-                digest=_digest(map(_sizes, shard)),
-                split=name,
-            )
-            index += 1
-            serial += len(shard)
+    yield from cut_shards(parts, cut.samples_per_shard)
 
 
-def _accounted(source: Source, account: Account) -> Iterator[Entry]:
+def accounted(source: Source, account: Account) -> Iterator[Entry]:
     """The source's listing, held against its account when it ends."""
     yield from source.list(account)
     account.check()
+
+
+def cut_shards(
+    parts: Iterable[tuple[str, Iterator[Listed]]],
+    samples_per_shard: int,
+    *,
+    index: int = 0,
+    serial: int = 0,
+) -> Iterator[ShardPlan]:
+    """Cut each part, by the name of its split, into shards of its own, which are numbered from
+    ``index`` and ``serial`` on.
+    """
+    for name, part in parts:
+        while listed := list(itertools.islice(part, samples_per_shard)):
+            pieces = tuple(join_entries(listed))
+            yield plan_shard(listed, pieces, index=index, first_serial=serial, split=name)
+            index += 1
+            serial += len(listed)
+
+
+def plan_shard(
+    listed: Sequence[Listed],
+    pieces: tuple[Piece, ...],
+    *,
+    index: int,
+    first_serial: int,
+    split: str,
+) -> ShardPlan:
+    """A shard of the samples that are ``listed``, which ``pieces`` take together."""
+    return ShardPlan(
+        index=index,
+        first_serial=first_serial,
+        pieces=pieces,
+        digest=_digest(map(_sizes, listed)),
+        split=split,
+    )
 
 
 def join_entries(listed: Iterable[Listed]) -> Iterator[Piece]:
@@ -100,9 +124,13 @@ def join_entries(listed: Iterable[Listed]) -> Iterator[Piece]:
         enumerate(listed), key=lambda item: (item[1].entry.path, item[1].place - item[0])
     )
     for _, neighbours in groups:
-        (_, first), count = next(neighbours), 1 + sum(1 for _ in neighbours)
-        entry = first.entry
-        yield Piece(entry.path, entry.start, count, entry.size, entry.mtime_ns, entry.beside)
+        yield join([item for _, item in neighbours])
+
+
+def join(neighbours: Sequence[Listed]) -> Piece:
+    """Entries of one file, which follow each other, as one piece."""
+    entry = neighbours[0].entry
+    return Piece(entry.path, entry.start, len(neighbours), entry.size, entry.mtime_ns, entry.beside)
 
 
 def write_plan(

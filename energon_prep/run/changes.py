@@ -25,8 +25,13 @@ _WAYS_ON = (
     "changed shards again with --update"
 )
 _NO_UPDATE = (
-    "These are not the same samples in the same places, so --update cannot be used: restore the "
-    "source, write to another destination, or start over with --overwrite"
+    "These are not the same samples in the same places, so --update and --extend cannot be used: "
+    "restore the source, write to another destination, or start over with --overwrite"
+)
+_GROWN = (
+    "Plan what is new behind what is there, of which finished shards stay as they are, with "
+    "--extend; or take it out of the source, write to another destination, or start over with "
+    "--overwrite"
 )
 
 
@@ -37,7 +42,7 @@ class Finished:
     entries: Mapping[int, LedgerEntry]  #: by index
     #: gives the numbers of a shard's samples that could not be read, which are not compared
     unread: Callable[[LedgerEntry], Collection[int]]
-    plan: Callable[[], Iterator[ShardPlan]]  #: of the source as it is now
+    plan: Callable[[], Iterator[ShardPlan]]  #: of the same samples as they lie now
     source: Source
     workers: int
 
@@ -76,17 +81,29 @@ class Decision:
     renewed: list[LedgerEntry]  #: of those whose media files have other times and the same contents
 
 
-def decide(changes: Changes, finished: Finished, *, is_moved: bool, update: bool) -> Decision:
+def decide(
+    changes: Changes, finished: Finished, *, is_moved: bool, update: bool, extend: bool
+) -> Decision:
     """Which finished shards are to be made again because what they were made of has changed.
 
     Where the files' times alone differ, or the source lies elsewhere (``is_moved``), what is read
     of them again decides; so it does where a table names media of another size or time. Raises
-    PrepError for changes, unless ``update`` is asked for and the samples are the same.
+    PrepError for samples that are gone, for changes unless ``update`` is asked for, and for new
+    samples unless ``extend`` is.
     """
-    if changes.num_regrouped:
-        raise _refusal(changes.num_shards, changes.num_samples, changes.first, _NO_UPDATE)
+    if changes.num_gone:
+        raise _other_source(
+            f"{counted(changes.num_gone, 'sample')} of those planned {_are(changes.num_gone)} not "
+            f"where they were; the first: {changes.first_gone}",
+            _NO_UPDATE,
+        )
+    if changes.num_new and not extend:
+        raise _other_source(
+            f"it has grown by {counted(changes.num_new, 'sample')}; the first: {changes.first_new}",
+            _GROWN,
+        )
     if changes.resized and not update:
-        raise _refusal(changes.num_shards, changes.num_samples, changes.first, _WAYS_ON)
+        raise _refusal(len(changes.resized), changes.num_samples, changes.first, _WAYS_ON)
     entries = finished.entries
     suspects = changes.resized | (set(entries) if is_moved else changes.touched)
     suspects &= entries.keys()
@@ -121,15 +138,21 @@ def _tell(other: Sequence[tuple[ShardPlan, Again]], *, update: bool) -> None:
         fault = f" ({again.fault})" if again.fault else ""
         first = f"{place_of(shard)} has other contents{fault}"
         raise _refusal(len(other), num_samples, first, _WAYS_ON)
-    log.warning(
-        "made again: %d finished shards, whose contents have changed; so must their index be",
-        len(other),
-    )
+    log.warning("made again: %d finished shards, whose contents have changed", len(other))
 
 
 def _refusal(num_shards: int, num_samples: int, first: str, ways_on: str) -> PrepError:
-    shards = "1 shard" if num_shards == 1 else f"{num_shards} shards"
-    return PrepError(
-        "the source is not what this destination was begun with: "
-        f"{shards} of {num_samples} samples changed; the first: {first}. {ways_on}"
-    )
+    changed = f"{counted(num_shards, 'shard')} of {num_samples} samples changed; the first: {first}"
+    return _other_source(changed, ways_on)
+
+
+def _other_source(what: str, ways_on: str) -> PrepError:
+    return PrepError(f"the source is not what this destination was begun with: {what}. {ways_on}")
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"

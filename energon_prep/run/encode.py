@@ -17,13 +17,16 @@ from energon_prep.errors import PrepError
 from energon_prep.executors import open_executor
 from energon_prep.executors.base import Executor
 from energon_prep.indexing import index
+from energon_prep.indexing.meta import SQLITE
+from energon_prep.indexing.refresh import is_stale
+from energon_prep.layout import META_DIR
 from energon_prep.options import takes
 from energon_prep.pipeline.suspects import forget, suspects_of
 from energon_prep.pipeline.tally import RejectLimit, Tally
 from energon_prep.plan.shards import PlanSummary, make_plan, read_plan
 from energon_prep.progress import shown
 from energon_prep.run import start
-from energon_prep.run.begin import Run, begin
+from energon_prep.run.begin import GoOn, Run, begin
 from energon_prep.run.destination import clear
 from energon_prep.run.manifest import read_run, write_run
 from energon_prep.run.options import EncodeOptions
@@ -65,11 +68,13 @@ def encode(options: EncodeOptions) -> EncodeReport:
                 executor.load(None)
                 clear(storage, request.target)
             run = Run(request=request, job=job, storage=storage, tally=tally, old=old)
-            begin(run, executor, retry_rejects=options.retry_rejects, update=options.update)
+            go_on = GoOn(
+                retry_rejects=options.retry_rejects, update=options.update, extend=options.extend
+            )
+            begin(run, executor, go_on)
             work(run, executor)
             report = finish(run, dest=str(options.dest))
-    if options.split is not None:
-        report = _indexed(report, options)
+    report = _indexed(report, options, storage)
     if options.profile is not None:
         report.write_profile(options.profile)
     return report
@@ -159,6 +164,7 @@ def finish(run: Run, *, dest: str) -> EncodeReport:
         split=plan.split,
         found=run.account.describe(),
         num_resumed=tally.num_resumed,
+        num_new=run.num_new if run.extends else None,
         seconds=round(run.seconds, 3),
         workers=run.job.workers,
         profile=run.profile.to_dict(),
@@ -181,12 +187,16 @@ def _are_other(old: object, totals: Mapping[str, Any]) -> bool:
     return not isinstance(old, Mapping) or any(old.get(name) != totals[name] for name in names)
 
 
-def _indexed(report: EncodeReport, options: EncodeOptions) -> EncodeReport:
-    """Index the dataset, whose tars are all there; the report with what that did."""
-    assert options.split is not None
+def _indexed(report: EncodeReport, options: EncodeOptions, storage: LocalStorage) -> EncodeReport:
+    """Index the dataset, whose tars are all there, for the split that was asked for; or bring the
+    index that is there up to date. Returns the report with what that did.
+    """
+    if options.split is None and not is_stale(storage.root):
+        return report
     progress = False if callable(options.progress) else options.progress
     try:
-        done = index(options.dest, split=options.split, progress=progress)
+        has_sqlite = options.split is not None or (storage.root / META_DIR / SQLITE).exists()
+        done = index(options.dest, split=options.split, sqlite=has_sqlite, progress=progress)
     except PrepError as error:
         raise PrepError(
             f"{report.num_written} samples are written and {report.num_rejected} rejected, and "

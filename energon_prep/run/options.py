@@ -110,7 +110,9 @@ class EncodeOptions:
         "Keep originals in the tar, beside the encodings: image, caption, and parts such as "
         "mask.png of s0.mask.png.",
     )
-    limit: int | None = option(None, "Only the first N samples, after shuffling.")
+    limit: int | None = option(
+        None, "Only the first N samples, after shuffling; can be raised later."
+    )
     shuffle: int | None = option(None, "Draw the order of all samples, by this seed.")
     device: str = option(
         "auto",
@@ -137,6 +139,11 @@ class EncodeOptions:
     update: bool = option(
         False,
         "Make again the shards of samples that have changed in SRC; all else is left.",
+    )
+    extend: bool = option(
+        False,
+        "Plan what is new in SRC behind what DST has; finished shards stay, a short last one "
+        "excepted.",
     )
     overwrite: bool = option(False, "Remove the dataset in DST and start over.")
     split: str | Sequence[float] | None = option(

@@ -34,6 +34,8 @@ class EncodeReport:
     split: dict[str, int]  #: samples planned for train, val and test; empty without a split
     found: dict[str, Any]  #: the source's Account: found, samples, companions, passed_over, ...
     num_resumed: int  #: samples that earlier runs had finished
+    #: samples that were planned behind those of earlier runs; None: that was not asked for
+    num_new: int | None
     seconds: float  #: of encoding, after the models were loaded
     workers: int  #: decode threads per device
     #: seconds by station, and those in which the models waited; of all devices together
@@ -41,7 +43,7 @@ class EncodeReport:
     #: the station that the others wait for: read, decode, visual, text or write; "": none
     limited_by: str
     made_up: str = ""  #: a sentence about encoders whose weights nobody trained; "": none
-    index: IndexReport | None = None  #: with a split: what indexing did
+    index: IndexReport | None = None  #: with a split, or where one had to be brought up to date
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -50,7 +52,7 @@ class EncodeReport:
     def totals(self) -> dict[str, Any]:
         """For run.json, which is entered before the dataset is indexed."""
         totals = self.to_dict()
-        for name in ("index", "examples", "made_up"):
+        for name in ("index", "examples", "made_up", "num_new"):
             del totals[name]
         return totals
 

@@ -44,6 +44,7 @@ def refuse_other_start(
         "cut": describe_cut(cut),
     }
     there = {name: old[name] for name in new}
+    there["cut"] = {**there["cut"], "limit": cut.limit}  # plan/growth.py decides over another
     if ":" not in new["source"]["kind"] and "root" in there["source"]:
         there["source"] = {**there["source"], "root": new["source"]["root"]}
     refuse_other(there, new, where=str(storage.root))
@@ -88,7 +89,15 @@ def describe_cut(cut: Cut) -> dict[str, Any]:
     }
 
 
-def describe(job: Job, ready: Ready, target: Target, cut: Cut) -> dict[str, Any]:
+def is_raised(old: Mapping[str, Any], limit: int | None) -> bool:
+    """Whether a limit asks for more than that of the run before."""
+    before = old["cut"].get("limit")
+    return before is not None and (limit is None or limit > before)
+
+
+def describe(
+    job: Job, ready: Ready, target: Target, cut: Cut, *, is_extended: bool
+) -> dict[str, Any]:
     """run.json of this run, but for the totals."""
     return {
         "recipe": job.recipe.model_dump(mode="json"),
@@ -104,7 +113,19 @@ def describe(job: Job, ready: Ready, target: Target, cut: Cut) -> dict[str, Any]
         },
         "runtime": {"device": job.device.partition(":")[0], "torch_threads": job.torch_threads},
         "versions": versions(),
+        # no listing of the source gives its plan again
+        **({"extended": True} if is_extended else {}),
     }
+
+
+def refuse_other_run(storage: LocalStorage, old: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Refuse models that, once loaded, are not those the destination was begun with."""
+    same = ("encoders", "batch_sizes", "target", "runtime")
+    refuse_other(
+        {name: old[name] for name in same},
+        {name: run[name] for name in same},
+        where=str(storage.root),
+    )
 
 
 def _refuse_to_replace(storage: LocalStorage, name: str, data: bytes) -> None:
@@ -138,12 +159,7 @@ def enter(
         begin_head(storage, (PLAN, *caption_files))
         write_run(storage, run)
         return
-    same = ("encoders", "batch_sizes", "target", "runtime")
-    refuse_other(
-        {name: old[name] for name in same},
-        {name: run[name] for name in same},
-        where=str(storage.root),
-    )
+    refuse_other_run(storage, old, run)
     for name, version in run["versions"].items():
         if old["versions"].get(name) != version:
             log.warning(

@@ -98,6 +98,14 @@ def publish_noted(storage: Storage, name: str, data: bytes) -> None:
         _write(storage, replace(head, files={**head.files, name: (new,)}))
 
 
+def expect_file(storage: Storage, name: str, sha256: str) -> None:
+    """A file is about to be replaced by one of that checksum."""
+    head = read_head(storage) or Head()
+    sums = head.files.get(name, ())
+    if sums and sha256 not in sums:
+        _write(storage, replace(head, files={**head.files, name: (*sums, sha256)}))
+
+
 def forget_entries(storage: Storage, keep: Collection[int]) -> None:
     """Shards other than ``keep`` are about to be made (again)."""
     head = read_head(storage) or Head()

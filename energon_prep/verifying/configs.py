@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from braceexpand import braceexpand
 
 from energon_prep.indexing.meta import (
     DATASET_YAML,
@@ -19,12 +17,11 @@ from energon_prep.indexing.meta import (
     is_as_written,
     render_dataset,
 )
+from energon_prep.indexing.split import expand
 from energon_prep.layout import META_DIR
 from energon_prep.splits import SPLITS
 
 REMEDY = "run energon-prep index"
-_MOST_BRACES = 8  #: of a pattern: how many names they stand for is the product of theirs
-_RANGE = re.compile(r"\{(-?[0-9]+)\.\.(-?[0-9]+)")
 _DATASET, _SPLIT = f"{META_DIR}/{DATASET_YAML}", f"{META_DIR}/{SPLIT_YAML}"
 
 
@@ -84,9 +81,7 @@ def split_problems(path: Path, tars: Sequence[str]) -> Iterator[str]:
     try:
         config = from_yaml(path.read_text())
         parts = dict(config["split_parts"])
-        names = [
-            tar for part in parts.values() for item in part for tar in _expand(item, len(tars))
-        ]
+        names = [tar for part in parts.values() for item in part for tar in expand(item, len(tars))]
         excluded = config.get("exclude")
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         yield f"{_SPLIT}: it cannot be read ({type(error).__name__}: {error}): {REMEDY}"
@@ -102,16 +97,3 @@ def split_problems(path: Path, tars: Sequence[str]) -> Iterator[str]:
         yield f"{_SPLIT}: Energon knows no split {split!a}, only {', '.join(SPLITS)}: {REMEDY}"
     if excluded:
         yield f"{_SPLIT}: `exclude: {excluded}` takes samples out of training"
-
-
-def _expand(pattern: str, num_tars: int) -> Iterator[str]:
-    """The names that a pattern stands for. Raises ValueError where they are many times more than
-    there are tars.
-    """
-    ranges = [abs(int(last) - int(first)) for first, last in _RANGE.findall(pattern)]
-    if pattern.count("{") > _MOST_BRACES or sum(ranges) > 100 * num_tars + 10_000:
-        raise ValueError(f"{pattern[:80]!r} stands for too many names")
-    for number, name in enumerate(braceexpand(pattern)):
-        if number > 100 * num_tars + 10_000:
-            raise ValueError(f"{pattern[:80]!r} stands for too many names")
-        yield name

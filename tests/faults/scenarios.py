@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.faults.campaign import Campaign, Outcome
 from tests.faults.disks import damages, full_disk_at_calls, full_disks
+from tests.faults.growth import sources_grown
 from tests.faults.kills import (
     clock_jumps,
     kills_at_calls,
@@ -40,4 +41,5 @@ def scenarios(scale: float) -> dict[str, Scenario]:
         "flipped bits and cut files": lambda c: damages(c, num(100)),
         "two runs at once": lambda c: two_at_once(c, num(20)),
         "sources that go away": lambda c: sources_away(c, num(300)),
+        "sources that grow": lambda c: sources_grown(c, num(300)),
     }

@@ -73,7 +73,7 @@ def check_after(campaign: Campaign, dest: Path, outcome: Outcome, *, what: str =
     outcome.problems += [f"{what}: {problem}" if what else problem for problem in problems]
     check_verified(campaign, dest, outcome)
     left = list((dest / PRIVATE / "tmp").glob("*"))
-    ours, theirs = _contents(dest), _contents(campaign.clean)
+    ours, theirs = contents(dest), contents(campaign.clean)
     differ = sorted(
         name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
     )
@@ -98,7 +98,7 @@ def wrong_code(done: Done, code: int) -> list[str]:
     return [] if done.code == code else [f"exit code {done.code}: {done.output[-1500:]}"]
 
 
-def _contents(root: Path) -> dict[str, object]:
+def contents(root: Path) -> dict[str, object]:
     """Every file that should be equal, by name; times, the lock and what was set aside are left
     out.
     """

@@ -86,7 +86,7 @@ def test_the_command_line_exits_with_2(raw: Path, tmp_path: Path) -> None:
     prep("encode", raw, tmp_path / "dst", *SMALL, "--recipe", "ditt", code=2)
     prep("index", "s3://bucket/x", "--split", "1,0,0", code=2)
     prep("encode", raw, tmp_path / "dst", *SMALL, "--limit", 3)
-    prep("encode", raw, tmp_path / "dst", *SMALL, "--limit", 4, code=2)
+    prep("encode", raw, tmp_path / "dst", *SMALL, "--limit", 2, code=2)
 
 
 def test_a_folder_without_media_is_told_how_the_command_is_used(tmp_path: Path) -> None:
