@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import torch
 
 from energon_prep.samples import TextEmbedding
+from energon_prep.targets.dit import DiT
 
 
 class Halves:
@@ -82,3 +85,10 @@ class OffByOne:
 
 
 NO_CLASS = 3
+
+
+class Deadly(DiT):
+    """A target that kills the process that checks a sample."""
+
+    def check(self, parts: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -8,7 +8,7 @@ import logging
 import click
 
 from energon_prep import __version__
-from energon_prep.cli.streams import never_fail
+from energon_prep.cli.streams import VisibleFormatter, never_fail, visible
 from energon_prep.errors import PrepError, UsageError
 
 _VERBOSE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -38,7 +38,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except PrepError as error:
             told = _Refused if isinstance(error, UsageError) else click.ClickException
-            raise told(str(error)) from error
+            raise told(visible(str(error))) from error
         except KeyboardInterrupt as stopped:
             kept = str(stopped) or "what is finished is kept"
             raise click.ClickException(f"stopped: {kept}; the same command goes on") from None
@@ -59,10 +59,9 @@ def main(verbose: bool) -> None:
     energon-prep verify ENCODED
     """
     never_fail()
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format=_VERBOSE if verbose else "%(levelname)s: %(message)s",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter(_VERBOSE if verbose else "%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     if not verbose:
         # Its INFO lines go to stdout, which is for results.
         logging.getLogger("megatron").setLevel(logging.WARNING)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from energon_prep.cli.streams import visible
+
 if TYPE_CHECKING:
     from energon_prep.curate.repair import RepairReport
     from energon_prep.indexing import IndexReport
@@ -20,34 +22,37 @@ def emit(report: dict[str, Any]) -> None:
     click.echo(json.dumps(report, indent=2))
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """One line, whatever the names in it are."""
+    click.echo(visible(line.replace("\n", "\\n")), err=err)
+
+
 def print_encode_report(report: EncodeReport) -> None:
-    click.echo(
+    say(
         f"{report.num_samples} samples in = {report.num_written} written + "
         f"{report.num_rejected} rejected, in {_plural(report.num_shards, 'shard')} of {report.dest}"
     )
     for reason, number in sorted(report.rejects.items(), key=lambda item: -item[1]):
-        click.echo(f"  {number:>6} x {reason}")
+        say(f"  {number:>6} x {reason}")
         if example := report.examples.get(reason):
-            click.echo(f"           first {example}")
+            say(f"           first {example}")
     if report.num_rejected:
-        click.echo(f"  each with its key in {report.dest}/.energon-prep/rejects/")
+        say(f"  each with its key in {report.dest}/.energon-prep/rejects/")
     for note, number in report.notes.items():
-        click.echo(f"  {number:>6} x {note}")
+        say(f"  {number:>6} x {note}")
     _print_account(report.found)
     if report.made_up:
-        click.echo(f"note: {report.made_up}")
+        say(f"note: {report.made_up}")
     if report.num_new is not None:
         new = f"{_plural(report.num_new, 'new sample')}, planned behind those that were there"
-        click.echo(new if report.num_new else "nothing is new in the source: extended by 0 samples")
+        say(new if report.num_new else "nothing is new in the source: extended by 0 samples")
     fresh = report.num_samples - report.num_resumed
     if report.num_resumed:
-        click.echo(f"{report.num_resumed} samples were finished by earlier runs")
+        say(f"{report.num_resumed} samples were finished by earlier runs")
     if fresh and report.seconds:
-        click.echo(
-            f"{fresh} samples in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s"
-        )
+        say(f"{fresh} samples in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s")
     if report.limited_by:
-        click.echo(_limit(report))
+        say(_limit(report))
     if report.index is not None:
         print_index_report(report.index, told=[report.made_up])
 
@@ -79,30 +84,30 @@ def _limit(report: EncodeReport) -> str:
 
 def print_dry_run(dry_run: DryRun) -> None:
     recipe, source, plan = dry_run.recipe, dry_run.source, dry_run.plan
-    click.echo(f"source   {source['kind']}: {source.get('root', '')}")
-    click.echo(
+    say(f"source   {source['kind']}: {source.get('root', '')}")
+    say(
         f"recipe   {recipe.name}: {recipe.visual.model} + "
         f"{', '.join(text.model for text in recipe.text)}"
     )
-    click.echo(f"target   {recipe.target}")
-    click.echo(
+    say(f"target   {recipe.target}")
+    say(
         f"plan     {plan.num_samples} samples in {_plural(plan.num_shards, 'shard')}, "
         f"into {dry_run.dest}"
     )
     if plan.split:
-        click.echo(f"split    {_shares(plan.split)}")
+        say(f"split    {_shares(plan.split)}")
     _print_account(dry_run.account.describe())
-    click.echo("nothing was written (--dry-run)")
+    say("nothing was written (--dry-run)")
 
 
 def _print_account(found: dict[str, Any]) -> None:
     """What of the source is not in the dataset, and what else its user should know."""
     for kind, number in found["passed_over"].items():
-        click.echo(f"passed over: {number} {kind}, first {found['examples'][kind]}")
+        say(f"passed over: {number} {kind}, first {found['examples'][kind]}")
     for tar, what in found["damaged"].items():
-        click.echo(f"damaged: {tar}: {what}")
+        say(f"damaged: {tar}: {what}")
     for sentence in found["told"]:
-        click.echo(f"note: {sentence}")
+        say(f"note: {sentence}")
 
 
 def _shares(split: dict[str, int]) -> str:
@@ -117,29 +122,29 @@ def print_index_report(report: IndexReport, *, told: Sequence[str] = ()) -> None
         for name, (shards, samples) in report.split.items()
     )
     state = "indexed" if report.prepared else "index is current"
-    click.echo(f"{state}: {report.samples} samples in {_plural(report.shards, 'shard')}: {shares}")
+    say(f"{state}: {report.samples} samples in {_plural(report.shards, 'shard')}: {shares}")
     if report.dataset_yaml == "kept":
-        click.echo("dataset.yaml was edited by hand and is kept (--force overwrites it)")
+        say("dataset.yaml was edited by hand and is kept (--force overwrites it)")
     for warning in report.warnings:
         if warning not in told:
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)
 
 
 def print_repair_report(report: RepairReport) -> None:
     """On stderr, as the index's report follows on stdout."""
     shown = f"{report.samples} samples in {_plural(report.tars, 'tar')} of {report.dest}"
-    click.echo(f"fixed: {shown}, {report.renamed} renamed, {report.regrouped} regrouped", err=True)
+    say(f"fixed: {shown}, {report.renamed} renamed, {report.regrouped} regrouped", err=True)
     for line in report.losses():
-        click.echo(f"warning: {line}", err=True)
+        say(f"warning: {line}", err=True)
 
 
 def print_verify_report(report: VerifyReport) -> None:
     for problem in report.problems:
-        click.echo(problem)
+        say(problem)
     for note in report.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     state = "all right" if report.ok else f"{_plural(report.num_problems, 'problem')}"
-    click.echo(
+    say(
         f"{state}: {_plural(report.shards, 'shard')}, {report.samples} samples, "
         f"{report.parts} parts checked"
     )

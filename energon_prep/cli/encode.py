@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from energon_prep.cli.console import emit, print_dry_run, print_encode_report
+from energon_prep.cli.console import emit, print_dry_run, print_encode_report, say
 from energon_prep.cli.downloads import tell_downloads
 from energon_prep.cli.stopping import stopped_by_signals
 from energon_prep.errors import UsageError
@@ -103,7 +103,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> None:
     _require_media(given)
     if not as_json:
         way = f"{Path(given.source).absolute()} -> {Path(given.dest).absolute()}"
-        click.echo(f"encode   {way}, recipe {recipe.name} for target {recipe.target}", err=True)
+        say(f"encode   {way}, recipe {recipe.name} for target {recipe.target}", err=True)
     tell_downloads(recipe, weights=given.weights, dest=None if dry_run else str(given.dest))
     from energon_prep.device.tuning import tune_process
 

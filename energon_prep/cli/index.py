@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from energon_prep.cli.console import emit, print_index_report, print_repair_report
+from energon_prep.cli.console import emit, print_index_report, print_repair_report, say
 
 
 @click.command()
@@ -69,7 +69,7 @@ def command(
 
     def tell(warning: str) -> None:
         told.append(warning)
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
     report = index(
         dest if fix is None else fix,

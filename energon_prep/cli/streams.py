@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
 from typing import IO, Any
+
+#: C0 but for tabs and ends of lines, delete, C1; what turns the direction of writing around.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def never_fail() -> None:
@@ -20,6 +25,20 @@ def never_fail() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     sys.stdout = _Lasting(sys.stdout or open(1, "w", closefd=False), 1)  # noqa: SIM115
     sys.stderr = _Lasting(sys.stderr or open(2, "w", closefd=False), 2)  # noqa: SIM115
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters written out: in a name that somebody else chose they could
+    rewrite the terminal.
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+class VisibleFormatter(logging.Formatter):
+    """One line, or several, of visible characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 class _Lasting:

@@ -42,7 +42,7 @@ from energon_prep.options import nearest_named
 from energon_prep.progress import counted
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
 from energon_prep.splits import parse_split
-from energon_prep.storage import LocalStorage, dataset_folder
+from energon_prep.storage import LocalStorage, dataset_folder, refuse_special
 
 _MOST_WORKERS = 16  #: by default; they read, and one process writes what they find
 _UNUSABLE = set("{}\\")  #: Energon expands braces in the names of tars
@@ -219,6 +219,7 @@ def _local_folder(dest: str | Path) -> Path:
         raise PrepError(
             f"{root / META_DIR} is a link: remove it, the index is made in the dataset's folder"
         )
+    refuse_special(root)
     return root
 
 

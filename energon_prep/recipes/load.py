@@ -67,6 +67,8 @@ def _read(recipe: str | Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
                 + f" The recipes are {', '.join(names)}; a file of your own ends in .yaml"
             )
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"the recipe {path} is no file: give a YAML file")
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:

@@ -4,6 +4,7 @@ same for a run and a dry run.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,12 @@ def _check(options: EncodeOptions) -> None:
                 f"--{name.replace('_', '-')} {number}: give {_MOST_THREADS} at most; this machine "
                 f"has {num_cpus()} processors"
             )
+    names_as = sys.getfilesystemencoding()
+    if names_as.lower() != "utf-8":  # the same files would have other names, and other keys
+        raise UsageError(
+            f"names of files are read as {names_as} here (the locale says so), and not as UTF-8: "
+            "set PYTHONUTF8=1"
+        )
     if options.profile is not None and not Path(options.profile).absolute().parent.is_dir():
         raise UsageError(f"--profile {options.profile}: there is no such folder")
 

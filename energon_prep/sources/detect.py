@@ -186,3 +186,7 @@ def _check_exists(path: Path) -> None:
             else ""
         )
         raise PrepError(f"the source {path} does not exist{hint}")
+    elif not path.is_dir() and not path.is_file():
+        raise PrepError(
+            f"the source {path} is a pipe, a socket or a device: give a file, or a folder of files"
+        )

@@ -184,6 +184,8 @@ def _names(folder: Path, rules: _Rules, *, is_hidden: bool) -> Iterator[str]:
 def _link(link: Path, rules: _Rules) -> Iterator[str]:
     if os.path.isdir(link):  # noqa: PTH112  Path.is_dir raises for a link to itself
         yield f"{link.name}/" + ("" if rules.links.follow else LINKED_FOLDER)
+    elif exists(link) and not os.path.isfile(link):  # noqa: PTH113
+        yield f"{link.name}/{SPECIAL}"
     elif rules.wanted is None or rules.wanted(link.name):
         outside = rules.links.target_outside(link) is not None
         yield f"{link.name}/{LINK_OUT}" if outside else link.name

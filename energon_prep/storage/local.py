@@ -128,8 +128,9 @@ class LocalStorage:
 
     def _refuse_links(self) -> None:
         """In a dataset that somebody else made they could lead what is written, or removed, to
-        anywhere.
+        anywhere; and what is no file would hold whoever opens it.
         """
+        refuse_special(self.root)
         private, meta = self.root / PRIVATE_DIR, self.root / META_DIR
         for path in (private, *_in(private), meta, *_in(meta), *_in(meta / PRIVATE_DIR)):
             if path.is_symlink():
@@ -141,6 +142,22 @@ _LINK = "{} is a link, where a dataset has files and folders of its own: remove 
 
 def _in(folder: Path) -> Iterator[Path]:
     return folder.iterdir() if folder.is_dir() else iter(())
+
+
+def refuse_special(root: Path) -> None:
+    """Raise PrepError for a pipe, a socket or a device where a dataset has its files: who opens it
+    may wait for ever.
+    """
+    private, meta = root / PRIVATE_DIR, root / META_DIR
+    inner = [path for path in _in(private) if path.is_dir()]
+    for folder in (root, private, *inner, meta, meta / PRIVATE_DIR):
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.is_file() and not entry.is_dir() and Path(entry.path).exists():
+                    raise PrepError(
+                        f"{entry.path} is a pipe, a socket or a device, where a dataset has files: "
+                        "remove it"
+                    )
 
 
 def refuse_linked_folder(root: Path, name: str) -> None:

@@ -19,7 +19,7 @@ from energon_prep.plugins import refuse_other_module
 from energon_prep.progress import counted
 from energon_prep.run.destination import set_aside
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
-from energon_prep.storage import LocalStorage, dataset_folder
+from energon_prep.storage import LocalStorage, dataset_folder, refuse_special
 from energon_prep.targets import get_target
 from energon_prep.verifying.accounts import Books, Broken, totals
 from energon_prep.verifying.caption import caption_problems, contract_problem
@@ -78,6 +78,7 @@ def verify(
     root = dataset_folder(dest)
     if not root.is_dir():
         raise PrepError(f"{dest} is not a folder: give the dataset's folder")
+    refuse_special(root)
     if workers is not None and workers < 1:
         raise PrepError(f"workers {workers}: give 1 or more")
     if target is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.runs import SMALL, command, tar_digests
+from tests.runs import SMALL, command, prep, tar_digests
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +57,48 @@ def test_a_profile_in_no_folder_is_refused_before_anything_is_done(
     assert done.returncode == 2
     assert "no/p.json: there is no such folder" in done.stderr
     assert not (tmp_path / "dst").exists()
+
+
+def test_names_of_others_cannot_write_on_the_terminal(tmp_path: Path) -> None:
+    source = tmp_path / "raw"
+    source.mkdir()
+    name = "a\x1b[2J\r\nall right\u202e"
+    for suffix in (".png", ".d\x1b[2Joc", ".tar"):
+        (source / f"{name}{suffix}").write_bytes(b"broken")
+    (source / "b.png").write_bytes(b"broken too")
+    kind = ("--source-kind", "folder", "--allow-empty-captions")
+    told = prep("encode", source, tmp_path / "dst", *SMALL, *kind, code=1).stderr
+    told += prep("encode", source / f"{name}.gone", tmp_path / "dst", *SMALL, code=1).stderr
+    told += prep("verify", tmp_path / f"dst{name}", code=1).stderr
+    report = prep("encode", source, tmp_path / "dst", *SMALL, *kind, "--dry-run").stdout
+    assert not set(told + report) & {"\x1b", "\r", "\u202e"}
+    assert "\\x1b[2J\\r" in told and "a\\x1b[2J\\r\\nall right" in report
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"), [({}, 0), ({"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, 2)]
+)
+def test_keys_do_not_depend_on_the_locale(
+    raw: Path, tmp_path: Path, environment: dict[str, str], code: int
+) -> None:
+    source = tmp_path / "raw"
+    source.mkdir()
+    for name in ("\u00e9t\u00e9", "\u0130", "z"):
+        shutil.copy(next(raw.rglob("*.png")), source / f"{name}.png")
+        (source / f"{name}.txt").write_text("caption")
+    digests = []
+    for locale in ("C.UTF-8", "C"):
+        dest = tmp_path / locale
+        done = subprocess.run(
+            command("encode", source, dest, *SMALL),
+            env={**os.environ, "LC_ALL": locale, **(environment if locale == "C" else {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == (code if locale == "C" else 0), done.stderr
+        digests.append(tar_digests(dest))
+    if code:
+        assert "set PYTHONUTF8=1" in done.stderr and not dest.exists()
+    else:
+        assert digests[0] == digests[1]

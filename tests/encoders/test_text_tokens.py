@@ -112,3 +112,20 @@ def test_the_pad_token_is_the_tokenizers_own_or_the_recipes(folders: dict[Family
     assert captions(folders["clip"], pad_token="!").pad_id == 0
     with pytest.raises(PrepError, match="pad_token 'nonsense' is no token"):
         captions(folders["clip"], pad_token="nonsense")
+
+
+def test_of_an_endless_caption_the_beginning_is_tokenized(folders: dict[Family, Path]) -> None:
+    given: list[int] = []
+
+    def clean(caption: str) -> str:
+        given.append(len(caption))
+        return caption
+
+    tokens = captions(folders["t5"], clean=clean)
+    long = "a photo of a cat " * 40_000
+    short, whole = tokens.tokenize([long[:100_000], long])
+    assert given == [100_000, 2**17]
+    assert tokens.cut(whole) == tokens.cut(short) and len(whole) > len(tokens.cut(whole))
+    wide = captions(folders["t5"], clean=clean, max_tokens=3000)
+    wide.tokenize([long])
+    assert given[-1] == 3000 * 64

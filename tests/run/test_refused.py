@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def test_a_run_that_cannot_begin_leaves_nothing(
     with pytest.raises(PrepError, match=told):
         energon_prep.encode(raw, tmp_path / "new" / "dst", **given)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_or_a_recipe_that_is_no_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    for name in ("m.jsonl", "a.tar", "recipe.yaml"):
+        os.mkfifo(tmp_path / name)
+    for source in ("m.jsonl", "a.tar"):
+        with pytest.raises(PrepError, match=f"{source} is a pipe, a socket or a device"):
+            energon_prep.encode(tmp_path / source, tmp_path / "dst", weights="tiny")
+    with pytest.raises(UsageError, match=r"recipe\.yaml is no file"):
+        energon_prep.encode(tmp_path, tmp_path / "dst", recipe=tmp_path / "recipe.yaml")
 
 
 def test_a_source_in_its_own_destination(raw: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import energon_prep
 from energon_prep.errors import PrepError
 from energon_prep.storage import LocalStorage, publish_bytes
 
@@ -194,3 +195,23 @@ def test_nothing_is_written_or_removed_behind_a_linked_folder(tmp_path: Path) ->
         with pytest.raises(PrepError, match="folder is a link"):
             change("folder/file")
     assert [path.read_text() for path in outside.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("shard_000000.tar", ".energon-prep/run.json", ".energon-prep/ledger/shard_000000.json"),
+        *(".nv-meta/split.yaml", ".nv-meta/.energon-prep/lock"),
+    ],
+)
+def test_what_is_no_file_is_refused_by_every_verb_and_not_waited_for(
+    tmp_path: Path, place: str
+) -> None:
+    pipe = tmp_path / "set" / place
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    with pytest.raises(PrepError, match="is a pipe"), LocalStorage(tmp_path / "set").locked():
+        pass
+    for verb in (energon_prep.verify, energon_prep.index):
+        with pytest.raises(PrepError, match="is a pipe"):
+            verb(tmp_path / "set")
