@@ -42,7 +42,7 @@ def load_pth(data: bytes) -> Any:
     return _FILES.load(data)
 
 
-def _load_pth(data: bytes) -> Any:
+def _load_pth(data: bytes | bytearray) -> Any:
     try:
         return resolve(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), {})
     except DecodeError:

@@ -15,7 +15,6 @@ import torch
 _NUMBERS = "data/0"
 _ID = ".data/serialization_id"
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_OTHER_BITS = bytes(255 - byte for byte in range(256))
 _OTHER_DIGITS = bytes.maketrans(b"0123456789", b"9876543210")
 
 with warnings.catch_warnings():  # torch says once that bytes are not writable
@@ -35,7 +34,7 @@ class _Form:
     dtype: torch.dtype
     shape: torch.Size
 
-    def tensor(self, data: bytes) -> torch.Tensor | None:
+    def tensor(self, data: bytes | bytearray) -> torch.Tensor | None:
         """The numbers of a file as long as that which the form was made of, if it is of this
         form.
         """
@@ -57,45 +56,53 @@ class TorchFiles:
     nothing but the numbers, their CRC-32 and its id, the numbers are taken as they lie. Such a form
     is proven first, by a file in which every bit of all that is other: ``load`` must give these
     numbers. So a torch that looks at the CRC, which the released ones do not, goes on reading every
-    file itself. Keeps ``most`` forms, of 2 KB each, and ``most_alike`` of one length, which are
-    looked through one by one.
+    file itself. A proof takes as long as reading the file three times, so only the second file of a
+    length is made a form. Keeps ``most`` forms, of 2 KB each, and ``most_alike`` of one length,
+    which are looked through one by one.
     """
 
     def __init__(
-        self, load: Callable[[bytes], Any], *, most: int = 4096, most_alike: int = 8
+        self, load: Callable[[bytes | bytearray], Any], *, most: int = 4096, most_alike: int = 8
     ) -> None:
         self._load = load
         self._left = most
+        self._most = most
         self._most_alike = most_alike
-        #: by the length of the file; None for one that was not proven
+        #: by the length of the files that were seen; None for one that was not proven
         self._forms: dict[int, list[_Form | None]] = {}
 
     def load(self, data: bytes) -> Any:
         """What ``load`` gives; a tensor may lie in ``data`` itself, to which nobody may write as
         long as the bytes are used.
         """
-        forms = self._forms.get(len(data), [])
-        for form in forms:
+        forms = self._forms.get(len(data))
+        for form in forms or ():
             tensor = None if form is None else form.tensor(data)
             if tensor is not None:
                 return tensor
         value = self._load(data)
-        if len(forms) < self._most_alike and self._left and _is_plain(value):
-            self._forms.setdefault(len(data), forms).append(self._proven(data, value))
+        if not _is_plain(value):
+            return value
+        if forms is None:
+            if len(self._forms) < self._most:
+                self._forms[len(data)] = []
+        elif len(forms) < self._most_alike and self._left:
             self._left -= 1
+            forms.append(self._proven(data, value))
         return value
 
     def _proven(self, data: bytes, value: torch.Tensor) -> _Form | None:
         """The form of a file that holds ``value``; None if it is not as known, or not proven."""
         try:
             numbers, id_, crcs = _places(data, value.nbytes)
-            other, shared, at = bytearray(data), [], 0
+            proof, shared, at = bytearray(data), [], 0
+            bits = torch.frombuffer(proof, dtype=torch.uint8)
             for place in sorted((numbers, id_, *crcs), key=lambda place: place.start):
-                digits = place is id_
-                other[place] = data[place].translate(_OTHER_DIGITS if digits else _OTHER_BITS)
                 shared.append((at, data[at : place.start]))
                 at = place.stop
+                bits[place].bitwise_not_()
             shared.append((at, data[at:]))
+            proof[id_] = data[id_].translate(_OTHER_DIGITS)
             form = _Form(
                 shared=tuple(shared),
                 start=numbers.start,
@@ -103,7 +110,6 @@ class TorchFiles:
                 dtype=value.dtype,
                 shape=value.shape,
             )
-            proof = bytes(other)
             read, taken = self._load(proof), form.tensor(proof)
         except Exception:  # noqa: BLE001 - damaged bytes come out of zipfile as many types
             return None
