@@ -119,6 +119,7 @@ class LatentTaskEncoder(BytesTaskEncoder):
         one is the same.
         """
         skip_unwanted(sample, self.filters)
+        self.blend.require_same(sample, all_text=True)
         text = self._cut(sample.embeddings, f"sample {sample.__key__}")
         sample = replace(sample, text=text.text, encoders=text.encoders)
         sample = draw_latent(drop_caption(sample, self.dropout))

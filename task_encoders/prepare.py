@@ -7,16 +7,20 @@ from dataclasses import replace
 import torch
 
 from cookers import LatentSample
+from task_encoders.blends import Blend
 from task_encoders.captions import CaptionDropout, drop_caption
 from task_encoders.checks import skip_unhealthy
 from task_encoders.filters import Filters, skip_unwanted
 
 
-def prepare(sample: LatentSample, *, filters: Filters, dropout: CaptionDropout) -> LatentSample:
-    """Filter, maybe drop the caption, draw from the posterior. Call it with Energon's seeds, in
-    ``encode_sample``.
+def prepare(
+    sample: LatentSample, *, filters: Filters, dropout: CaptionDropout, blend: Blend
+) -> LatentSample:
+    """Filter, hold it against the other datasets of the blend, maybe drop the caption, draw from
+    the posterior. Call it with Energon's seeds, in ``encode_sample``.
     """
     skip_unwanted(sample, filters)
+    blend.require_same(sample)
     sample = draw_latent(drop_caption(sample, dropout))
     skip_unhealthy(sample)
     return sample
