@@ -7,6 +7,8 @@ from typing import Any
 
 from megatron.energon import TaskEncoder
 
+from task_encoders.blends import Blend, warn_of_other_encoders
+from task_encoders.captions import CaptionDropout
 from task_encoders.errors import sentence_first
 from task_encoders.made_up import warn_of_made_up_weights
 from task_encoders.ranks import require_samples
@@ -23,6 +25,11 @@ class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
 
     decoder = None
     _endless = True  #: whether the datasets that are being put together repeat for ever
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blend = Blend()
+        self.dropout = CaptionDropout()
 
     def build_train_datasets(
         self, *, datasets: Sequence[Any], worker_config: Any, repeat: bool = True, **options: Any
@@ -52,10 +59,13 @@ class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
 
     def _prepare(self, datasets: Sequence[Any], worker_config: Any, *, endless: bool) -> None:
         self._endless = endless
+        self.blend = Blend()
         require_samples(datasets, worker_config, endless=endless)
+        self.dropout.require(datasets)
         for item in datasets:
             _leave_bytes(item)
             warn_of_made_up_weights(item)
+        warn_of_other_encoders(datasets)
 
 
 def _leave_bytes(dataset: Any) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from megatron.energon import Sample
 from megatron.energon.epathlib import EPath
-from megatron.energon.errors import FatalSampleError
 
 from cookers import DecodeError, LatentSample, TextEmbeddings, as_text, load_pickle, unpack_text
 from task_encoders.draws import uniform
+from task_encoders.errors import DataError
+from task_encoders.runs import dataset_paths
 
 #: Where ``energon-prep encode`` stores the embedding of the empty caption, below the dataset's
 #: folder.
 EMPTY_CAPTION = ".energon-prep/empty_caption.pickle"
+
+#: Energon 5 and 6 do not say of which dataset a sample is.
+_TELLS_DATASETS = "__sources__" in Sample.__dataclass_fields__
 
 EmptyCaption = torch.Tensor | TextEmbeddings | str | Path
 
@@ -24,7 +31,26 @@ class CaptionDropout:
     """The probability with which a caption is replaced by the empty one."""
 
     probability: float = 0.0
-    empty: TextEmbeddings | None = None  #: None if nothing is dropped
+    #: of all samples; None: each sample's is that of its own dataset
+    empty: TextEmbeddings | None = None
+    stored: dict[str, TextEmbeddings] = field(default_factory=dict)  #: by dataset, as far as read
+
+    def empty_of(self, dataset: Any) -> TextEmbeddings:
+        """That of the samples of a dataset, given by its folder. Raises ValueError."""
+        if self.empty is not None:
+            return self.empty
+        if str(dataset) not in self.stored:
+            self.stored[str(dataset)] = load_empty_caption(dataset)
+        return self.stored[str(dataset)]
+
+    def require(self, datasets: Sequence[Any]) -> None:
+        """Raise ValueError for a dataset, as Energon hands it over, whose samples could lose their
+        captions and that has no empty one. Of joined ones the texts' is read with the samples.
+        """
+        if self.probability and self.empty is None:
+            for dataset in datasets:
+                for path in dataset_paths(dataset, joined=False):
+                    self.empty_of(path)
 
 
 def make_dropout(probability: float, source: EmptyCaption | None) -> CaptionDropout:
@@ -40,8 +66,10 @@ def make_dropout(probability: float, source: EmptyCaption | None) -> CaptionDrop
             "empty_caption is given and caption_dropout is 0, so that no caption is replaced by "
             "it: give a caption_dropout, or leave empty_caption out"
         )
+    if probability and source is None and not _TELLS_DATASETS:
+        load_empty_caption(None)
     return CaptionDropout(
-        probability=probability, empty=load_empty_caption(source) if probability else None
+        probability=probability, empty=None if source is None else load_empty_caption(source)
     )
 
 
@@ -52,20 +80,15 @@ def drop_caption(sample: LatentSample, dropout: CaptionDropout) -> LatentSample:
     """
     if not dropout.probability or uniform() >= dropout.probability:
         return sample
-    assert dropout.empty is not None
-    found, expected = _widths(dropout.empty), _widths(sample)
+    empty = _taken_as_in(sample, _empty_of(sample, dropout))
+    found, expected = _widths(empty), _widths(sample)
     if found != expected:
-        raise FatalSampleError(
+        raise DataError(
             f"the empty caption has text and pooled embeddings of width {found}, sample "
             f"{sample.__key__} of width {expected}: pass the empty_caption that was made with "
             "this dataset"
         )
-    return replace(
-        sample,
-        text=dropout.empty.text,
-        pooled=dropout.empty.pooled,
-        encoders=dropout.empty.encoders,
-    )
+    return replace(sample, text=empty.text, pooled=empty.pooled, encoders=empty.encoders)
 
 
 def load_empty_caption(source: EmptyCaption | None) -> TextEmbeddings:
@@ -76,7 +99,8 @@ def load_empty_caption(source: EmptyCaption | None) -> TextEmbeddings:
     """
     if source is None:
         raise ValueError(
-            "caption_dropout needs empty_caption, the embedding of the empty caption: "
+            "caption_dropout needs empty_caption, the embedding of the empty caption, as this "
+            "Energon does not say of which dataset a sample is: "
             f"energon-prep encode stores it as {EMPTY_CAPTION} in the dataset's folder; pass "
             "that folder"
         )
@@ -96,6 +120,41 @@ def load_empty_caption(source: EmptyCaption | None) -> TextEmbeddings:
         ) from error
     except DecodeError as error:
         raise DecodeError(f"{path}: {error}") from error
+
+
+def _empty_of(sample: LatentSample, dropout: CaptionDropout) -> TextEmbeddings:
+    if dropout.empty is not None:
+        return dropout.empty
+    sources = sample.__sources__
+    if not sources:
+        raise DataError(
+            f"sample {sample.__key__} does not say of which dataset it is (its cooker left "
+            "__sources__ out), so that its empty caption cannot be found: pass empty_caption"
+        )
+    try:
+        return dropout.empty_of(sources[0].dataset_path)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def _taken_as_in(sample: LatentSample, empty: TextEmbeddings) -> TextEmbeddings:
+    """With the text and the pooled embeddings of those text encoders of which the sample's cooker
+    took the sample's (``Layout.hidden_from`` and ``pooled_from``).
+    """
+    return replace(
+        empty,
+        text=_of_same(sample.text, "hidden", sample, empty, empty.text),
+        pooled=_of_same(sample.pooled, "pooled", sample, empty, empty.pooled),
+    )
+
+
+def _of_same(
+    taken: torch.Tensor | None, part: str, sample: LatentSample, empty: TextEmbeddings, other: Any
+) -> Any:
+    for name, stored in sample.encoders.items():
+        if taken is not None and stored.get(part) is taken:
+            return empty.encoders.get(name, {}).get(part, other)
+    return other
 
 
 def _widths(text: LatentSample | TextEmbeddings) -> tuple[int, int | None]:

@@ -109,7 +109,7 @@ class DiTTaskEncoder(BytesTaskEncoder):
 
     @seeded
     def encode_sample(self, sample: LatentSample) -> DiTSample:
-        sample = prepare(sample, filters=self.filters, dropout=self.dropout)
+        sample = prepare(sample, filters=self.filters, dropout=self.dropout, blend=self.blend)
         require_latent(sample, patch=(self.patch_spatial, self.patch_temporal))
         require_text(sample, max_tokens=MAX_TOKENS)
         tokens = patchify(sample.latent, spatial=self.patch_spatial, temporal=self.patch_temporal)

@@ -96,7 +96,7 @@ class FluxTaskEncoder(BytesTaskEncoder):
 
     @seeded
     def encode_sample(self, sample: LatentSample) -> FluxSample:
-        sample = prepare(sample, filters=self.filters, dropout=self.dropout)
+        sample = prepare(sample, filters=self.filters, dropout=self.dropout, blend=self.blend)
         pooled = self._checked(sample)
         parallel_size = self.context_parallel_size or parallel.context_parallel_size()
         multiple = 2 * parallel_size if parallel_size > 1 else 1

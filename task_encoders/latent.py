@@ -19,6 +19,7 @@ from task_encoders.by_tokens import (
 )
 from task_encoders.captions import EmptyCaption, drop_caption, make_dropout
 from task_encoders.draws import seeded
+from task_encoders.errors import DataError
 from task_encoders.filters import ALL, Filters, skip_unwanted
 from task_encoders.prepare import draw_latent
 from task_encoders.sequences import stack_padded
@@ -45,7 +46,7 @@ class LatentTaskEncoder(BytesTaskEncoder):
 
     What a training script writes::
 
-        encoder = LatentTaskEncoder(caption_dropout=0.1, empty_caption=path)
+        encoder = LatentTaskEncoder(caption_dropout=0.1)
         dataset = get_train_dataset(path, task_encoder=encoder,
         worker_config=WorkerConfig.default_worker_config(4),
                                     batch_size=8, shuffle_buffer_size=1000,
@@ -90,11 +91,12 @@ class LatentTaskEncoder(BytesTaskEncoder):
 
         ``pad_to_max`` pads text to ``max_text_tokens`` instead of to the longest of the batch; a
         dtype of None keeps what is stored; ``filters`` say which samples are skipped;
-        ``caption_dropout`` is the probability with which a caption is replaced by
-        ``empty_caption``: its embedding [S, D], the pickle of it, or the folder of the dataset,
-        below which it lies. ``cookers``, as ``make_cooker`` makes them, choose a resolution or text
-        encoder. ``max_tokens``: batches of as many samples as have that many patches of 1 x 2 x 2,
-        instead of ``batch_size`` samples, so that each is about as much work.
+        ``caption_dropout`` is the probability with which a caption is replaced by the empty one:
+        that of the sample's own dataset, or ``empty_caption``, which is its embedding [S, D], the
+        pickle of it, or the folder of the dataset below which it lies. ``cookers``, as
+        ``make_cooker`` makes them, choose a resolution or text encoder. ``max_tokens``: batches of
+        as many samples as have that many patches of 1 x 2 x 2, instead of ``batch_size`` samples,
+        so that each is about as much work.
         """
         super().__init__()
         require_max_tokens(max_tokens)
@@ -110,9 +112,9 @@ class LatentTaskEncoder(BytesTaskEncoder):
         self.filters = filters
         self.max_tokens = max_tokens
         self.cookers = all_cookers() if cookers is None else cookers
-        dropout = make_dropout(caption_dropout, empty_caption)
-        empty = None if dropout.empty is None else self._cut(dropout.empty, "the empty caption")
-        self.dropout = replace(dropout, empty=empty)
+        self.dropout = make_dropout(caption_dropout, empty_caption)
+        if self.dropout.empty is not None:
+            self._cut(self.dropout.empty, "the empty caption")
 
     @seeded
     def encode_sample(self, sample: LatentSample) -> LatentSample:
@@ -120,10 +122,13 @@ class LatentTaskEncoder(BytesTaskEncoder):
         one is the same.
         """
         skip_unwanted(sample, self.filters)
+        self.blend.require_same(sample, all_text=True)
         text = self._cut(sample.embeddings, f"sample {sample.__key__}")
-        sample = replace(sample, text=text.text, encoders=text.encoders)
-        sample = draw_latent(drop_caption(sample, self.dropout))
-        text = _converted(sample.embeddings, self.text_dtype)
+        dropped = drop_caption(sample, self.dropout)
+        if dropped is not sample:
+            text = self._cut_empty(dropped.embeddings)
+        sample = draw_latent(dropped)
+        text = _converted(text, self.text_dtype)
         latent = sample.latent.to(self.latent_dtype)
         return replace(
             sample, latent=latent, text=text.text, pooled=text.pooled, encoders=text.encoders
@@ -164,6 +169,13 @@ class LatentTaskEncoder(BytesTaskEncoder):
             encoders=_batch_encoders([sample.encoders for sample in samples], length),
             metadata=[sample.metadata for sample in samples],
         )
+
+    def _cut_empty(self, text: TextEmbeddings) -> TextEmbeddings:
+        """Fatal if it is too long: else all samples that lose their caption were skipped."""
+        try:
+            return self._cut(text, "the empty caption")
+        except ValueError as error:
+            raise DataError(str(error)) from error
 
     def _cut(self, text: TextEmbeddings, what: str) -> TextEmbeddings:
         hidden = [

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
-from megatron.energon.epathlib import EPath
-
-#: Where ``energon-prep encode`` says what a dataset was made with, below the dataset's folder.
-RUN = ".energon-prep/run.json"
+from task_encoders.runs import dataset_paths, encoders_of
 
 logger = logging.getLogger(__name__)
 _warned: set[str] = set()  #: folders
@@ -20,7 +15,7 @@ def warn_of_made_up_weights(dataset: Any) -> None:
     """Say once of each dataset that ``dataset``, as Energon puts them together, consists of that it
     was made with tiny or random weights; of datasets of others nothing is known.
     """
-    for path in _paths(dataset):
+    for path in dataset_paths(dataset):
         if str(path) in _warned:
             continue
         _warned.add(str(path))
@@ -34,25 +29,6 @@ def warn_of_made_up_weights(dataset: Any) -> None:
             )
 
 
-def _paths(dataset: Any) -> Iterator[Any]:
-    if isinstance(dataset, tuple):  # with its weight, in Energon 5 and 6
-        dataset = dataset[0]
-    if getattr(dataset, "path", None) is not None:
-        yield dataset.path
-    for inner in (
-        getattr(dataset, "dataset", None),
-        *(getattr(dataset, "inner_datasets", ()) or ()),
-    ):
-        if inner is not None:
-            yield from _paths(inner)
-
-
-def _made_up(path: Any) -> Iterator[str]:
-    try:
-        with (EPath(path) / RUN).open("rb") as file:
-            encoders = json.loads(file.read())["encoders"]
-        described = [encoders["visual"], *encoders["text"]]
-        sizes = {str(about["model"]) for about in described if "architecture" in about}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return
-    yield from sizes & {"tiny", "random"}
+def _made_up(path: Any) -> set[str]:
+    sizes = {str(about.get("model")) for about in encoders_of(path) if "architecture" in about}
+    return sizes & {"tiny", "random"}

@@ -112,7 +112,7 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
 
     @seeded
     def encode_sample(self, sample: LatentSample) -> NeMoDiTSample:
-        sample = prepare(sample, filters=self.filters, dropout=self.dropout)
+        sample = prepare(sample, filters=self.filters, dropout=self.dropout, blend=self.blend)
         require_latent(sample, patch=(self.patch_spatial, self.patch_temporal))
         require_text(sample)
         tokens = patchify(sample.latent, spatial=self.patch_spatial, temporal=self.patch_temporal)

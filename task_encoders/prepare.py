@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cookers import LatentSample
+from task_encoders.blends import Blend
 from task_encoders.captions import CaptionDropout, drop_caption
 from task_encoders.checks import skip_unhealthy
 from task_encoders.draws import normal
 from task_encoders.filters import Filters, skip_unwanted
 
 
-def prepare(sample: LatentSample, *, filters: Filters, dropout: CaptionDropout) -> LatentSample:
-    """Filter, maybe drop the caption, draw from the posterior. Call it in an ``encode_sample`` that
-    is ``seeded``.
+def prepare(
+    sample: LatentSample, *, filters: Filters, dropout: CaptionDropout, blend: Blend
+) -> LatentSample:
+    """Filter, hold it against the other datasets of the blend, maybe drop the caption, draw from
+    the posterior. Call it in an ``encode_sample`` that is ``seeded``.
     """
     skip_unwanted(sample, filters)
+    blend.require_same(sample)
     sample = draw_latent(drop_caption(sample, dropout))
     skip_unhealthy(sample)
     return sample

@@ -94,7 +94,7 @@ class WanTaskEncoder(BytesTaskEncoder):
 
     @seeded
     def encode_sample(self, sample: LatentSample) -> WanSample:
-        sample = prepare(sample, filters=self.filters, dropout=self.dropout)
+        sample = prepare(sample, filters=self.filters, dropout=self.dropout, blend=self.blend)
         require_latent(sample, channels=self.channels)
         require_text(sample, width=self.text_width, max_tokens=MAX_TOKENS)
         parallel_size = self.context_parallel_size or parallel.context_parallel_size()
