@@ -7,7 +7,12 @@ from pathlib import Path
 
 from energon_prep.errors import UsageError
 from energon_prep.storage.base import Publication, Storage, publish_bytes, writing
-from energon_prep.storage.local import LocalPublication, LocalStorage, refuse_linked_folder
+from energon_prep.storage.local import (
+    LocalPublication,
+    LocalStorage,
+    refuse_linked_folder,
+    refuse_special,
+)
 
 __all__ = [
     "LocalPublication",
@@ -17,6 +22,7 @@ __all__ = [
     "dataset_folder",
     "publish_bytes",
     "refuse_linked_folder",
+    "refuse_special",
     "writing",
 ]
 
