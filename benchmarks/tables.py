@@ -48,17 +48,12 @@ def stations(rows: Rows) -> Iterator[str]:
     yield from _table(["samples/s", *names], cells)
 
 
-def load(rows: Rows) -> Iterator[str]:
-    cells = [[row["way"], *_rate_cells(row)[2:]] for row in rows]
-    yield from _table(["decoding", "samples/s", "slowest to fastest", "peak MiB"], cells)
-
-
 def growth(rows: Rows) -> Iterator[str]:
     cells = [[row["case"], *_rate_cells(row)[2:]] for row in rows]
     yield from _table(["encode of", "samples/s", "slowest to fastest", "peak MiB"], cells)
 
 
-TABLES = {"ways": ways, "stations": stations, "load": load, "growth": growth}
+TABLES = {"ways": ways, "stations": stations, "growth": growth}
 
 
 def _rate_cells(row: dict[str, Any]) -> list[str]:

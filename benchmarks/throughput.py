@@ -4,7 +4,6 @@
     ceiling     the bare models on tensors that lie ready in batches
     encode      energon-prep, from files to the finished dataset
     stations    read, decode, visual, text and write, each by itself
-    load        an encoded dataset read back by Energon, with our decoding and with its own
     growth      encodes of more samples, shards, pixels and words
 
 Every way has a process of its own, which warms up before it counts; the ways of a case take turns
@@ -22,8 +21,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -44,7 +41,6 @@ def main() -> None:
     sections = {
         "flux1": lambda folder: bench_images(folder, args),
         "wan2.1": lambda folder: bench_clips(folder, args),
-        "load": lambda folder: bench_loading(folder, args),
         "growth": lambda folder: bench_growth(folder, args),
     }
     rows: Rows = []
@@ -67,20 +63,6 @@ def bench_clips(folder: Path, args: argparse.Namespace) -> Rows:
     source = folder / "clips"
     make_clips(source, num=args.clips)
     return compare([clip_case(source, **_place(args))], args.clips, args.rounds)
-
-
-def bench_loading(folder: Path, args: argparse.Namespace) -> Rows:
-    where = (str(folder / "load"), str(args.loads))
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.loading", "make", *where],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    ways = {name: ("benchmarks.loading", name, *where) for name in ("ours", "default")}
-    return [
-        table_row("load", "dit", way, args.loads, answers)
-        for way, answers in take_turns(ways, args.rounds).items()
-    ]
 
 
 def bench_growth(folder: Path, args: argparse.Namespace) -> Rows:
@@ -191,11 +173,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", choices=["flux1", "wan2.1", "load", "growth"])
+    parser.add_argument("--only", nargs="+", choices=["flux1", "wan2.1", "growth"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=128, help="of flux1")
     parser.add_argument("--clips", type=int, default=2, help="of wan2.1")
-    parser.add_argument("--loads", type=int, default=1000, help="samples to read back")
     parser.add_argument("--samples", type=int, default=10_000, help="without models")
     parser.add_argument("--full", action="store_true", help="ten times as many of these, too")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, one device")

@@ -9,7 +9,6 @@ import torch
 from benchmarks import growth
 from benchmarks.cases import Case, clip_case, dummy_case, image_cases
 from benchmarks.children import Round
-from benchmarks.loading import ENCODERS, load, make_dataset
 from benchmarks.ways import WAYS
 from benchmarks.workload import make_clips, make_images, make_squares
 from tests.sources.reading import write_tar
@@ -79,12 +78,6 @@ def test_a_rejected_sample_ends_the_benchmark(tmp_path: Path) -> None:
     )
     with pytest.raises(SystemExit, match="1 samples were rejected"):
         WAYS["encode"](dummy_case("dummy", tmp_path / "squares"))
-
-
-def test_both_decodings_read_every_sample(tmp_path: Path) -> None:
-    dataset = make_dataset(tmp_path, 20)
-    for encoder in ENCODERS:
-        assert load(encoder, dataset, 20)()["seconds"] > 0
 
 
 def test_points_of_growth_have_their_sources(tmp_path: Path) -> None:
