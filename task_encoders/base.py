@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +65,7 @@ class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
         self.dropout.require(datasets)
         for item in datasets:
             _leave_bytes(item)
+            _restore_joined(item)
             warn_of_made_up_weights(item)
         warn_of_other_encoders(datasets)
 
@@ -76,3 +78,23 @@ def _leave_bytes(dataset: Any) -> None:
         dataset._decoder = None
     for inner in getattr(dataset, "inner_datasets", None) or ():
         _leave_bytes(inner)
+
+
+def _restore_joined(dataset: Any) -> None:
+    """Give joined samples the keys by which the samples that they are read from are restored.
+
+    Energon 7.4.1 puts a name in front of them that it does not take off again, so that no buffer
+    with joined samples could be restored.
+    """
+    factory = getattr(dataset, "dataset", dataset)
+    if not getattr(factory, "inner_datasets", None):
+        return
+    load = factory.load_sample
+
+    @functools.wraps(load)
+    def load_sample(samples: Any) -> Any:
+        joined = load(samples)
+        joined.__restore_key__ = samples.__restore_key__
+        return joined
+
+    factory.load_sample = load_sample

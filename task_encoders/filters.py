@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from megatron.energon import SkipSample
 
 from cookers import LatentSample
+from task_encoders.errors import DataError
 
 # In the order in which they are looked for: our own names first, then those of the trainers'
 # scripts.
@@ -32,6 +33,8 @@ class Filters:
     min_size: int | None = None
     max_frames: int | None = None  #: of the clip that was encoded; an image has one
     max_seconds: float | None = None  #: of that clip; an image has none
+    #: called with the JSON part; a sample for which it returns False is skipped
+    keep: Callable[[dict[str, Any]], bool] | None = None
 
 
 ALL = Filters()
@@ -39,7 +42,7 @@ ALL = Filters()
 
 def skip_unwanted(sample: LatentSample, filters: Filters) -> None:
     """Raise SkipSample for a sample that ``filters`` exclude, ValueError if its JSON does not
-    tell.
+    tell, DataError for a ``keep`` that answers nothing.
     """
     is_image = sample.latent.shape[1] == 1
     if (
@@ -49,6 +52,8 @@ def skip_unwanted(sample: LatentSample, filters: Filters) -> None:
         raise SkipSample(f"below min_aesthetic_score={filters.min_aesthetic_score}")
     if filters.min_size is not None and _shorter_side(sample) < filters.min_size:
         raise SkipSample(f"below min_size={filters.min_size}")
+    if filters.keep is not None and not _kept(sample, filters.keep):
+        raise SkipSample("for which keep returns False")
     if is_image:
         return
     if (
@@ -60,6 +65,21 @@ def skip_unwanted(sample: LatentSample, filters: Filters) -> None:
         seconds = _value(sample, "number of frames", _FRAMES) / _value(sample, "frame rate", _RATE)
         if seconds > filters.max_seconds:
             raise SkipSample(f"above max_seconds={filters.max_seconds}")
+
+
+def _kept(sample: LatentSample, keep: Callable[[dict[str, Any]], bool]) -> bool:
+    try:
+        answer = keep(sample.metadata)
+    except Exception as error:
+        raise ValueError(
+            f"sample {sample.__key__}: keep fails on its JSON ({type(error).__name__}: {error})"
+        ) from error
+    if answer is None:
+        raise DataError(
+            f"sample {sample.__key__}: keep returns None; let it return True or False for "
+            "every JSON"
+        )
+    return bool(answer)
 
 
 def _shorter_side(sample: LatentSample) -> float:

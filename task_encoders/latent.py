@@ -40,6 +40,24 @@ class LatentBatch(Batch):  # type: ignore[misc]
     encoders: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
     metadata: list[dict[str, Any]]  #: the JSON part of each sample
 
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> LatentBatch:
+        """The batch with its tensors on ``device``; ``non_blocking`` is for pinned ones."""
+
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
+        return replace(
+            self,
+            latents=moved(self.latents),
+            text=moved(self.text),
+            text_mask=moved(self.text_mask),
+            pooled=None if self.pooled is None else moved(self.pooled),
+            encoders={
+                name: {part: moved(tensor) for part, tensor in stored.items()}
+                for name, stored in self.encoders.items()
+            },
+        )
+
 
 class LatentTaskEncoder(BytesTaskEncoder):
     """Reads the samples of any target safely and batches them by latent shape (bucket batching).

@@ -247,6 +247,19 @@ def test_dtypes_are_converted(dataset_dir: Path) -> None:
     assert (batch.text.dtype, batch.latents.dtype) == (torch.float32, torch.float16)
 
 
+def test_a_batch_is_moved_whole(dataset_dir: Path) -> None:
+    batch = next(iter(train_loader(dataset_dir)))
+    batch.encoders = {"t5": {"hidden": batch.text}}
+    moved = batch.to("meta")
+    tensors = (moved.latents, moved.text, moved.text_mask, moved.encoders["t5"]["hidden"])
+    assert all(tensor.is_meta for tensor in tensors)
+    assert moved.pooled is None
+    assert (moved.__key__, moved.metadata) == (batch.__key__, batch.metadata)
+    assert not batch.latents.is_meta
+    pooled = LatentTaskEncoder().batch([sample(pooled=torch.ones(4))])
+    assert pooled.to("meta").pooled.is_meta
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_batch_is_pinned(dataset_dir: Path) -> None:
