@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energon_prep.errors import UsageError
@@ -65,6 +65,7 @@ def samples(shards: list[ShardPlan]) -> list[Place]:
 FILES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 9), min_size=1)
 
 
+@settings(max_examples=60, deadline=None)  # each writes and syncs
 @given(
     FILES,
     FILES,
