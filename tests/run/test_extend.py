@@ -108,7 +108,7 @@ def test_what_is_new_follows_as_if_it_had_been_there(
     assert (again.num_new, again.num_resumed) == (0, 17) and tar_digests(dest) == after
     assert run(source, dest).num_new is None
     index(dest, split="1,0,0")
-    assert verify(dest).problems == ()
+    assert verify(dest, source=source).problems == ()
 
 
 def test_new_samples_are_appended_wherever_they_are_listed(tmp_path: Path) -> None:
