@@ -36,10 +36,11 @@ class Campaign:
     index_seconds: float
     rng: random.Random
 
-    def encode(self, dest: Path, fault: Fault | None = None) -> Done:
-        return run("encode", self.source, dest, *SMALL, log=self.home / "log", fault=fault)
+    def encode(self, dest: Path, *options: str, fault: Fault | None = None) -> Done:
+        arguments = ("encode", self.source, dest, *SMALL, *options)
+        return run(*arguments, log=self.home / "log", fault=fault)
 
-    def index(self, dest: Path, fault: Fault | None = None) -> Done:
+    def index(self, dest: Path, *, fault: Fault | None = None) -> Done:
         return run("index", dest, "--split", "2,1,0", log=self.home / "log", fault=fault)
 
 
@@ -72,13 +73,17 @@ def _make_source(root: Path) -> None:
     rng = random.Random(0)
     root.mkdir(parents=True)
     for number in range(NUM_SAMPLES):
-        buffer = io.BytesIO()
-        size = rng.choice([(80, 60), (60, 80), (70, 70)])
-        Image.frombytes("RGB", size, rng.randbytes(3 * size[0] * size[1])).save(buffer, "JPEG")
-        media = buffer.getvalue() if number != 13 else buffer.getvalue()[:100]
-        (root / f"{number:04d}.jpg").write_bytes(media)
+        media = picture(rng)
+        (root / f"{number:04d}.jpg").write_bytes(media if number != 13 else media[:100])
         if number != 21:
             (root / f"{number:04d}.txt").write_text("word " * rng.randrange(1, 9))
+
+
+def picture(rng: random.Random) -> bytes:
+    buffer = io.BytesIO()
+    size = rng.choice([(80, 60), (60, 80), (70, 70)])
+    Image.frombytes("RGB", size, rng.randbytes(3 * size[0] * size[1])).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def expect(done: Done, code: int) -> Done:

@@ -17,7 +17,9 @@ def full_disk_at_calls(campaign: Campaign, command: str, step: int) -> Outcome:
     """No space left on device from each (``step``-th) such call on."""
     outcome = Outcome()
     for number, dest in at_each_call(campaign, outcome, command, step):
-        done = getattr(campaign, command)(dest, children.at_call(number, children.disk_is_full))
+        done = getattr(campaign, command)(
+            dest, fault=children.at_call(number, children.disk_is_full)
+        )
         outcome.disturbed += done.code != 0
         check_told(done, "No space left on device", outcome)
         check_partial(campaign, dest, outcome)

@@ -54,7 +54,7 @@ def kills_at_calls(campaign: Campaign, command: str, step: int) -> Outcome:
     """
     outcome = Outcome()
     for number, dest in at_each_call(campaign, outcome, command, step):
-        done = getattr(campaign, command)(dest, children.at_call(number, children.die))
+        done = getattr(campaign, command)(dest, fault=children.at_call(number, children.die))
         outcome.disturbed += done.code == -signal.SIGKILL
         check_partial(campaign, dest, outcome)
         check_after(campaign, dest, outcome)
@@ -100,8 +100,8 @@ def clock_jumps(campaign: Campaign, num: int) -> Outcome:
         time.sleep(campaign.rng.uniform(0, 1.1 * campaign.seconds))
         child.kill()
         outcome.disturbed += child.wait().code == -signal.SIGKILL
-        outcome.problems += wrong_code(campaign.encode(dest, fault), 0)
-        outcome.problems += wrong_code(campaign.index(dest, fault), 0)
+        outcome.problems += wrong_code(campaign.encode(dest, fault=fault), 0)
+        outcome.problems += wrong_code(campaign.index(dest, fault=fault), 0)
         for path in dest.rglob("*"):
             when = campaign.rng.randrange(0, 2**32)
             os.utime(path, (when, when))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tests.faults import children
 from tests.faults.campaign import PRIVATE, Campaign, Outcome
@@ -28,24 +30,26 @@ def read_errors(campaign: Campaign) -> Outcome:
     outcome = Outcome()
     last = children.fails(errno.EIO, times=2)
     for dest in destinations(campaign, outcome, 1):
-        outcome.problems += wrong_code(campaign.encode(dest, children.at_open("0007.jpg", last)), 0)
+        outcome.problems += wrong_code(
+            campaign.encode(dest, fault=children.at_open("0007.jpg", last)), 0
+        )
         check_after(campaign, dest, outcome)
     for dest in destinations(campaign, outcome, 1):
         done = campaign.encode(
-            dest, children.at_open("0008.jpg", children.fails(errno.ESTALE, times=99))
+            dest, fault=children.at_open("0008.jpg", children.fails(errno.ESTALE, times=99))
         )
         outcome.disturbed += done.code == 1
         check_told(done, "no fault of the sample", outcome)
         check_after(campaign, dest, outcome)
     for dest in destinations(campaign, outcome, 1):
         outcome.problems += wrong_code(
-            campaign.encode(dest, children.at_open("0009.jpg", _slow)), 0
+            campaign.encode(dest, fault=children.at_open("0009.jpg", _slow)), 0
         )
         check_after(campaign, dest, outcome)
     for dest in destinations(campaign, outcome, 1):
         stays = children.fails(errno.EIO, times=99)
         outcome.problems += wrong_code(
-            campaign.encode(dest, children.at_open("0010.jpg", stays)), 0
+            campaign.encode(dest, fault=children.at_open("0010.jpg", stays)), 0
         )
         rejects = [
             line
@@ -97,6 +101,41 @@ def sources_away(campaign: Campaign, num: int) -> Outcome:
             check_partial(campaign, dest, outcome)
         check_after(campaign, dest, outcome, what=take.__name__)
     return outcome
+
+
+def unmounts(campaign: Campaign, num: int) -> Outcome | None:
+    """The source is a mount, which is lost at a random moment, and comes back; None where mounting
+    is not permitted.
+    """
+    outcome, place = Outcome(), campaign.home / "mount"
+    place.mkdir()
+    during = replace(campaign, source=place)
+    for dest in destinations(campaign, outcome, num):
+        if not _mount("--bind", campaign.source, place):
+            return None
+        is_mounted = True
+        try:
+            child = start("encode", place, dest, *SMALL, log=campaign.home / "log")
+            time.sleep(campaign.rng.uniform(0, 1.1 * campaign.seconds))
+            subprocess.run(["umount", "-l", place], check=True)
+            is_mounted = False
+            done = child.wait()
+            outcome.disturbed += done.code != 0
+            if done.code:
+                check_told(done, "Error", outcome)
+            check_told(during.encode(dest), "Error", outcome)
+            check_partial(campaign, dest, outcome)
+            is_mounted = _mount("--bind", campaign.source, place)
+            check_after(during, dest, outcome, what="unmounted")
+        finally:
+            if is_mounted:
+                subprocess.run(["umount", place], check=True)
+    return outcome
+
+
+def _mount(*arguments: object) -> bool:
+    command = ["mount", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.faults.campaign import Campaign, Outcome
 from tests.faults.disks import damages, full_disk_at_calls, full_disks
+from tests.faults.edits import edits, emptied
 from tests.faults.growth import sources_grown
 from tests.faults.kills import (
     clock_jumps,
@@ -15,7 +16,7 @@ from tests.faults.kills import (
     stops,
     two_at_once,
 )
-from tests.faults.reads import read_errors, sources_away
+from tests.faults.reads import read_errors, sources_away, unmounts
 
 Scenario = Callable[[Campaign], Outcome | None]
 
@@ -42,4 +43,7 @@ def scenarios(scale: float) -> dict[str, Scenario]:
         "two runs at once": lambda c: two_at_once(c, num(20)),
         "sources that go away": lambda c: sources_away(c, num(300)),
         "sources that grow": lambda c: sources_grown(c, num(300)),
+        "sources that are unmounted": lambda c: unmounts(c, num(75)),
+        "sources that are edited": lambda c: edits(c, num(150)),
+        "files that are emptied": lambda c: emptied(c, num(75)),
     }

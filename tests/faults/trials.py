@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from energon_prep.samples import TOUCHED
 from tests.faults import children
 from tests.faults.campaign import NUM_SAMPLES, PRIVATE, Campaign, Outcome, expect
 from tests.faults.children import Done, run
@@ -42,7 +43,7 @@ def at_each_call(
     encoded = command == "index"
     log = campaign.home / "calls"
     for dest in destinations(campaign, Outcome(), 1, encoded=encoded):
-        expect(getattr(campaign, command)(dest, children.count_calls(log)), 0)
+        expect(getattr(campaign, command)(dest, fault=children.count_calls(log)), 0)
     for number in range(1, log.stat().st_size + 1, step):
         for dest in destinations(campaign, outcome, 1, encoded=encoded):
             yield number, dest
@@ -63,9 +64,11 @@ def check_partial(campaign: Campaign, dest: Path, outcome: Outcome) -> None:
             )
 
 
-def check_after(campaign: Campaign, dest: Path, outcome: Outcome, *, what: str = "") -> None:
-    """Run the same command again, index, verify, compare."""
-    done = campaign.encode(dest)
+def check_after(
+    campaign: Campaign, dest: Path, outcome: Outcome, *options: str, what: str = ""
+) -> None:
+    """Run the same command again, with ``options``; index, verify, compare."""
+    done = campaign.encode(dest, *options)
     problems = wrong_code(done, 0)
     if f"{NUM_SAMPLES} samples in = {NUM_SAMPLES - 2} written + 2 rejected" not in done.output:
         problems.append(f"not accounted for: {done.output}")
@@ -84,6 +87,13 @@ def check_after(campaign: Campaign, dest: Path, outcome: Outcome, *, what: str =
 def check_verified(campaign: Campaign, dest: Path, outcome: Outcome) -> None:
     for depth in ("--quick", "--deep"):
         outcome.problems += wrong_code(run("verify", dest, depth, log=campaign.home / "log"), 0)
+
+
+def check_source(campaign: Campaign, dest: Path, outcome: Outcome, *, what: str) -> None:
+    """The dataset is of what the source has now."""
+    command = ("verify", dest, "--quick", "--source", campaign.source)
+    done = run(*command, log=campaign.home / "log")
+    outcome.problems += [f"{what}: {problem}" for problem in wrong_code(done, 0)]
 
 
 def check_told(done: Done, text: str, outcome: Outcome) -> None:
@@ -116,7 +126,9 @@ def contents(root: Path) -> dict[str, object]:
             with closing(sqlite3.connect(path)) as connection:
                 found[name] = list(connection.iterdump())
         elif "ledger/" in name and path.suffix == ".json":
-            found[name] = {**json.loads(path.read_bytes()), "mtime_ns": None}
+            entry = json.loads(path.read_bytes())
+            entry["notes"].pop(TOUCHED, None)
+            found[name] = {**entry, "mtime_ns": None}
         else:
             found[name] = path.read_bytes()
     return found
