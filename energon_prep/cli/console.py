@@ -76,6 +76,11 @@ def _limit(report: EncodeReport) -> str:
         return (
             f"{waited} for SRC: a faster disk, or more at once with --workers {2 * report.workers}"
         )
+    if limit == "memory":
+        return (
+            f"{waited} for decoding, and that for its share of memory, a quarter of what was free: "
+            "more --workers do not help, more memory does"
+        )
     return (
         f"{waited} for decoding: try --workers {2 * report.workers}, if there are processors "
         "for them"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ class Budget:
 
     def __init__(self, num_bytes: int) -> None:
         self.num_bytes = num_bytes
+        self.seconds_waited = 0.0  #: of all threads together
         self._taken = 0
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
@@ -38,6 +40,7 @@ class Budget:
 
     def _take(self, num_bytes: int) -> None:
         turn = object()
+        asked = time.perf_counter()
         with self._changed:
             self._waiting.append(turn)
             try:
@@ -45,6 +48,7 @@ class Budget:
                     lambda: self._waiting[0] is turn and self._has_free(num_bytes)
                 )
                 self._taken += num_bytes
+                self.seconds_waited += time.perf_counter() - asked
             finally:
                 self._waiting.remove(turn)
                 self._changed.notify_all()

@@ -56,6 +56,15 @@ def identities(
     return _of_each(recipe, weights, identity)
 
 
+def refuse_incomplete_folders(recipe: Recipe, *, weights: str | None) -> None:
+    """Raise PrepError for a folder that lacks files of an encoder, or has those of another model's;
+    hubs are not asked.
+    """
+    for source in locate(recipe, weights=weights):
+        if not source.own and not source.built and local_folder(source.location) is not None:
+            open_checkpoint(source)
+
+
 def _of_each(
     recipe: Recipe, weights: str | None, describe: Callable[[EncoderSource], dict[str, Any]]
 ) -> dict[str, Any]:

@@ -45,4 +45,5 @@ def encode_shards(
         encoded = encode_texts(latents, stations, counts)
         yield from write(encoded, stations, storage=storage, counts=counts)
     finally:
+        stations.profile.waited_for_memory = stations.budget.seconds_waited
         stations.profile.seconds += time.perf_counter() - started

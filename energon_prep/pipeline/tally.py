@@ -193,6 +193,8 @@ class Profile:
         self.busy: Counter[str] = Counter()
         #: decode, write -> seconds that the models waited for it
         self.waits: Counter[str] = Counter()
+        #: of decoding, the seconds in which it only waited for its share of memory
+        self.waited_for_memory = 0.0
         self.seconds = 0.0  #: from begin to end, summed over workers
         self._lock = threading.Lock()
 
@@ -218,20 +220,29 @@ class Profile:
         """Add what another worker's ``to_dict`` gave."""
         self.busy.update(other["busy"])
         self.waits.update(other["waits"])
+        self.waited_for_memory += other["waited_for_memory"]
         self.seconds += other["seconds"]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "busy": dict(self.busy), "waits": dict(self.waits)}
+        return {
+            "seconds": self.seconds,
+            "busy": dict(self.busy),
+            "waits": dict(self.waits),
+            "waited_for_memory": self.waited_for_memory,
+        }
 
     def limit(self) -> str:
-        """The station that limits the run: read, decode, visual, text or write; "" if nothing was
-        done.
+        """The station that limits the run: read, decode, visual, text or write; memory, where
+        decoding waited for that; "" if nothing was done.
         """
         if not self.busy:
             return ""
         name, waited = max(self.waits.items(), key=lambda item: item[1], default=("", 0.0))
         if waited > _WAITED * self.seconds:
-            return "read" if name == "decode" and self.busy["read"] > self.busy["decode"] else name
+            decoding = self.busy["decode"] - self.waited_for_memory
+            if name == "decode" and self.busy["read"] > self.busy["decode"]:
+                return "read"
+            return "memory" if name == "decode" and self.waited_for_memory > decoding else name
         return max(("visual", "text"), key=lambda station: self.busy[station])
 
     @contextmanager

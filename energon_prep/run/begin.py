@@ -21,12 +21,13 @@ from energon_prep.plan.growth import grow_plan
 from energon_prep.plan.shards import PlanSummary, make_plan, write_plan
 from energon_prep.run import start
 from energon_prep.run.changes import Finished, decide
-from energon_prep.run.destination import unless_begun_forgotten
+from energon_prep.run.destination import forget_plan, unless_begun_forgotten
 from energon_prep.run.manifest import write_run
 from energon_prep.run.request import Request
 from energon_prep.shards.head import expect_file, forget_entries, note_files, read_head
 from energon_prep.shards.ledger import LedgerEntry, finished, retract, unread_serials, write_entry
 from energon_prep.sources.account import Account
+from energon_prep.sources.base import Source
 from energon_prep.storage import LocalStorage
 from energon_prep.targets.caption_files import caption_file_names
 
@@ -77,6 +78,7 @@ def begin(run: Run, executor: Executor, go_on: GoOn) -> None:
     start.refuse_other_start(run.storage, run.old, request.source, request.recipe, request.cut)
     with unless_begun_forgotten(run.storage):
         if run.old is None:
+            forget_plan(run.storage)
             _plan(run)
         else:
             _plan_again(run, run.old, executor, go_on)
@@ -89,7 +91,7 @@ def _plan(run: Run) -> None:
     run.plan = write_plan(
         run.storage, shards, lambda shard: run.tally.add_planned(shard.num_samples)
     )
-    _require_samples(run)
+    require_samples(run.request.source, run.plan.num_shards)
 
 
 def _plan_again(run: Run, old: dict[str, Any], executor: Executor, go_on: GoOn) -> None:
@@ -99,7 +101,7 @@ def _plan_again(run: Run, old: dict[str, Any], executor: Executor, go_on: GoOn) 
     with closing(_compare(run, old, extend=extend)) as changes:
         run.plan, run.extends, run.num_new = changes.summary, extend, changes.num_new
         if not changes.num_gone:
-            _require_samples(run)
+            require_samples(run.request.source, run.plan.num_shards)
         run.tally.add_planned(run.plan.num_samples)
         done = _finished(storage)
         if go_on.retry_rejects:
@@ -211,10 +213,10 @@ def _finished(storage: LocalStorage) -> dict[int, LedgerEntry]:
     return done if head is None else {i: e for i, e in done.items() if head.fits_entry(e)}
 
 
-def _require_samples(run: Run) -> None:
-    if not run.plan.num_shards:
-        source = run.request.source.describe().get("root", "the source")
-        raise PrepError(f"{source} has no samples to encode")
+def require_samples(source: Source, num_shards: int) -> None:
+    """Raise PrepError for a plan without shards."""
+    if not num_shards:
+        raise PrepError(f"{source.describe().get('root', 'the source')} has no samples to encode")
 
 
 def _without_unread(done: Mapping[int, LedgerEntry]) -> dict[int, LedgerEntry]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from energon_prep.errors import PrepError
+from energon_prep.errors import PrepError, UsageError
 from energon_prep.indexing.meta import index_files
 from energon_prep.layout import (
     BAD_DIR,
@@ -36,12 +36,12 @@ _SHARD_FILES = (entry_name, tar_name, idx_name, rows_name, rejects_name)
 
 
 def refuse_foreign(storage: Storage, *, where: str) -> None:
-    """Raise PrepError if there are tars in a destination that no run of ours began: they would end
+    """Raise UsageError if there are tars in a destination that no run of ours began: they would end
     up in its index.
     """
     tars = _tars(storage)
     if tars:
-        raise PrepError(
+        raise UsageError(
             f"{where} holds {len(tars)} tars that energon-prep did not write ({tars[0]}, ...): "
             "give an empty or a new destination"
         )

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from energon_prep.device.devices import resolve_devices
+from energon_prep.encoders.identity import refuse_incomplete_folders
 from energon_prep.encoders.made_up import made_up_weights
 from energon_prep.errors import PrepError
 from energon_prep.executors import open_executor
@@ -26,12 +27,12 @@ from energon_prep.pipeline.tally import RejectLimit, Tally
 from energon_prep.plan.shards import PlanSummary, make_plan, read_plan
 from energon_prep.progress import shown
 from energon_prep.run import start
-from energon_prep.run.begin import GoOn, Run, begin
+from energon_prep.run.begin import GoOn, Run, begin, require_samples
 from energon_prep.run.destination import clear
 from energon_prep.run.manifest import read_run, write_run
 from energon_prep.run.options import EncodeOptions
 from energon_prep.run.report import DryRun, EncodeReport
-from energon_prep.run.request import make_job, make_request
+from energon_prep.run.request import Request, make_job, make_request
 from energon_prep.shards.head import seal
 from energon_prep.shards.ledger import finished
 from energon_prep.sources.account import Account
@@ -85,13 +86,18 @@ def dry_run(options: EncodeOptions) -> DryRun:
     """The resolved recipe, the recognised source and its plan, as ``encode`` would have them of
     the same options.
 
-    Writes nothing and loads no model. Returns a DryRun; raises PrepError for what ``encode`` would
-    refuse of them.
+    Writes nothing, downloads nothing and loads no model. Returns a DryRun; raises PrepError for
+    what ``encode`` would refuse of them before it loads any.
     """
-    request = make_request(options)
+    request, devices = make_request(options), resolve_devices(options.device)
+    RejectLimit.parse(options.max_rejects)
+    refuse_incomplete_folders(request.recipe, weights=options.weights)
+    if not options.overwrite:
+        _refuse_destination(options, request, devices)
     account, summary = Account(), PlanSummary(split={})
     for shard in make_plan(request.source, request.cut, account):
         summary.add(shard)
+    require_samples(request.source, summary.num_shards)
     return DryRun(
         recipe=request.recipe,
         source=request.source.describe(),
@@ -99,6 +105,17 @@ def dry_run(options: EncodeOptions) -> DryRun:
         account=account,
         dest=str(options.dest),
     )
+
+
+def _refuse_destination(options: EncodeOptions, request: Request, devices: Sequence[str]) -> None:
+    """Raise PrepError for a destination that was begun with something else, as a run would."""
+    storage = LocalStorage(dataset_folder(options.dest))
+    old = read_run(storage)
+    start.refuse_other_start(storage, old, request.source, request.recipe, request.cut)
+    threads = start.torch_threads(options.torch_threads, old)
+    if old is not None:
+        job = make_job(options, request, devices=devices, torch_threads=threads)
+        start.refuse_other_models(storage, old, job, needed=False)
 
 
 @contextmanager

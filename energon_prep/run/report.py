@@ -40,7 +40,7 @@ class EncodeReport:
     workers: int  #: decode threads per device
     #: seconds by station, and those in which the models waited; of all devices together
     profile: dict[str, Any]
-    #: the station that the others wait for: read, decode, visual, text or write; "": none
+    #: the station that the others wait for: read, decode, memory, visual, text or write; "": none
     limited_by: str
     made_up: str = ""  #: a sentence about encoders whose weights nobody trained; "": none
     index: IndexReport | None = None  #: with a split, or where one had to be brought up to date
@@ -75,6 +75,7 @@ class EncodeReport:
             "workers": self.workers,
             "stations": stations,
             "models_waited_for": waits,
+            "decoding_waited_for_memory": round(self.profile["waited_for_memory"], 3),
             "limited_by": self.limited_by,
         }
         try:

@@ -17,7 +17,7 @@ from energon_prep.executors.job import Job
 from energon_prep.layout import PLAN, PRIVATE_DIR
 from energon_prep.plan.shards import Cut
 from energon_prep.recipes.model import Recipe
-from energon_prep.run.destination import forget_plan, refuse_foreign
+from energon_prep.run.destination import refuse_foreign
 from energon_prep.run.manifest import fields_of, refuse_other, versions, write_run
 from energon_prep.shards.head import begin_head, publish_noted
 from energon_prep.sources.base import Source
@@ -36,7 +36,6 @@ def refuse_other_start(
     """
     if old is None:
         refuse_foreign(storage, where=str(storage.root))
-        forget_plan(storage)
         return
     new: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),

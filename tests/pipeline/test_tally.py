@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from energon_prep.decode.image import Take, take_nothing
+from energon_prep.device.budget import Budget
 from energon_prep.errors import PrepError
 from energon_prep.pipeline.tally import Profile, RejectLimit, Tally
-from energon_prep.samples import Reject
+from energon_prep.samples import Frames, RawSample, Reject
 from tests.fakes import HashText, MeanVisual, Numbers, decode_number
 from tests.pipeline.test_line import run, stations
 
@@ -142,8 +143,28 @@ def test_the_station_that_the_others_wait_for_is_named(
     busy: dict[str, float], waits: dict[str, float], limit: str
 ) -> None:
     profile = Profile()
-    profile.merge({"busy": busy, "waits": waits, "seconds": 10.0})
+    profile.merge({"busy": busy, "waits": waits, "waited_for_memory": 0.0, "seconds": 10.0})
     assert profile.limit() == limit
+
+
+@pytest.mark.parametrize(("waited", "limit"), [(7.0, "memory"), (2.0, "decode")])
+def test_memory_is_named_where_decoding_waited_for_it(waited: float, limit: str) -> None:
+    profile = Profile()
+    busy, waits = {"read": 1.0, "decode": 8.0, "visual": 1.0}, {"decode": 7.0}
+    profile.merge({"busy": busy, "waits": waits, "waited_for_memory": waited, "seconds": 10.0})
+    assert profile.limit() == limit
+
+
+def test_the_time_that_threads_wait_for_memory_is_counted(tmp_path: Path) -> None:
+    def decode(raw: RawSample, take: Take) -> list[dict[str, Frames]]:
+        take(100)
+        time.sleep(0.01)
+        return decode_number(raw)
+
+    for num_bytes, is_scarce in ((100, True), (10**6, False)):
+        line = stations(Numbers(20), decode=decode, budget=Budget(num_bytes))
+        run(tmp_path / str(num_bytes), line, workers=4)
+        assert (line.profile.waited_for_memory > line.profile.busy["decode"] / 4) is is_scarce
 
 
 def test_waiting_for_the_disk_is_named() -> None:
@@ -152,6 +173,7 @@ def test_waiting_for_the_disk_is_named() -> None:
         {
             "busy": {"visual": 1.0, "text": 0.5, "write": 9.0},
             "waits": {"write": 7.0},
+            "waited_for_memory": 0.0,
             "seconds": 9.5,
         }
     )
@@ -162,12 +184,18 @@ def test_workers_are_summed_up() -> None:
     profile = Profile()
     for _ in range(2):
         profile.merge(
-            {"busy": {"visual": 3.0, "text": 1.0}, "waits": {"decode": 0.1}, "seconds": 5.0}
+            {
+                "busy": {"visual": 3.0, "text": 1.0},
+                "waits": {"decode": 0.1},
+                "waited_for_memory": 0.5,
+                "seconds": 5.0,
+            }
         )
     assert profile.to_dict() == {
         "seconds": 10.0,
         "busy": {"visual": 6.0, "text": 2.0},
         "waits": {"decode": 0.2},
+        "waited_for_memory": 1.0,
     }
     assert profile.limit() == "visual"
 

@@ -40,11 +40,15 @@ def test_an_option_that_cannot_be_meant(
     options: dict[str, Any],
     told: str,
 ) -> None:
+    """By a run and, but for the classes of users, which it does not make, by a dry run."""
     monkeypatch.chdir(tmp_path)
     given = {"source": raw, "dest": "dst", "weights": "tiny", "device": "cpu", **options}
-    with pytest.raises(UsageError, match=told):
-        energon_prep.encode(**given)
-    assert list(tmp_path.iterdir()) == []
+    for verb in (energon_prep.encode, energon_prep.dry_run):
+        if verb is energon_prep.dry_run and "Class" in str(options):
+            continue
+        with pytest.raises(UsageError, match=told):
+            verb(**given)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -59,9 +63,36 @@ def test_a_run_that_cannot_begin_leaves_nothing(
     raw: Path, tmp_path: Path, options: dict[str, Any], told: str
 ) -> None:
     given = {"weights": "tiny", "device": "cpu", **options}
-    with pytest.raises(PrepError, match=told):
-        energon_prep.encode(raw, tmp_path / "new" / "dst", **given)
-    assert list(tmp_path.iterdir()) == []
+    asks_hub = "weights" in options  # which a dry run only tells of
+    for verb in (energon_prep.encode, *(() if asks_hub else (energon_prep.dry_run,))):
+        with pytest.raises(PrepError, match=told):
+            verb(raw, tmp_path / "new" / "dst", **given)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_looks_at_weights_and_destination_as_a_run_does(
+    raw: Path, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"weights": "tiny", "device": "cpu", "resolution": 64, "limit": 4}
+    energon_prep.encode(raw, tmp_path / "dst", torch_threads=1, **given)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "dst").rglob("*")}
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/a.tar").touch()
+    for dest, options, told in (
+        ("dst", {"set": {"text.max_tokens": 9}}, "max_tokens: 512 there, 9 now"),
+        ("dst", {"weights": "random"}, 'encoders.visual.model: "tiny" there, "random" now'),
+        ("dst", {"torch_threads": 2}, "made with 1"),
+        ("foreign", {}, "tars that energon-prep did not write"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            energon_prep.dry_run(raw, tmp_path / dest, **{**given, **options})
+    with pytest.raises(PrepError, match=r"nothing there, tried vae/config\.json"):
+        energon_prep.dry_run(raw, tmp_path / "new", **{**given, "weights": str(tmp_path / "empty")})
+    assert energon_prep.dry_run(raw, tmp_path / "dst", **given).plan.num_samples == 4
+    over = {**given, "resolution": 32, "overwrite": True}
+    assert energon_prep.dry_run(raw, tmp_path / "dst", **over).plan.num_samples == 4
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dst").rglob("*")} == files
 
 
 def test_a_source_or_a_recipe_that_is_no_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
