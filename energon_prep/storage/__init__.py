@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from energon_prep.errors import UsageError
-from energon_prep.storage.base import Publication, Storage, publish_bytes, writing
+from energon_prep.storage.base import Publication, Storage, publish_bytes
+from energon_prep.storage.guard import writing
 from energon_prep.storage.local import (
     LocalPublication,
     LocalStorage,

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, Protocol
-
-from energon_prep.errors import PrepError
 
 
 class Publication(Protocol):
@@ -63,19 +57,3 @@ def publish_bytes(storage: Storage, name: str, data: bytes) -> None:
         publication.publish()
     finally:
         publication.discard()
-
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-
-@contextmanager
-def writing(path: Path | str) -> Iterator[None]:
-    """Turn a failure of the file system into a message with a remedy."""
-    try:
-        yield
-    except OSError as error:
-        remedy = "make room" if error.errno in _FULL else "make it writable"
-        raise PrepError(
-            f"cannot write {path}: {error.strerror or error}: {remedy} and run the same "
-            "command again; what is finished is kept"
-        ) from error

@@ -13,7 +13,7 @@ from typing import BinaryIO, TextIO
 
 from energon_prep.errors import PrepError
 from energon_prep.layout import LOCK, META_DIR, PRIVATE_DIR, TMP_DIR
-from energon_prep.storage.base import writing
+from energon_prep.storage.guard import GuardedFile, writing
 
 
 class LocalStorage:
@@ -181,7 +181,7 @@ class LocalPublication:
         with writing(self._final):
             self._tmp.parent.mkdir(parents=True, exist_ok=True)
             self._final.parent.mkdir(parents=True, exist_ok=True)
-            self.file: BinaryIO = _GuardedFile(self._tmp, self._final)  # type: ignore[assignment]
+            self.file: BinaryIO = GuardedFile(self._tmp, self._final)  # type: ignore[assignment]
 
     def publish(self) -> None:
         with writing(self._final):
@@ -198,27 +198,6 @@ class LocalPublication:
                 self.file.close()
             self._tmp.unlink(missing_ok=True)
             self._done = True
-
-
-class _GuardedFile:
-    """A binary file whose write failures (full disk, lost mount) say what they stopped."""
-
-    def __init__(self, path: Path, final: Path) -> None:
-        self._raw = path.open("wb")
-        self._final = final
-
-    def write(self, data: bytes) -> int:
-        with writing(self._final):
-            return self._raw.write(data)
-
-    def flush(self) -> None:
-        self._raw.flush()
-
-    def fileno(self) -> int:
-        return self._raw.fileno()
-
-    def close(self) -> None:
-        self._raw.close()
 
 
 def _holder(lock: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from energon_prep.errors import PrepError, UsageError
 from energon_prep.layout import LOCK
-from energon_prep.storage.base import writing
+from energon_prep.storage.guard import writing
 from energon_prep.storage.lease import Lease
 from energon_prep.storage.urls import refuse_secrets, scrubbed
 
