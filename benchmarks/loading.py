@@ -26,7 +26,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +84,23 @@ def measure(kind: str, dataset: Path, args: argparse.Namespace) -> Iterator[tupl
 
 
 def make_dataset(kind: str, dataset: Path, num: int) -> None:
-    """Of random numbers, in one tar."""
+    """Of random numbers."""
+    parts = (make_parts(kind, serial) for serial in range(num))
+    write_dataset(dataset, parts, subflavor={"target": kind})
+
+
+def write_dataset(
+    dataset: Path, samples: Iterable[dict[str, Any]], *, subflavor: dict[str, str]
+) -> None:
+    """In one tar, with its index."""
     dataset.mkdir(parents=True)
     with tarfile.open(dataset / "shard_000000.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-        for serial in range(num):
-            for name, data in serialize(make_parts(kind, serial)).items():
+        for serial, parts in enumerate(samples):
+            for name, data in serialize(parts).items():
                 member = tarfile.TarInfo(f"{serial:09d}.{name}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
-    energon_prep.index(dataset, split="1,0,0", subflavor={"target": kind})
+    energon_prep.index(dataset, split="1,0,0", subflavor=subflavor)
 
 
 def make_parts(kind: str, serial: int) -> dict[str, Any]:

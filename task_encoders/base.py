@@ -12,6 +12,7 @@ from task_encoders.blends import Blend, warn_of_other_encoders
 from task_encoders.captions import CaptionDropout
 from task_encoders.errors import sentence_first
 from task_encoders.made_up import warn_of_made_up_weights
+from task_encoders.open_tars import forget_members
 from task_encoders.ranks import require_samples
 from task_encoders.skips import count_skips
 
@@ -53,7 +54,10 @@ class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
         return sentence_first(built, worker_config)
 
     def build_encode_sample(self, dataset: Any, *, worker_config: Any) -> Any:
-        """Energon's, with the samples counted that ``encode_sample`` leaves out."""
+        """Energon's, with the samples counted that ``encode_sample`` leaves out, and with readers
+        that take no more memory the longer they read.
+        """
+        forget_members(dataset)
         built = super().build_encode_sample(dataset, worker_config=worker_config)
         count_skips(built, of=dataset, worker_config=worker_config, endless=self._endless)
         return built
