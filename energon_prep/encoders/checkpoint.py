@@ -20,6 +20,7 @@ from energon_prep.encoders.catalog import (
     family_of,
     local_folder,
 )
+from energon_prep.encoders.hub import is_reachable
 from energon_prep.errors import PrepError
 
 JIT_FILE = "encoder.jit"
@@ -51,6 +52,7 @@ class FoundFile:
     path: Path  #: on this machine
     subfolder: str
     commit: str | None  #: of the hub's repository; None for a directory
+    is_local: bool = False  #: the hub cannot be reached, and its cache must do
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,8 @@ class Checkpoint:
         """
         if file.commit is None:
             return str(file.path.parent), {}
-        return self.source.location, {"subfolder": file.subfolder, "revision": file.commit}
+        place: dict[str, Any] = {"subfolder": file.subfolder, "revision": file.commit}
+        return self.source.location, place | ({"local_files_only": True} if file.is_local else {})
 
     def describe(self) -> dict[str, Any]:
         """What identifies this checkpoint in run.json."""
@@ -268,7 +271,7 @@ def _first_on_hub(source: EncoderSource, places: Iterable[tuple[str, str]]) -> F
         LocalEntryNotFoundError,
     )
 
-    unreachable: Exception | None = None
+    is_local, unseen = not is_reachable(), False
     for subfolder, name in places:
         try:
             path = hf_hub_download(
@@ -276,11 +279,10 @@ def _first_on_hub(source: EncoderSource, places: Iterable[tuple[str, str]]) -> F
                 name,
                 subfolder=subfolder or None,
                 revision=source.revision,
-                # one round of connection attempts is enough
-                local_files_only=unreachable is not None,
+                local_files_only=is_local,
             )
-        except LocalEntryNotFoundError as error:
-            unreachable = unreachable or error
+        except LocalEntryNotFoundError:
+            is_local = unseen = True  # lost by now, if not before: one round of tries is enough
         except EntryNotFoundError:
             continue
         except (OSError, HFValidationError) as error:
@@ -292,11 +294,12 @@ def _first_on_hub(source: EncoderSource, places: Iterable[tuple[str, str]]) -> F
                 path=Path(path),
                 subfolder=subfolder,
                 commit=commit[1] if commit else source.revision,
+                is_local=is_local,
             )
-    if unreachable is not None:
+    if unseen:
         raise unusable(
             source, "it is no directory, and neither on a reachable hub nor in its local cache"
-        ) from unreachable
+        )
     return None
 
 

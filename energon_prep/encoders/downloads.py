@@ -11,6 +11,7 @@ from pathlib import Path
 
 from energon_prep.encoders.catalog import local_folder
 from energon_prep.encoders.checkpoint import EncoderSource
+from energon_prep.encoders.hub import transport_errors
 from energon_prep.encoders.locate import locate
 from energon_prep.encoders.needed_files import lacking_folders, needed_files
 from energon_prep.encoders.repositories import REPOSITORIES, smaller_place
@@ -201,10 +202,6 @@ def _ask_hub(repository: str, revision: str | None) -> _Listing | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
-    # Its HTTP library is another in each major release; what all errors of that derive from, this
-    # one does too.
-    transport = [base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)]
-    unreachable: tuple[type[Exception], ...] = (OSError, *transport)
     listing = _Listing(sizes={}, commit=None, online=True)
     try:
         info = HfApi().model_info(
@@ -227,7 +224,7 @@ def _ask_hub(repository: str, revision: str | None) -> _Listing | None:
             # too busy to say: the catalogue's sizes are told, and loading asks again
             return listing
         return dataclasses.replace(listing, problem=_refused(repository, error))
-    except unreachable:
+    except transport_errors():
         return None
     return listing
 

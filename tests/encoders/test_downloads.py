@@ -23,7 +23,7 @@ from energon_prep.encoders.weights import find_checkpoints
 from energon_prep.errors import PrepError
 from energon_prep.recipes.load import load_recipe, recipe_names
 from tests.encoders.loading import load_texts, load_visual
-from tests.encoders.recipes import FLUX1
+from tests.encoders.recipes import FLUX1, recipe
 from tests.fake_hub import COMMIT, TOKEN, FakeHub, serve
 
 PIPELINE = "owner/pipeline"
@@ -176,6 +176,27 @@ def test_a_hub_out_of_reach_is_as_none(hub: FakeHub, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     (download,) = plan_downloads(FLUX1, weights=PIPELINE)
     assert "no hub can be reached" in download.problem
+
+
+def test_a_cached_model_loads_at_once_where_no_hub_answers(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    load_visual(FLUX1, weights=PIPELINE, device="cpu")
+    (online,) = load_texts(recipe(PIPELINE, {"model": PIPELINE}), weights=None, device="cpu")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+    def no_pause(seconds: float) -> None:
+        raise AssertionError(f"waits {seconds} s before another try")
+
+    monkeypatch.setattr("time.sleep", no_pause)
+    load_visual(FLUX1, weights=PIPELINE, device="cpu")
+    (offline,) = load_texts(recipe(PIPELINE, {"model": PIPELINE}), weights=None, device="cpu")
+    assert offline.describe() == online.describe()
+    with pytest.raises(PrepError, match="neither on a reachable hub nor in its local cache"):
+        load_visual(FLUX1, weights="owner/other", device="cpu")
+    assert "Retrying" not in "".join(capfd.readouterr())
 
 
 def test_the_command_line_tells_it_first(hub: FakeHub, tmp_path: Path) -> None:
