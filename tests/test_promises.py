@@ -138,6 +138,6 @@ def test_two_runs_at_once_are_refused(raw: Path, tmp_path: Path) -> None:
 def test_a_destination_of_others_is_refused(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "dst").mkdir()
     (tmp_path / "dst/mine.tar").write_bytes(b"")
-    told = prep("encode", raw, tmp_path / "dst", *SMALL, code=1).stderr
+    told = prep("encode", raw, tmp_path / "dst", *SMALL, code=2).stderr
     assert "holds 1 tars that energon-prep did not write (mine.tar, ...)" in told
     assert (tmp_path / "dst/mine.tar").exists()

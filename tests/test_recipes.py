@@ -25,7 +25,7 @@ from task_encoders import (
 )
 
 ENCODERS = {
-    "dit": lambda: DiTTaskEncoder(seq_length=4096),
+    "dit": DiTTaskEncoder,
     "nemo-dit": lambda: NeMoDiTTaskEncoder(seq_length=4096),
     "wan": lambda: WanTaskEncoder(seq_length=4096),
     "flux": FluxTaskEncoder,

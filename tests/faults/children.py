@@ -22,8 +22,8 @@ from typing import Any
 
 import click
 
-from energon_prep import storage
 from energon_prep.cli import main
+from energon_prep.storage import guard
 
 SMALL = (
     *("--vae", "tests.fakes:MeanVisual", "--model", "tests.fakes:HashText"),
@@ -126,14 +126,14 @@ def at_call(number: int, effect: Callable[[], None]) -> Fault:
 
         Path.replace = before(Path.replace)  # type: ignore[method-assign]
         os.fsync = before(os.fsync)
-        # What _GuardedFile writes to, so that its guard is on trial too.
-        original = storage._GuardedFile.__init__
+        # What GuardedFile writes to, so that its guard is on trial too.
+        original = guard.GuardedFile.__init__
 
         def opened(self: Any, *args: Any) -> None:
             original(self, *args)
             self._raw = _Watched(self._raw, before(self._raw.write))
 
-        storage._GuardedFile.__init__ = opened  # type: ignore[method-assign]
+        guard.GuardedFile.__init__ = opened  # type: ignore[method-assign]
 
     return fault
 
