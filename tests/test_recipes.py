@@ -145,7 +145,7 @@ def test_verify_checks_others_datasets_against_a_contract(
     assert energon_prep.verify(foreign, target="dit").ok
     proof = energon_prep.verify(foreign, target="wan")
     assert not proof.ok
-    assert any("width 1024 instead of 4096" in problem for problem in proof.problems)
+    assert any("is 1024 wide, the trainer reads 4096" in problem for problem in proof.problems)
 
 
 def test_the_table_of_recipes_is_current() -> None:

@@ -133,6 +133,8 @@ def _require_media(given: EncodeOptions) -> None:
 def _parse_sets(sets: tuple[str, ...]) -> dict[str, Any]:
     import yaml
 
+    from energon_prep.recipes.load import explain_yaml
+
     changes = {}
     for item in sets:
         key, equals, value = item.partition("=")
@@ -141,5 +143,7 @@ def _parse_sets(sets: tuple[str, ...]) -> dict[str, Any]:
         try:
             changes[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {item!r}: the value is not YAML: {error}") from error
+            raise UsageError(
+                f"--set {item!r}: the value is not YAML: {explain_yaml(error)}"
+            ) from error
     return changes

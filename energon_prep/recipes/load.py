@@ -41,9 +41,7 @@ def load_recipe(recipe: str | Path | Recipe, changes: Mapping[str, Any] | None =
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        raise UsageError(
-            f"recipe {name}: " + "; ".join(_explain(dict(e)) for e in error.errors())
-        ) from error
+        raise UsageError(f"recipe {name}: {'; '.join(_explained(error))}") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -76,8 +74,10 @@ def _read(recipe: str | Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
                 f"the recipe {path} has more than {_MAX_BYTES} bytes: give a recipe file"
             )
         fields = parse_yaml(text.decode("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the recipe {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"cannot read the recipe {path}: {explain_yaml(error)}") from error
     if not isinstance(fields, dict):
         raise UsageError(
             f"the recipe {path} is not a mapping of fields but a {type(fields).__name__}"
@@ -149,13 +149,50 @@ def _set(section: dict[str, Any], field: str, value: Any) -> None:
 _PYDANTICS_OWN = re.compile(r"\(|^constrained-|^literal\[")
 
 
-def _explain(error: dict[str, Any]) -> str:
+def _explained(error: ValidationError) -> list[str]:
+    """What is wrong, each thing once: a field that may have several types is wrong for each of
+    them, and a list that lacks what was wrong is not too short.
+    """
+    errors: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        (_location(found), dict(found)) for found in error.errors()
+    ]
+    said: dict[tuple[Any, ...], str] = {}
+    for place, found in errors:
+        follows = any(
+            len(other) > len(place) and other[: len(place)] == place for other, _ in errors
+        )
+        if found["type"] == "too_short" and follows:
+            continue
+        other = f", or {found['msg'].removeprefix('Input should be ')}"
+        if place not in said:
+            said[place] = _explain(list(place), found)
+        elif found["type"] == "literal_error" and other not in said[place]:
+            said[place] += other
+    return list(said.values())
+
+
+def _location(error: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The field, without what pydantic calls its types, and the sides of a size."""
+    place = tuple(
+        part for part in error["loc"] if not (isinstance(part, str) and _PYDANTICS_OWN.search(part))
+    )
+    is_side = len(place) > 1 and place[-2] == "resolution" and isinstance(place[-1], int)
+    return place[:-1] if is_side else place
+
+
+def explain_yaml(error: yaml.YAMLError) -> str:
+    """In one line: where it is, and what."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    what = ", ".join(filter(None, (getattr(error, "context", ""), getattr(error, "problem", ""))))
+    return f"line {mark.line + 1}, column {mark.column + 1}: {what}"
+
+
+def _explain(location: list[Any], error: dict[str, Any]) -> str:
     """One line for one of pydantic's errors, naming the field, its value and, if unknown, the
     nearest field.
     """
-    location = [
-        part for part in error["loc"] if not (isinstance(part, str) and _PYDANTICS_OWN.search(part))
-    ]
     if error["type"] == "extra_forbidden" and location[-1:] != [error["loc"][-1]]:
         location.append(error["loc"][-1])  # what the user wrote, whatever is in it
     path = ".".join(str(part) for part in location)

@@ -115,6 +115,9 @@ class Text(_Section):
         return self
 
 
+_SIZE_WORD = re.compile(r"[0-9]+([xX][0-9]+)?")
+
+
 def _size(value: object) -> object:
     """512, "512", "720x1280" (height x width) or [720, 1280] -> (height, width)."""
     if isinstance(value, bool):
@@ -122,7 +125,9 @@ def _size(value: object) -> object:
     if isinstance(value, int):
         return (value, value)
     if isinstance(value, str):
-        height, _, width = value.lower().partition("x")
+        if not _SIZE_WORD.fullmatch(value.strip()):
+            raise ValueError("give a size as N or HxW, such as 512 or 720x1280")
+        height, _, width = value.strip().lower().partition("x")
         return (height, width or height)
     return value
 

@@ -51,12 +51,13 @@ def require_latent(
         raise ContractError(f"{part} is a {type(latent).__name__}, not a torch.Tensor")
     if latent.ndim != ndim:
         raise ContractError(
-            f"{part} has shape {list(latent.shape)}, {latent.ndim} dimensions instead of {ndim}"
+            f"{part} has {latent.ndim} dimensions, the trainer reads {ndim} (its shape is "
+            f"{list(latent.shape)})"
         )
     if channels is not None and latent.shape[0] != channels:
         raise ContractError(
-            f"{part} has shape {list(latent.shape)}, {latent.shape[0]} channels instead of "
-            f"{channels}"
+            f"{part} has {latent.shape[0]} channels, the trainer reads {channels} (its shape is "
+            f"{list(latent.shape)})"
         )
     if latent.shape[-1] % patch or latent.shape[-2] % patch:
         raise ContractError(
@@ -88,7 +89,7 @@ def require_text(
     if len(shape) != 2 or not shape[1]:
         raise ContractError(f"{part} has shape {shape}, not [S, D]")
     if width is not None and shape[1] != width:
-        raise ContractError(f"{part} has shape {shape}: width {shape[1]} instead of {width}")
+        raise ContractError(f"{part} is {shape[1]} wide, the trainer reads {width}")
     if not 1 <= shape[0] <= max_tokens:
         raise ContractError(f"{part} has {shape[0]} tokens, not 1 to {max_tokens}")
     values = (
@@ -101,8 +102,10 @@ def require_vector(part: str, vector: Any, *, width: int | None) -> None:
     """A finite tensor [D], not all zero."""
     if not isinstance(vector, torch.Tensor):
         raise ContractError(f"{part} is a {type(vector).__name__}, not a torch.Tensor")
-    if vector.ndim != 1 or (width is not None and len(vector) != width):
+    if vector.ndim != 1:
         raise ContractError(f"{part} has shape {list(vector.shape)}, not [{width or 'D'}]")
+    if width is not None and len(vector) != width:
+        raise ContractError(f"{part} is {len(vector)} wide, the trainer reads {width}")
     _require_values(part, vector)
 
 

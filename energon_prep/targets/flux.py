@@ -50,13 +50,15 @@ class Flux:
         text = parts["pickle"]
         require_keys("pickle", text, ("prompt_embeds", "pooled_prompt_embeds"))
         require_text(
-            "prompt_embeds",
+            "pickle prompt_embeds",
             text["prompt_embeds"],
             max_tokens=MAX_TOKENS,
             width=TEXT_WIDTH,
             tensor=True,
         )
-        require_vector("pooled_prompt_embeds", text["pooled_prompt_embeds"], width=POOLED_WIDTH)
+        require_vector(
+            "pickle pooled_prompt_embeds", text["pooled_prompt_embeds"], width=POOLED_WIDTH
+        )
         require_latent("pth", parts["pth"], ndim=3, patch=2, channels=CHANNELS)
 
 

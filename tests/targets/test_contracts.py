@@ -139,7 +139,7 @@ DIT_DAMAGE = [
     (_huge, "pth exceeds 1000 in magnitude"),
     (
         _set("pth", lambda x: x[None]),
-        r"pth has shape \[1, 16, 1, 8, 12\], 5 dimensions instead of 4",
+        "pth has 5 dimensions, the trainer reads 4",
     ),
     (_set("pth", lambda x: x[:, :, :7].clone()), "height and width must be multiples of 2"),
     (
@@ -176,7 +176,7 @@ NEMO_DAMAGE = [
     (_set(".pickle", torch.from_numpy), 1, "holds a Tensor, not an np.ndarray"),
     (_set(".pickle", lambda x: x[None]), 1, r"has shape \[1, 3, 1024\]"),
     (_set(".pickle", lambda x: x[0]), 9, "of a video is a ndarray, not a list"),
-    (_set(".pth", lambda x: x[None]), 1, "5 dimensions instead of 4"),
+    (_set(".pth", lambda x: x[None]), 1, "5 dimensions, the trainer reads 4"),
 ]
 
 
@@ -199,12 +199,12 @@ def _key(part: str, key: str, change: Callable[[Any], Any]) -> Callable[[dict[st
 
 
 OTHER_DAMAGE = [
-    ("wan", _set("pth", lambda x: x[:15].clone()), "15 channels instead of 16"),
+    ("wan", _set("pth", lambda x: x[:15].clone()), "15 channels, the trainer reads 16"),
     ("wan", _set("pth", lambda x: x[..., :7].clone()), "multiples of 2"),
     ("wan", _set("pickle", lambda x: x[None]), r"\[1, 3, 4096\], not \[S, D\]"),
-    ("wan", _set("pickle", lambda x: x[:, :1024].clone()), "width 1024 instead of 4096"),
+    ("wan", _set("pickle", lambda x: x[:, :1024].clone()), "is 1024 wide, the trainer reads 4096"),
     ("wan", _set("pickle", lambda x: torch.ones(600, 4096)), "600 tokens, not 1 to 512"),
-    ("flux", _set("pth", lambda x: x[:, None]), "4 dimensions instead of 3"),
+    ("flux", _set("pth", lambda x: x[:, None]), "4 dimensions, the trainer reads 3"),
     ("flux", _set("pth", lambda x: x[:, :7].clone()), "multiples of 2"),
     ("flux", _set("pickle", lambda x: x["prompt_embeds"]), "pickle is a Tensor, not an object"),
     (
