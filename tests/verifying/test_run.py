@@ -68,7 +68,7 @@ class _Harmful:
         (lambda parts: parts["pth"].view(-1)[:1].fill_(float("nan")), f"{TAR}: {KEY}: pth has NaN"),
         (
             lambda parts: parts.update(pth=parts["pth"][:, 0]),
-            f"{TAR}: {KEY}: pth has shape [16, 4, 6]",
+            f"{TAR}: {KEY}: pth has 3 dimensions, the trainer reads 4",
         ),
         (
             lambda parts: parts.update(pickle=torch.ones(513, 8)),
