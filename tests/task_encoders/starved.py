@@ -44,4 +44,8 @@ def main(dataset: str, store: str, rank: int, ranks: int, workers: int, name: st
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6]), sys.argv[6])
+    try:
+        main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6]), sys.argv[6])
+    finally:  # else gloo's threads may abort the process while it ends
+        if dist.is_initialized():
+            dist.destroy_process_group()
