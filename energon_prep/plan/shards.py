@@ -161,7 +161,7 @@ def from_line(line: bytes) -> ShardPlan:
     """A line of the stored plan. Raises PrepError if it is damaged."""
     try:
         fields = json.loads(line)
-        fields["pieces"] = tuple(map(_piece, fields["pieces"]))
+        fields["pieces"] = _pieces(fields["pieces"])
         plan = ShardPlan(**fields)
         if not plan.pieces or type(plan.index) is not int or type(plan.first_serial) is not int:
             raise ValueError("a number is missing")
@@ -175,14 +175,16 @@ def from_line(line: bytes) -> ShardPlan:
         ) from error
 
 
-def _piece(fields: list[Any]) -> Piece:
-    path, start, count, size, mtime_ns, files = fields
-    beside = tuple(Beside(*file) for file in files)
-    known = [number for number in (size, mtime_ns) if number is not None]
-    numbers = [start, count, *known, *(number for file in beside for number in file[1:])]
-    if type(path) is not str or any(type(number) is not int for number in numbers):
-        raise ValueError("a number is missing")
-    return Piece(path, start, count, size, mtime_ns, beside)
+def _pieces(rows: Iterable[list[Any]]) -> tuple[Piece, ...]:
+    pieces = []
+    for path, start, count, size, mtime_ns, files in rows:
+        beside = tuple(Beside(*file) for file in files)
+        known = [number for number in (size, mtime_ns) if number is not None]
+        numbers = [start, count, *known, *(number for file in beside for number in file[1:])]
+        if type(path) is not str or any(type(number) is not int for number in numbers):
+            raise ValueError("a number is missing")
+        pieces.append(Piece(path, start, count, size, mtime_ns, beside))
+    return tuple(pieces)
 
 
 def to_line(shard: ShardPlan) -> bytes:
