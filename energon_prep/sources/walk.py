@@ -81,12 +81,12 @@ class LinkRule:
         blobs = [folder for root in real_roots if (folder := _hub_blobs(root))]
         return LinkRule(tuple(map(str, (*real_roots, *blobs))), follow)
 
-    def target_outside(self, file: Path) -> str | None:
-        """Where ``file`` leads, if it is a link that must not be followed."""
-        if self.follow or not os.path.islink(file):  # noqa: PTH114  Path.is_symlink raises for a name that is too long
+    def target_outside(self, link: Path) -> str | None:
+        """Where ``link``, or a link above it, leads, if it must not be followed."""
+        if self.follow:
             return None
         # of a link to itself the link, where Path.resolve would raise
-        real = os.path.realpath(file)
+        real = os.path.realpath(link)
         return None if any(_is_within(real, folder) for folder in self.folders) else real
 
 

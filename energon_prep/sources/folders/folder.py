@@ -256,6 +256,8 @@ class FolderSource:
         return empty
 
     def _check_link(self, file: Path, *, stage: str) -> None:
+        if not os.path.islink(file):  # noqa: PTH114  Path.is_symlink raises for a name too long
+            return
         target = self._links.target_outside(file)
         if target is not None:
             reason = "a link leads out of the source (give --follow-links)"

@@ -84,15 +84,12 @@ class MediaPaths:
         )
 
     def _check_links(self, file: Path) -> None:
-        rule = self._link_rule
-        if rule.follow:
-            return
-        real = os.path.realpath(file)
-        if not any(f"{real}/".startswith(f"{folder.rstrip('/')}/") for folder in rule.folders):
+        target = self._link_rule.target_outside(file)
+        if target is not None:
             raise SampleError(
                 "read",
                 "a link leads out of the source (give --follow-links)",
-                f"to {printable(real)}",
+                f"to {printable(target)}",
             )
 
     @cached_property
