@@ -192,6 +192,12 @@ def install_line(kind: Kind) -> str:
     return f"pip install 'energon-prep[{FORMATS[kind].extra}]'"
 
 
+def suffix_of(name: str) -> str:
+    """The last suffix in lower case with its dot, "" if there is none: ``a.b.JPG`` -> ``.jpg``."""
+    stem, _, suffix = name.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if stem and suffix else ""
+
+
 def role_of(suffix: str) -> SuffixRole:
     """What becomes of files with ``suffix`` (".jpg", in any case): read as an image or video, or
     why not.

@@ -42,6 +42,13 @@ UNREAD = Content(b"unread")
 _END = 2**20
 
 
+def printable(text: str) -> str:
+    """``text`` with what UTF-8 cannot hold, such as a byte of a foreign file name, written as
+    ``\\udce9``.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Media:
     """The bytes of one image or video: in memory, or where they lie, to be read as far as

@@ -5,7 +5,14 @@ import struct
 import pytest
 
 from energon_prep import formats
-from energon_prep.formats import FORMATS, SuffixRole, kind_of, kind_of_suffix, role_of
+from energon_prep.formats import (
+    FORMATS,
+    SuffixRole,
+    kind_of,
+    kind_of_suffix,
+    role_of,
+    suffix_of,
+)
 from tests.decode.files import smooth, written
 
 
@@ -70,3 +77,11 @@ def test_no_suffix_is_of_two_kinds() -> None:
     assert len(suffixes) == len(set(suffixes))
     assert all(kind_of_suffix(known.suffixes[0]) == kind for kind, known in FORMATS.items())
     assert not formats._NOT_READ & set(suffixes)
+
+
+def test_suffix_is_the_last_one_in_lower_case() -> None:
+    assert [suffix_of(name) for name in ("a.b.JPG", "x/y.z/plain", "a.tar.gz")] == [
+        ".jpg",
+        "",
+        ".gz",
+    ]

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, cast
 
 from energon_prep.layout import PLAN
 from energon_prep.plan.shards import PlanSummary, ShardPlan, from_line, read_plan, to_line
+from energon_prep.samples import printable
 from energon_prep.sources.base import Piece
-from energon_prep.sources.walk import printable
 from energon_prep.storage import Publication, Storage
 
 

@@ -25,9 +25,9 @@ from energon_prep.plan.shards import (
     plan_shard,
     read_plan,
 )
+from energon_prep.samples import printable
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Piece, Source
-from energon_prep.sources.walk import printable
 from energon_prep.splits import apportion
 from energon_prep.storage import Storage
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energon_prep.errors import PrepError
-from energon_prep.sources.walk import printable
+from energon_prep.samples import printable
 
 FURTHER_KINDS = "of further kinds"
 _MAX_KINDS = 100

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from energon_prep.errors import PrepError
-from energon_prep.sources.walk import printable
+from energon_prep.samples import printable
 
 
 class FileState(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from energon_prep.errors import PrepError, UsageError
-from energon_prep.formats import MEDIA_SUFFIXES
+from energon_prep.formats import MEDIA_SUFFIXES, suffix_of
 from energon_prep.plugins import is_plugin, names_of
 from energon_prep.sources.folders.folder import FolderSource
 from energon_prep.sources.folders.metadata import find_metadata
@@ -25,7 +25,7 @@ from energon_prep.sources.tars.webdataset import (
     is_brace_pattern,
     is_tar,
 )
-from energon_prep.sources.walk import absolute, suffix_of, walk
+from energon_prep.sources.walk import absolute, walk
 
 LocalSource: TypeAlias = FolderSource | ManifestSource | WebDatasetSource
 

@@ -16,10 +16,9 @@ from typing import BinaryIO, TypeVar
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import HEAD_BYTES, is_video, kind_of, suffix_for
-from energon_prep.samples import Media
+from energon_prep.samples import Media, printable
 from energon_prep.sources.comparison import FileState, ListedFile
 from energon_prep.sources.shared_reads import open_shared
-from energon_prep.sources.walk import printable
 
 T = TypeVar("T")
 Seen = Callable[[Path, os.stat_result], None]

@@ -31,19 +31,6 @@ class Found(NamedTuple):
     kind: str = ""  #: of what is no file to read, in plain words: HIDDEN, LINK_OUT, ...
 
 
-def printable(text: str) -> str:
-    """``text`` with what UTF-8 cannot hold, such as a byte of a foreign file name, written as
-    ``\\udce9``.
-    """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def suffix_of(name: str) -> str:
-    """The last suffix in lower case with its dot, "" if there is none: ``a.b.JPG`` -> ``.jpg``."""
-    stem, _, suffix = name.rpartition("/")[2].rpartition(".")
-    return f".{suffix.lower()}" if stem and suffix else ""
-
-
 def exists(file: Path) -> bool:
     """False also for a name that no file can have, for which Path.exists raises."""
     return os.path.exists(file)  # noqa: PTH110

@@ -21,13 +21,13 @@ from energon_prep.plan.changes import place_of
 from energon_prep.plan.shards import ShardPlan, read_plan
 from energon_prep.plugins import refuse_other_module
 from energon_prep.run.manifest import read_run
+from energon_prep.samples import printable
 from energon_prep.shards.ledger import read_ledger, unread_serials
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Piece, Source
 from energon_prep.sources.detect import SOURCES, open_source
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import path_hash
-from energon_prep.sources.walk import printable
 from energon_prep.storage import LocalStorage
 
 

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energon_prep.errors import PrepError
+from energon_prep.formats import suffix_of
+from energon_prep.samples import printable
 from energon_prep.sources import walk as walk_module
 from energon_prep.sources.walk import (
     HIDDEN,
@@ -21,8 +23,6 @@ from energon_prep.sources.walk import (
     absolute,
     composed,
     find,
-    printable,
-    suffix_of,
     walk,
 )
 from tests.sources.reading import write
@@ -125,14 +125,6 @@ def test_packed_runs_give_what_sorting_gives(names: list[str]) -> None:
     assert sorted(ordered) == sorted(names)
     assert [composed(name) for name in ordered] == sorted(map(composed, names))
     assert ordered == list(walk_module._sorted(reversed(names)))
-
-
-def test_suffix_is_the_last_one_in_lower_case() -> None:
-    assert [suffix_of(name) for name in ("a.b.JPG", "x/y.z/plain", "a.tar.gz")] == [
-        ".jpg",
-        "",
-        ".gz",
-    ]
 
 
 def test_absolute_keeps_the_name_and_resolves_the_folder(

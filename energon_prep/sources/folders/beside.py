@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from energon_prep.errors import PrepError
-from energon_prep.formats import role_of
+from energon_prep.formats import role_of, suffix_of
 from energon_prep.sources.captions import METADATA_SUFFIX, TEXT_SUFFIXES
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.tables.table_files import PACKED_SUFFIXES, TABLE_SUFFIXES, table_suffix
 from energon_prep.sources.tars.webdataset import is_tar
-from energon_prep.sources.walk import suffix_of
 
 #: What folders of captions are called, to be named to a user whose media have none beside them.
 CAPTION_FOLDERS = ("captions", "caption", "texts", "text", "txt", "labels", "prompts")

@@ -16,7 +16,7 @@ from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import MEDIA_SUFFIXES
-from energon_prep.samples import Media, PendingSample, RawSample
+from energon_prep.samples import Media, PendingSample, RawSample, printable
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Beside, Entry, Piece
 from energon_prep.sources.captions import TEXT_SUFFIXES, find_captions, parse_metadata
@@ -29,7 +29,7 @@ from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
 from energon_prep.sources.tables.manifest import ManifestSource
-from energon_prep.sources.walk import Found, LinkRule, absolute, composed, exists, find, printable
+from energon_prep.sources.walk import Found, LinkRule, absolute, composed, exists, find
 
 _REPEATS = re.compile(r"(?:^|/)(\d+)_[^/]*/[^/]+$")
 _REPEATS_OPTION = "--folder-repeats"

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from energon_prep.samples import printable
 from energon_prep.sources.account import Account
 from energon_prep.sources.folders.beside import Names, captions_folder
 from energon_prep.sources.folders.metadata import MetadataFiles
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
-from energon_prep.sources.walk import Found, composed, printable
+from energon_prep.sources.walk import Found, composed
 
 UNNAMED = "media without a caption that no row of the metadata file names"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from energon_prep.errors import PrepError, SampleError
-from energon_prep.formats import MEDIA_SUFFIXES
+from energon_prep.formats import MEDIA_SUFFIXES, suffix_of
 from energon_prep.sources.captions import (
     CAPTION_NAMES,
     decode_text,
@@ -24,7 +24,7 @@ from energon_prep.sources.captions import (
 from energon_prep.sources.media import URL
 from energon_prep.sources.tables.base import Row, open_text
 from energon_prep.sources.tables.rows import MEDIA_NAMES
-from energon_prep.sources.walk import exists, suffix_of
+from energon_prep.sources.walk import exists
 
 #: of text; of all documents that a process keeps, too. Their rows take some 4 times as much memory.
 MAX_DOCUMENT_BYTES = 2**30

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError, SampleError
-from energon_prep.samples import Media, PendingSample, RawSample
+from energon_prep.formats import suffix_of
+from energon_prep.samples import Media, PendingSample, RawSample, printable
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import CAPTION_NAMES, find_captions, jsonable, names_in, pick
@@ -33,7 +34,7 @@ from energon_prep.sources.tables.rows import (
 )
 from energon_prep.sources.tables.table_files import open_rows
 from energon_prep.sources.tables.table_set import TableSet, TakenTables
-from energon_prep.sources.walk import absolute, printable, suffix_of
+from energon_prep.sources.walk import absolute
 
 
 @dataclass(frozen=True, kw_only=True)

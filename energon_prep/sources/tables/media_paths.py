@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 
 from energon_prep.errors import SampleError
-from energon_prep.formats import MEDIA_SUFFIXES, role_of
+from energon_prep.formats import MEDIA_SUFFIXES, role_of, suffix_of
+from energon_prep.samples import printable
 from energon_prep.sources.media import URL
-from energon_prep.sources.walk import LinkRule, exists, printable, suffix_of
+from energon_prep.sources.walk import LinkRule, exists
 
 
 @dataclass(frozen=True, kw_only=True)

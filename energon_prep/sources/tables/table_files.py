@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from energon_prep.errors import PrepError
+from energon_prep.formats import suffix_of
 from energon_prep.sources.media import MAX_TEXT_BYTES
 from energon_prep.sources.tables.arrow import Arrow
 from energon_prep.sources.tables.base import Table, open_text
@@ -21,7 +22,6 @@ from energon_prep.sources.tables.line_lists import (
     captions_beside,
 )
 from energon_prep.sources.tables.parquet import Parquet
-from energon_prep.sources.walk import suffix_of
 
 _TEXT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 TABLE_SUFFIXES = (*_TEXT_SUFFIXES, ".parquet", ".arrow")

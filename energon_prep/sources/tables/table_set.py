@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from energon_prep.formats import MEDIA_SUFFIXES, role_of
+from energon_prep.formats import MEDIA_SUFFIXES, role_of, suffix_of
 from energon_prep.sources.account import Account
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.tables.line_lists import captions_beside, find_lists
 from energon_prep.sources.tables.table_files import table_suffix
 from energon_prep.sources.tars.webdataset import expand_braces, is_brace_pattern
-from energon_prep.sources.walk import Found, absolute, find, suffix_of
+from energon_prep.sources.walk import Found, absolute, find
 
 _MOST_TOLD = 8  # groups of tables that are named
 _NUMBER = re.compile(r"\d+")

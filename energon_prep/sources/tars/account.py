@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from energon_prep.errors import PrepError
-from energon_prep.formats import MEDIA_SUFFIXES, role_of
+from energon_prep.formats import MEDIA_SUFFIXES, role_of, suffix_of
+from energon_prep.samples import printable
 from energon_prep.sources.account import Account
 from energon_prep.sources.captions import CAPTION_SUFFIXES, TEXT_SUFFIXES
 from energon_prep.sources.options import SourceOptions
@@ -21,7 +22,7 @@ from energon_prep.sources.tars.groups import (
     suffix_of_part,
     text_parts,
 )
-from energon_prep.sources.walk import HIDDEN, printable, suffix_of
+from energon_prep.sources.walk import HIDDEN
 from energon_prep.tar_headers import NO_END_MARK, Damage, Member
 
 CUT = "of samples that the end of a tar cuts"

@@ -9,11 +9,10 @@ from typing import BinaryIO, TypeVar
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import HEAD_BYTES, is_video, kind_of
-from energon_prep.samples import Media
+from energon_prep.samples import Media, printable
 from energon_prep.sources.comparison import FileState, ListedFile
 from energon_prep.sources.media import check_media_size, check_text_size, faults_of, try_again
 from energon_prep.sources.shared_reads import open_shared
-from energon_prep.sources.walk import printable
 from energon_prep.tar_headers import Member
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import Any
 from braceexpand import braceexpand
 
 from energon_prep.errors import PrepError, SampleError
-from energon_prep.samples import PendingSample, RawSample
+from energon_prep.samples import PendingSample, RawSample, printable
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
 from energon_prep.sources.captions import (
@@ -42,7 +42,7 @@ from energon_prep.sources.tars.groups import (
 )
 from energon_prep.sources.tars.img2dataset import FailedRows, tar_beside
 from energon_prep.sources.tars.members import read_media, read_part, read_text
-from energon_prep.sources.walk import absolute, find, printable
+from energon_prep.sources.walk import absolute, find
 from energon_prep.tar_headers import BLOCK, Damage, Member, scan_members
 
 #: all but the first are refused
