@@ -41,7 +41,7 @@ class Comparison:
     def __init__(self, listed: Mapping[str, FileState]) -> None:
         #: by path; files that are not in it are not compared
         self._listed = {os.path.normpath(path): state for path, state in listed.items()}
-        self._missing: Path | None = None
+        self._missing: str | None = None
         self.is_touched = False
 
     def seen(self, path: Path, info: os.stat_result) -> None:
@@ -53,7 +53,7 @@ class Comparison:
             _refuse(path, listed, now)
         self.is_touched = self.is_touched or listed.has_other_time(now)
 
-    def missing(self, path: Path) -> None:
+    def missing(self, path: str) -> None:
         """There is no such file, which may be no wonder."""
         if self._missing is None and self._of(path) is not None:
             self._missing = path
@@ -62,12 +62,12 @@ class Comparison:
         """Raises PrepError if a file that was listed is missing."""
         if self._missing is not None:
             raise PrepError(
-                f"{printable(str(self._missing))} is gone, and was there when the source was "
+                f"{printable(self._missing)} is gone, and was there when the source was "
                 "listed: that is no fault of the sample. Bring it back and run the same command "
                 "again, or encode what is there now by --update; what is finished is kept"
             )
 
-    def _of(self, path: Path) -> FileState | None:
+    def _of(self, path: Path | str) -> FileState | None:
         listed = self._listed.get(os.path.normpath(path))
         return None if listed == UNSEEN else listed
 

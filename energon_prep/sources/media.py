@@ -39,6 +39,8 @@ _OWN_FAULTS = {
     errno.ENAMETOOLONG,
 }
 _MISSING = {errno.ENOENT, errno.ENOTDIR}
+#: Of a name that was made up, and is no file's.
+_NOT_THERE = {*_MISSING, errno.ENAMETOOLONG}
 #: What may be over in a moment on a network's file system, and the seconds to wait before each
 #: further try.
 _PASSING_FAULTS = {
@@ -51,36 +53,46 @@ _PASSING_FAULTS = {
 _PAUSES = (0.05, 0.2, 1.0)
 
 
+def _look_away(path: Path, info: os.stat_result) -> None:
+    """``seen`` of files that are not compared with anything."""
+
+
 def read_media(
-    path: Path, *, max_bytes: int, named_below: Path | None = None, seen: Seen | None = None
+    path: Path, *, max_bytes: int, named_below: Path | None = None, seen: Seen = _look_away
 ) -> Media:
     """A media file: an image's bytes; a video's are left in the file, to be read as far as needed.
 
     Raises SampleError if it cannot be read, is empty, or is no video and larger than ``max_bytes``;
-    ``named_below``: see ``faults_of``. ``seen``: told what the file is when it has been read, or
-    before it is found wrong.
+    ``named_below``: see ``faults_of``. ``seen``: told what the file is before it is judged, since
+    what has changed, such as a file that is empty by now, is no fault of the sample; and again
+    behind the last byte read, so that a file that is written meanwhile shows.
     """
-    with faults_of(path, stage="read", named_below=named_below), _seen_first(path, seen):
-        media, info = try_again(lambda: _read_media_once(path, max_bytes))
-    if seen is not None:
-        seen(path, info)
-    return media
+    with faults_of(path, stage="read", named_below=named_below):
+        return try_again(lambda: _read_media_once(path, max_bytes, seen))
 
 
-def read_text_file(path: Path, *, stage: str, seen: Seen | None = None) -> bytes | None:
+def read_text_file(path: Path, *, stage: str, seen: Seen = _look_away) -> bytes | None:
     """The bytes of a caption or JSON file beside the media, None if there is none. ``seen``: as for
     ``read_media``.
     """
-    with faults_of(path, stage=stage), _seen_first(path, seen):
+    with faults_of(path, stage=stage):
         try:
-            data, info = try_again(lambda: _read_text_once(path, stage))
+            return try_again(lambda: _read_text_once(path, stage, seen))
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            if error.errno in _NOT_THERE:
                 return None
             raise
-    if seen is not None:
-        seen(path, info)
-    return data
+
+
+def is_missing(path: str) -> bool:
+    """Whether there is neither a file nor a link of that name, for sure: what else may be wrong is
+    told by who reads it.
+    """
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno in _NOT_THERE
+    return False
 
 
 def check_media_size(size: int, max_bytes: int) -> None:
@@ -179,37 +191,29 @@ def try_again(read: Callable[[], T]) -> T:
     return read()
 
 
-@contextmanager
-def _seen_first(path: Path, seen: Seen | None) -> Iterator[None]:
-    """What has changed, such as a file that is empty by now, is no fault of the sample."""
-    try:
-        yield
-    except SampleError:
-        if seen is not None:
-            seen(path, path.stat())
-        raise
-
-
-def _read_text_once(path: Path, stage: str) -> tuple[bytes, os.stat_result]:
-    size = _regular(path, stage=stage).st_size
+def _read_text_once(path: Path, stage: str, seen: Seen) -> bytes:
+    size = _size(path, stage, seen)
     check_text_size(size, stage=stage)
     with path.open("rb") as file:
-        return file.read(size), os.fstat(file.fileno())
+        data = file.read(size)
+        seen(path, os.fstat(file.fileno()))
+    return data
 
 
-def _read_media_once(path: Path, max_bytes: int) -> tuple[Media, os.stat_result]:
-    """With what the file is behind the last byte read: one that is written meanwhile shows."""
-    size = _regular(path, stage="read").st_size
+def _read_media_once(path: Path, max_bytes: int, seen: Seen) -> Media:
+    size = _size(path, "read", seen)
     with path.open("rb", buffering=0) as file:  # of a video no more than the head
         head = file.read(HEAD_BYTES)
         if not is_video(kind_of(head)):
             check_media_size(size, max_bytes)
             buffered = io.BufferedReader(file)
             content = head + buffered.read(size - len(head))
-            return Media.of(content), os.fstat(buffered.fileno())
+            seen(path, os.fstat(buffered.fileno()))
+            return Media.of(content)
         info = os.fstat(file.fileno())
+    seen(path, info)
     video = ListedFile(path, FileState.of(info))
-    return Media(size=info.st_size, open=partial(_open_video, video), max_bytes=max_bytes), info
+    return Media(size=info.st_size, open=partial(_open_video, video), max_bytes=max_bytes)
 
 
 def _open_video(video: ListedFile) -> BinaryIO:
@@ -220,8 +224,9 @@ def _open_video(video: ListedFile) -> BinaryIO:
     return open_shared(video, guarded)
 
 
-def _regular(path: Path, *, stage: str) -> os.stat_result:
+def _size(path: Path, stage: str, seen: Seen) -> int:
     info = path.stat()
+    seen(path, info)
     if not stat.S_ISREG(info.st_mode):  # a pipe would block, a device might never end
         raise SampleError(stage, "not a regular file", printable(str(path)))
-    return info
+    return info.st_size

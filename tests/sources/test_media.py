@@ -11,6 +11,7 @@ from energon_prep.errors import PrepError, SampleError
 from energon_prep.sources.media import (
     MAX_TEXT_BYTES,
     faults_of,
+    is_missing,
     read_media,
     read_text_file,
     sniffed_suffix,
@@ -80,6 +81,16 @@ def test_a_text_file_may_be_missing_but_not_endless(tmp_path: Path) -> None:
         file.truncate(MAX_TEXT_BYTES + 1)
     with pytest.raises(SampleError, match="caption: text file too large"):
         read_text_file(tmp_path / "a.txt", stage="caption")
+
+
+def test_missing_is_what_is_not_there_and_not_what_cannot_be_reached(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.txt", b"cat")
+    (tmp_path / "dangling").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("b.txt", "no/b.txt", f"{file.name}/b.txt", "x" * 300):
+        assert is_missing(str(tmp_path / name))
+    for name in ("a.txt", "dangling", "loop", "loop/b.txt"):
+        assert not is_missing(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ class Places:
             )
         return Places(root=root, captions_dir=None if folder == root else folder)
 
-    def text_files(self, path: str, stem: str, suffix: str) -> Iterator[Path]:
+    def text_files(self, path: str, stem: str, suffix: str) -> Iterator[str]:
         """The files that can hold the text with ``suffix`` of the media at ``path``, the likeliest
         first.
         """
@@ -153,7 +153,7 @@ class Places:
         else:
             yield from _files(self.captions_dir, self.caption_stems(path, stem), suffix)
 
-    def metadata_files(self, path: str, stem: str) -> Iterator[Path]:
+    def metadata_files(self, path: str, stem: str) -> Iterator[str]:
         if self.captions_dir is not None:
             yield from self.text_files(path, stem, METADATA_SUFFIX)
         yield from _files(self.root, (stem, path), METADATA_SUFFIX)
@@ -189,13 +189,13 @@ class Places:
         return ""
 
 
-def _files(folder: Path, stems: tuple[str, ...], suffix: str) -> Iterator[Path]:
+def _files(folder: Path, stems: tuple[str, ...], suffix: str) -> Iterator[str]:
     if "/" in suffix:  # a caption key that only a JSON can have
         return
     for stem in stems:
         for form in _forms(stem):
             for spelling in spellings(suffix):
-                yield folder / f"{form}.{spelling}"
+                yield f"{folder}/{form}.{spelling}"
 
 
 def _forms(path: str) -> tuple[str, ...]:

@@ -24,7 +24,13 @@ from energon_prep.sources.comparison import Comparison, FileState
 from energon_prep.sources.folders.beside import Names, Places, is_metadata_name
 from energon_prep.sources.folders.groups import Sorter
 from energon_prep.sources.folders.metadata import find_metadata
-from energon_prep.sources.media import faults_of, read_media, read_text_file, require_contents
+from energon_prep.sources.media import (
+    faults_of,
+    is_missing,
+    read_media,
+    read_text_file,
+    require_contents,
+)
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
 from energon_prep.sources.patterns import LEFT_OUT, is_chosen
@@ -90,10 +96,11 @@ class FolderSource:
                 load = partial(self._load_row, pending, rows.named_file(piece.path, row))
                 yield dataclasses.replace(pending, load=load)
             return
-        key, source = printable(self._stem(piece.path)), printable(piece.path)
+        stem, source = self._stem(piece.path), printable(piece.path)
+        key = printable(stem)
         for repeat in range(piece.start, piece.start + piece.count):
             yield PendingSample(
-                key=key, source=source, load=partial(self._load, piece, key, repeat)
+                key=key, source=source, load=partial(self._load, piece, stem, repeat)
             )
 
     def _found(self) -> Iterator[Found]:
@@ -128,7 +135,7 @@ class FolderSource:
         for suffix in (*TEXT_SUFFIXES, *self.options.caption_weights):
             for file in self._places.text_files(path, stem, suffix):
                 with suppress(OSError):
-                    info = file.stat()
+                    info = os.stat(file)  # noqa: PTH116
                     name = os.path.relpath(file, self.root)
                     yield Beside(name, info.st_size, info.st_mtime_ns)
 
@@ -177,8 +184,8 @@ class FolderSource:
             raise SampleError("filter", LEFT_OUT, printable(path))
         return pending.load()
 
-    def _load(self, piece: Piece, key: str, repeat: int) -> RawSample:
-        path, stem, opened = piece.path, self._stem(piece.path), self._comparison(piece)
+    def _load(self, piece: Piece, stem: str, repeat: int) -> RawSample:
+        path, key, opened = piece.path, printable(stem), self._comparison(piece)
         file = self.root / path
         self._check_link(file, stage="read")
         # The media come last: if all went away, what lies beside them would seem to be missing.
@@ -240,16 +247,19 @@ class FolderSource:
                 media = read_media(file, max_bytes=self.options.max_bytes, seen=opened.seen)
                 yield name, media.read()
             else:
-                opened.missing(file)
+                opened.missing(str(file))
 
-    def _read_first(self, files: Iterable[Path], opened: Comparison, *, stage: str) -> bytes | None:
+    def _read_first(self, names: Iterable[str], opened: Comparison, *, stage: str) -> bytes | None:
         """The first of the files that holds something, or else one that is there, or else None."""
         empty = None
-        for file in files:
-            self._check_link(file, stage=stage)
-            data = read_text_file(file, stage=stage, seen=opened.seen)
+        for name in names:
+            data = None
+            if not is_missing(name):
+                file = Path(name)
+                self._check_link(file, stage=stage)
+                data = read_text_file(file, stage=stage, seen=opened.seen)
             if data is None:
-                opened.missing(file)
+                opened.missing(name)
             if data and not data.isspace():
                 return data
             empty = data if empty is None else empty
