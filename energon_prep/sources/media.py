@@ -21,7 +21,7 @@ from energon_prep.sources.comparison import FileState, ListedFile
 from energon_prep.sources.shared_reads import open_shared
 
 T = TypeVar("T")
-Seen = Callable[[Path, os.stat_result], None]
+Seen = Callable[[os.stat_result], None]
 
 URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")  #: at the start of what is no local path
 
@@ -53,7 +53,7 @@ _PASSING_FAULTS = {
 _PAUSES = (0.05, 0.2, 1.0)
 
 
-def _look_away(path: Path, info: os.stat_result) -> None:
+def _look_away(info: os.stat_result) -> None:
     """``seen`` of files that are not compared with anything."""
 
 
@@ -196,7 +196,7 @@ def _read_text_once(path: Path, stage: str, seen: Seen) -> bytes:
     check_text_size(size, stage=stage)
     with path.open("rb") as file:
         data = file.read(size)
-        seen(path, os.fstat(file.fileno()))
+        seen(os.fstat(file.fileno()))
     return data
 
 
@@ -208,10 +208,10 @@ def _read_media_once(path: Path, max_bytes: int, seen: Seen) -> Media:
             check_media_size(size, max_bytes)
             buffered = io.BufferedReader(file)
             content = head + buffered.read(size - len(head))
-            seen(path, os.fstat(buffered.fileno()))
+            seen(os.fstat(buffered.fileno()))
             return Media.of(content)
         info = os.fstat(file.fileno())
-    seen(path, info)
+    seen(info)
     video = ListedFile(path, FileState.of(info))
     return Media(size=info.st_size, open=partial(_open_video, video), max_bytes=max_bytes)
 
@@ -226,7 +226,7 @@ def _open_video(video: ListedFile) -> BinaryIO:
 
 def _size(path: Path, stage: str, seen: Seen) -> int:
     info = path.stat()
-    seen(path, info)
+    seen(info)
     if not stat.S_ISREG(info.st_mode):  # a pipe would block, a device might never end
         raise SampleError(stage, "not a regular file", printable(str(path)))
     return info.st_size

@@ -9,4 +9,4 @@ def test_what_every_image_passes_is_on_the_way_and_what_runs_once_is_not() -> No
     assert not {("run/encode.py", "encode"), ("pipeline/line.py", "encode_shards")} & way
     assert ("sources/folders/folder.py", "FolderSource.list") in planning - way
     assert sum(map(len, by_file(way).values())) == len(way)
-    assert len(by_file(way)) <= 28
+    assert len(by_file(way)) <= 25

@@ -51,11 +51,16 @@ def test_a_file_of_another_size_stops_the_run(tmp_path: Path, name: str, change:
 
 
 @pytest.mark.parametrize("name", ["in/1.jpg", "texts/1.txt"])
-def test_another_time_alone_is_noted(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("texts", ["../texts", "{}/texts"])
+@pytest.mark.parametrize("root", ["in", "{}/in"])
+def test_another_time_alone_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, texts: str, root: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     write(tmp_path / "in" / "1.jpg")
     write(tmp_path / "texts" / "1.txt", "cat")
-    options = SourceOptions(captions_dir="../texts")
-    sample = only_pending(FolderSource(root=tmp_path / "in", options=options))
+    options = SourceOptions(captions_dir=texts.format(tmp_path))
+    sample = only_pending(FolderSource(root=Path(root.format(tmp_path)), options=options))
     os.utime(tmp_path / name, ns=(1, 1))
     assert sample.load().is_touched
 

@@ -90,6 +90,10 @@ class Names:
             return Role("other", "", kind)
         return Role("part", path[: -len(suffix)], suffix)
 
+    def stem(self, path: str) -> str:
+        """Of the media at ``path``."""
+        return self.role(path).stem or path.rpartition(".")[0]
+
     def _media_length(self, name: str, suffix: str) -> int:
         """Characters of the suffix that makes the file media, 0 if it is none."""
         if self.media_suffix is None:
@@ -123,6 +127,13 @@ def captions_folder(path: str) -> str:
     return "" if place is None else "/".join(folders[: place + 1])
 
 
+class Place(NamedTuple):
+    """Where a file may lie."""
+
+    name: str  #: relative to the source, as it is listed
+    path: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Places:
     """Where the captions and the JSON of media lie: beside them, or in a folder with the tree of
@@ -131,6 +142,7 @@ class Places:
 
     root: Path
     captions_dir: Path | None = None
+    captions_name: str = ""  #: what the names of its files begin with
 
     @staticmethod
     def of(root: Path, options: SourceOptions) -> Places:
@@ -142,21 +154,26 @@ class Places:
             raise PrepError(
                 f"there is no folder of captions {folder}: give --captions-dir relative to {root}"
             )
-        return Places(root=root, captions_dir=None if folder == root else folder)
+        if folder == root:
+            return Places(root=root)
+        return Places(
+            root=root, captions_dir=folder, captions_name=f"{os.path.relpath(folder, root)}/"
+        )
 
-    def text_files(self, path: str, stem: str, suffix: str) -> Iterator[str]:
+    def text_files(self, path: str, stem: str, suffix: str) -> Iterator[Place]:
         """The files that can hold the text with ``suffix`` of the media at ``path``, the likeliest
         first.
         """
         if self.captions_dir is None:
-            yield from _files(self.root, (stem, path), suffix)
+            yield from _files("", self.root, (stem, path), suffix)
         else:
-            yield from _files(self.captions_dir, self.caption_stems(path, stem), suffix)
+            stems = self.caption_stems(path, stem)
+            yield from _files(self.captions_name, self.captions_dir, stems, suffix)
 
-    def metadata_files(self, path: str, stem: str) -> Iterator[str]:
+    def metadata_files(self, path: str, stem: str) -> Iterator[Place]:
         if self.captions_dir is not None:
             yield from self.text_files(path, stem, METADATA_SUFFIX)
-        yield from _files(self.root, (stem, path), METADATA_SUFFIX)
+        yield from _files("", self.root, (stem, path), METADATA_SUFFIX)
 
     def caption_stems(self, path: str, stem: str) -> tuple[str, ...]:
         """What the caption files of the media at ``path`` can be called, relative to the captions
@@ -189,13 +206,14 @@ class Places:
         return ""
 
 
-def _files(folder: Path, stems: tuple[str, ...], suffix: str) -> Iterator[str]:
+def _files(name: str, folder: Path, stems: tuple[str, ...], suffix: str) -> Iterator[Place]:
     if "/" in suffix:  # a caption key that only a JSON can have
         return
     for stem in stems:
         for form in _forms(stem):
             for spelling in spellings(suffix):
-                yield f"{folder}/{form}.{spelling}"
+                file = f"{form}.{spelling}"
+                yield Place(f"{name}{file}", f"{folder}/{file}")
 
 
 def _forms(path: str) -> tuple[str, ...]:
