@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn
 
 from energon_prep.errors import PrepError
 from energon_prep.samples import printable
+from energon_prep.sources.base import Piece
 
 
 class FileState(NamedTuple):
@@ -38,6 +39,16 @@ class ListedFile:
 
     path: Path
     state: FileState
+
+    @staticmethod
+    def of(piece: Piece, path: Path, now: FileState) -> ListedFile:
+        """The file of a piece, which lies at ``path``. Raises PrepError if it is not as it was
+        listed.
+        """
+        listed = now if piece.size is None else FileState(piece.size, piece.mtime_ns)
+        file = ListedFile(path, listed)
+        file.check(now)
+        return file
 
     def check(self, now: FileState) -> None:
         """Raises PrepError if the file has another size or time."""

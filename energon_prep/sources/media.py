@@ -213,15 +213,19 @@ def _read_media_once(path: Path, max_bytes: int, seen: Seen) -> Media:
         info = os.fstat(file.fileno())
     seen(info)
     video = ListedFile(path, FileState.of(info))
-    return Media(size=info.st_size, open=partial(_open_video, video), max_bytes=max_bytes)
+    return Media(size=info.st_size, open=partial(open_video, video), max_bytes=max_bytes)
 
 
-def _open_video(video: ListedFile) -> BinaryIO:
+def open_video(file: ListedFile, *, start: int = 0, size: int | None = None) -> BinaryIO:
+    """A video, or the stretch of a file that is one, see ``open_shared``. Opening and reading raise
+    as ``faults_of`` does.
+    """
+
     def guarded(read: Callable[[], T]) -> T:
-        with faults_of(video.path, stage="read"):
+        with faults_of(file.path, stage="read"):
             return try_again(read)
 
-    return open_shared(video, guarded)
+    return open_shared(file, guarded, start=start, size=size)
 
 
 def _size(path: Path, stage: str, seen: Seen) -> int:

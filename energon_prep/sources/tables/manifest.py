@@ -16,7 +16,14 @@ from energon_prep.formats import suffix_of
 from energon_prep.samples import Media, PendingSample, RawSample, printable
 from energon_prep.sources.account import Account
 from energon_prep.sources.base import Entry, Piece
-from energon_prep.sources.captions import CAPTION_NAMES, find_captions, jsonable, names_in, pick
+from energon_prep.sources.captions import (
+    CAPTION_ADVICE,
+    CAPTION_NAMES,
+    find_captions,
+    jsonable,
+    names_in,
+    pick,
+)
 from energon_prep.sources.comparison import FileState, ListedFile
 from energon_prep.sources.media import check_media_size, read_media, sniffed_suffix
 from energon_prep.sources.options import SourceOptions
@@ -97,10 +104,7 @@ class ManifestSource:
         has fewer.
         """
         table, num_read = self.open(piece.path), 0
-        now = _state(table)
-        listed = now if piece.size is None else FileState(piece.size, piece.mtime_ns)
-        file = ListedFile(self._folder / piece.path, listed)
-        file.check(now)
+        file = ListedFile.of(piece, self._folder / piece.path, _state(table))
         for start, row in table.rows(piece.start, piece.count):
             num_read += 1
             yield start, row
@@ -243,8 +247,7 @@ class ManifestSource:
             keys.keys() & row.keys() if keys else names_in(row, (*CAPTION_NAMES, *CHAT_NAMES))
         )
         if not has_captions and not self.options.has_fallback:
-            advice = "(give --caption-key, --caption or --allow-empty-captions)"
-            return f"{path} has no caption column {' '.join(keys) or advice}; {found}"
+            return f"{path} has no caption column {' '.join(keys) or CAPTION_ADVICE}; {found}"
         return ""
 
     @cached_property

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
-from typing import BinaryIO, TypeVar
 
 from energon_prep.errors import PrepError, SampleError
 from energon_prep.formats import HEAD_BYTES, is_video, kind_of
 from energon_prep.samples import Media, printable
 from energon_prep.sources.comparison import FileState, ListedFile
-from energon_prep.sources.media import check_media_size, check_text_size, faults_of, try_again
-from energon_prep.sources.shared_reads import open_shared
+from energon_prep.sources.media import (
+    check_media_size,
+    check_text_size,
+    faults_of,
+    open_video,
+    try_again,
+)
 from energon_prep.tar_headers import Member
-
-T = TypeVar("T")
 
 
 def read_text(tar: ListedFile, member: Member, *, stage: str) -> bytes:
@@ -41,7 +42,8 @@ def read_media(tar: ListedFile, member: Member, *, max_bytes: int) -> Media:
     _require_file(member, "read")
     head = _read(tar, member, min(member.size, HEAD_BYTES), "read")
     if is_video(kind_of(head)):
-        return Media(size=member.size, open=partial(_open_video, tar, member), max_bytes=max_bytes)
+        video = partial(open_video, tar, start=member.data, size=member.size)
+        return Media(size=member.size, open=video, max_bytes=max_bytes)
     check_media_size(member.size, max_bytes)
     return Media.of(head if member.size <= len(head) else _read(tar, member, member.size, "read"))
 
@@ -76,11 +78,3 @@ def _read(tar: ListedFile, member: Member, size: int, stage: str) -> bytes:
             "finished is kept"
         )
     return content
-
-
-def _open_video(tar: ListedFile, member: Member) -> BinaryIO:
-    def guarded(read: Callable[[], T]) -> T:
-        with faults_of(tar.path, stage="read"):
-            return try_again(read)
-
-    return open_shared(tar, guarded, start=member.data, size=member.size)

@@ -101,10 +101,7 @@ class WebDatasetSource:
         or has fewer.
         """
         file = self._folder() / piece.path
-        now = _checked_state(file)
-        listed = now if piece.size is None else FileState(piece.size, piece.mtime_ns)
-        tar = ListedFile(file, listed)
-        tar.check(now)
+        tar = ListedFile.of(piece, file, _checked_state(file))
         source = printable(piece.path)
         first_dot = bool(piece.start % BLOCK)
         naming = Naming.of(self._asked, first_dot=first_dot)
