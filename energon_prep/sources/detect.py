@@ -15,7 +15,6 @@ from energon_prep.sources.folders.metadata import find_metadata
 from energon_prep.sources.media import URL
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.own import OwnSource
-from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.tables.line_lists import CAPTION_LISTS, MEDIA_LISTS, find_lists
 from energon_prep.sources.tables.manifest import ManifestSource
 from energon_prep.sources.tables.table_files import TABLE_SUFFIXES, is_table, table_suffix
@@ -137,7 +136,7 @@ def _kinds_of_files(folder: Path, options: SourceOptions) -> set[str]:
         lambda name: _kind_of_file(name) is not None,
         follow_links=options.follow_links,
     ):
-        if is_chosen(path, include=options.include, exclude=options.exclude):
+        if options.takes(path):
             found.add(str(_kind_of_file(path)))
         if found >= {"tar", "media"}:
             break

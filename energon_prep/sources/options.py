@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from energon_prep.errors import UsageError
-from energon_prep.sources.patterns import expanded
+from energon_prep.sources.patterns import expanded, is_chosen
 
 CaptionChoice = Literal["first", "longest", "all", "join", "draw"]
 
@@ -78,6 +78,10 @@ class SourceOptions:
         """Whether a sample without a caption of its own is encoded all the same."""
         named = self.caption_text is not None or self.caption_from_name
         return named or self.allow_empty_captions
+
+    def takes(self, path: str) -> bool:
+        """Whether what lies at ``path``, relative to the source, is to be taken."""
+        return is_chosen(path, include=self.include, exclude=self.exclude)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able; ``parse`` reads it back, but for what decides of the exit code alone."""

@@ -22,7 +22,7 @@ from energon_prep.sources.folders.beside import Names, Place, Places, is_metadat
 from energon_prep.sources.folders.listing import Listing
 from energon_prep.sources.media import is_missing, read_media, read_text_file, require_contents
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.patterns import LEFT_OUT, is_chosen
+from energon_prep.sources.patterns import LEFT_OUT
 from energon_prep.sources.tables.manifest import ManifestSource
 from energon_prep.sources.walk import LinkRule, absolute, exists
 
@@ -74,7 +74,7 @@ class FolderSource:
         """The sample of a row of a metadata file that names the media at ``path``, if that fits the
         patterns.
         """
-        if path is not None and not self._is_chosen(path):
+        if path is not None and not self.options.takes(path):
             raise SampleError("filter", LEFT_OUT, printable(path))
         return pending.load()
 
@@ -162,9 +162,6 @@ class FolderSource:
         if target is not None:
             reason = "a link leads out of the source (give --follow-links)"
             raise SampleError(stage, reason, f"{printable(str(file))} leads to {printable(target)}")
-
-    def _is_chosen(self, path: str) -> bool:
-        return is_chosen(path, include=self.options.include, exclude=self.options.exclude)
 
     @cached_property
     def _names(self) -> Names:

@@ -14,7 +14,7 @@ from energon_prep.sources.account import Account
 from energon_prep.sources.folders.beside import Names, captions_folder
 from energon_prep.sources.folders.metadata import MetadataFiles
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.patterns import LEFT_OUT, is_chosen
+from energon_prep.sources.patterns import LEFT_OUT
 from energon_prep.sources.walk import Found, composed
 
 UNNAMED = "media without a caption that no row of the metadata file names"
@@ -116,7 +116,7 @@ class Sorter:
             group.named.append(path)
         elif role != "media":
             (group.texts if role == "text" else group.parts).append(Found(path, kind))
-        elif self._is_chosen(path):
+        elif self._options.takes(path):
             group.media.append(path)
         else:
             self._account.pass_over(LEFT_OUT, path)
@@ -209,7 +209,7 @@ class Sorter:
             self._left_out_parts[name if counted else "others"] += 1
 
     def _pass_over(self, file: Found, *, is_left_out: bool = False) -> None:
-        kept = not is_left_out and self._is_chosen(file.path)
+        kept = not is_left_out and self._options.takes(file.path)
         self._account.pass_over(file.kind if kept else LEFT_OUT, file.path)
 
     def _advise(self, text: str) -> None:
@@ -222,6 +222,3 @@ class Sorter:
                 f"the texts in {printable(folder)} have no media beside them: is it the folder of "
                 f"captions? Give --captions-dir {printable(folder)}"
             )
-
-    def _is_chosen(self, path: str) -> bool:
-        return is_chosen(path, include=self._options.include, exclude=self._options.exclude)

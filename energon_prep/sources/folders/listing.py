@@ -21,7 +21,7 @@ from energon_prep.sources.folders.metadata import find_metadata
 from energon_prep.sources.media import faults_of
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
-from energon_prep.sources.patterns import LEFT_OUT, is_chosen
+from energon_prep.sources.patterns import LEFT_OUT
 from energon_prep.sources.walk import Found, composed, find
 
 _REPEATS = re.compile(r"(?:^|/)(\d+)_[^/]*/[^/]+$")
@@ -131,9 +131,7 @@ class Listing:
             account.find()
             if not kind and role == "text" and composed(stem) in captioned:
                 account.add_companion()
-            elif not kind and not is_chosen(
-                path, include=self.options.include, exclude=self.options.exclude
-            ):
+            elif not kind and not self.options.takes(path):
                 account.pass_over(LEFT_OUT, path)
             else:
                 where = " in the folder of captions" if role == "media" else ""

@@ -16,7 +16,6 @@ from energon_prep.sources.captions import pick
 from energon_prep.sources.folders.beside import METADATA_NAMES, is_metadata_name
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import PathSet
-from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.tables.manifest import ManifestSource
 from energon_prep.sources.tables.rows import MEDIA_NAMES, RowMedia
 from energon_prep.sources.walk import walk
@@ -78,7 +77,7 @@ def find_metadata(root: Path, options: SourceOptions) -> MetadataFiles:
     by_folder: dict[str, str] = {}
     for path in found:
         if (
-            _is_taken(path, options)
+            options.takes(path)
             and not _lies_beside_media(root / path)
             and _is_table(manifest, path)
         ):
@@ -97,10 +96,6 @@ def _folders_above(path: str) -> Iterator[str]:
     while path:
         path = path.rpartition("/")[0]
         yield path
-
-
-def _is_taken(path: str, options: SourceOptions) -> bool:
-    return is_chosen(path, include=options.include, exclude=options.exclude)
 
 
 def _lies_beside_media(file: Path) -> bool:

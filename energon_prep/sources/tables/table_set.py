@@ -13,7 +13,6 @@ from pathlib import Path
 from energon_prep.formats import MEDIA_SUFFIXES, role_of, suffix_of
 from energon_prep.sources.account import Account
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.patterns import is_chosen
 from energon_prep.sources.tables.line_lists import captions_beside, find_lists
 from energon_prep.sources.tables.table_files import table_suffix
 from energon_prep.sources.tars.webdataset import expand_braces, is_brace_pattern
@@ -94,7 +93,7 @@ class TableSet:
                 path not in lists and not _is_sure(path) and not (with_json and table_suffix(path))
             ):
                 account.pass_over(_kind(path), path)
-            elif not is_chosen(path, include=self.options.include, exclude=self.options.exclude):
+            elif not self.options.takes(path):
                 account.pass_over("tables not chosen (--include, --exclude)", path)
             else:
                 yield path

@@ -25,7 +25,7 @@ from energon_prep.sources.captions import (
 )
 from energon_prep.sources.comparison import FileState, ListedFile
 from energon_prep.sources.options import SourceOptions
-from energon_prep.sources.patterns import LEFT_OUT, is_chosen
+from energon_prep.sources.patterns import LEFT_OUT
 from energon_prep.sources.tars.account import TarAccount, kind_of_loose
 from energon_prep.sources.tars.groups import (
     MOST_DECIDING,
@@ -166,7 +166,7 @@ class WebDatasetSource:
         else:
             paths = iter((self.root.name,))
         for path in paths:
-            if is_chosen(path, include=self.options.include, exclude=self.options.exclude):
+            if self.options.takes(path):
                 yield path
             else:
                 account.find()
