@@ -45,6 +45,7 @@ class Run:
     storage: LocalStorage
     tally: Tally
     old: dict[str, Any] | None  #: run.json as it was found
+    ready: Ready | None = None  #: of the models, where they are loaded
     run: dict[str, Any] = field(default_factory=dict)  #: run.json as it is to be
     account: Account = field(default_factory=Account)
     plan: PlanSummary = field(default_factory=lambda: PlanSummary(split={}))
@@ -121,9 +122,7 @@ def _plan_again(run: Run, old: dict[str, Any], executor: Executor, go_on: GoOn) 
         again = decision.remake | {index for index in done if index == changes.refilled}
         run.done = {index: entry for index, entry in done.items() if index not in again}
         if again or changes.num_new:  # before anything of theirs is given up
-            start.refuse_other_models(storage, old, run.job, needed=True)
-            ready = executor.load(start.recorded_sizes(old))
-            start.refuse_other_run(storage, old, _described(run, ready))
+            start.refuse_other_run(storage, old, _described(run, _loaded(run, executor)))
         if changes.num_new:
             _tell_new(changes)
             run.old = {**old, "extended": True}
@@ -172,6 +171,17 @@ def _tell_new(changes: Changes) -> None:
     )
 
 
+def _loaded(run: Run, executor: Executor) -> Ready:
+    """Load the models, once. Raises PrepError for others than those of the run before, as far as
+    that can be told without.
+    """
+    if run.ready is None:
+        if run.old is not None:
+            start.refuse_other_models(run.storage, run.old, run.job, needed=True)
+        run.ready = executor.load(start.recorded_sizes(run.old))
+    return run.ready
+
+
 def _described(run: Run, ready: Ready) -> dict[str, Any]:
     """run.json as it is to be, but for the totals."""
     is_extended = run.old is not None and "extended" in run.old
@@ -192,10 +202,10 @@ def _enter(run: Run, executor: Executor) -> None:
     as_asked = {"source": run.job.source, "cut": start.describe_cut(request.cut)}
     if run.run and any(run.run[name] != value for name, value in as_asked.items()):
         run.run = {**run.run, **as_asked}
-    if old is not None:
-        start.refuse_other_models(storage, old, run.job, needed=not run.is_complete)
+    if old is not None and run.is_complete:
+        start.refuse_other_models(storage, old, run.job, needed=False)
     if not run.is_complete:
-        ready = executor.load(start.recorded_sizes(old))
+        ready = _loaded(run, executor)
         run.run = _described(run, ready)
         start.enter(run.run, old, storage, caption_files=ready.caption_files)
         forget_entries(storage, run.done)
