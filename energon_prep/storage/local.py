@@ -181,7 +181,8 @@ class LocalPublication:
         with writing(self._final):
             self._tmp.parent.mkdir(parents=True, exist_ok=True)
             self._final.parent.mkdir(parents=True, exist_ok=True)
-            self.file: BinaryIO = GuardedFile(self._tmp, self._final)  # type: ignore[assignment]
+            raw = self._tmp.open("wb")
+        self.file: BinaryIO = GuardedFile(raw, self._final)  # type: ignore[assignment]
 
     def publish(self) -> None:
         with writing(self._final):
