@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,13 +17,28 @@ if TYPE_CHECKING:
 
 
 def emit(report: dict[str, Any]) -> None:
-    """A report for machines."""
-    click.echo(json.dumps(report, indent=2))
+    """A report for machines, with every warning: those told so far, its own and its index's."""
+    index = report.get("index") or {}
+    warnings = [*_told(), *report.get("warnings", ()), *index.get("warnings", ())]
+    click.echo(json.dumps({**report, "warnings": list(dict.fromkeys(warnings))}, indent=2))
 
 
 def say(line: str, *, err: bool = False) -> None:
     """One line, whatever the names in it are."""
     click.echo(visible(line.replace("\n", "\\n")), err=err)
+
+
+def warn(line: str) -> None:
+    """A warning, on stderr."""
+    say(f"warning: {line}", err=True)
+    _told().append(line)
+
+
+def _told() -> list[str]:
+    """The warnings of this command so far; ``main`` keeps what is logged there too."""
+    context = click.get_current_context(silent=True)
+    told = None if context is None else context.find_root().obj
+    return [] if told is None else told
 
 
 def print_encode_report(report: EncodeReport) -> None:
@@ -54,7 +68,7 @@ def print_encode_report(report: EncodeReport) -> None:
     if report.limited_by:
         say(_limit(report))
     if report.index is not None:
-        print_index_report(report.index, told=[report.made_up])
+        print_index_report(report.index, noted=report.made_up)
 
 
 def _limit(report: EncodeReport) -> str:
@@ -120,8 +134,8 @@ def _shares(split: dict[str, int]) -> str:
     return ", ".join(f"{name} {number} ({number / total:.1%})" for name, number in split.items())
 
 
-def print_index_report(report: IndexReport, *, told: Sequence[str] = ()) -> None:
-    """``told``: warnings that were printed already."""
+def print_index_report(report: IndexReport, *, noted: str = "") -> None:
+    """``noted``: what was told as a note already."""
     shares = ", ".join(
         f"{name} {_plural(shards, 'shard')} / {samples} samples"
         for name, (shards, samples) in report.split.items()
@@ -131,8 +145,8 @@ def print_index_report(report: IndexReport, *, told: Sequence[str] = ()) -> None
     if report.dataset_yaml == "kept":
         say("dataset.yaml was edited by hand and is kept (--force overwrites it)")
     for warning in report.warnings:
-        if warning not in told:
-            say(f"warning: {warning}", err=True)
+        if warning not in (noted, *_told()):
+            warn(warning)
 
 
 def print_repair_report(report: RepairReport) -> None:
@@ -140,7 +154,7 @@ def print_repair_report(report: RepairReport) -> None:
     shown = f"{report.samples} samples in {_plural(report.tars, 'tar')} of {report.dest}"
     say(f"fixed: {shown}, {report.renamed} renamed, {report.regrouped} regrouped", err=True)
     for line in report.losses():
-        say(f"warning: {line}", err=True)
+        warn(line)
 
 
 def print_verify_report(report: VerifyReport) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from energon_prep.cli.console import warn
+
 if TYPE_CHECKING:
     from energon_prep.encoders.downloads import Download
     from energon_prep.recipes.model import Recipe
@@ -30,7 +32,7 @@ def tell_downloads(recipe: Recipe, *, weights: str | None, dest: str | None) -> 
         refuse_problems(downloads)
     for download in downloads:
         if download.problem:
-            click.echo(f"warning: {download.problem}", err=True)
+            warn(download.problem)
 
 
 def download_lines(downloads: list[Download]) -> Iterator[str]:
