@@ -88,7 +88,8 @@ def _option(spelling: str, **attributes: Any) -> Callable[[Any], Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @stopped_by_signals()
 def command(dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Encode SRC (a folder, a manifest or tars) into the dataset DST.
+    """Encode SRC (a folder, a manifest or tars; by default the folder you are in) into the
+    dataset DST (by default ./encoded).
 
     Goes on where an earlier run of the same command was stopped, by Ctrl-C, SIGTERM or worse. Exit
     code 0 when every sample is written or accounted for as a reject, 1 when not, 2 when the
