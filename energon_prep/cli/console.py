@@ -43,7 +43,7 @@ def _told() -> list[str]:
 
 def print_encode_report(report: EncodeReport) -> None:
     say(
-        f"{report.num_samples} samples in = {report.num_written} written + "
+        f"{_samples(report.num_samples)} in = {report.num_written} written + "
         f"{report.num_rejected} rejected, in {_plural(report.num_shards, 'shard')} of {report.dest}"
     )
     for reason, number in sorted(report.rejects.items(), key=lambda item: -item[1]):
@@ -52,6 +52,8 @@ def print_encode_report(report: EncodeReport) -> None:
             say(f"           first {example}")
     if report.num_rejected:
         say(f"  each with its key in {report.dest}/.energon-prep/rejects/")
+    if report.notes:
+        say("  of those written:")
     for note, number in report.notes.items():
         say(f"  {number:>6} x {note}")
     _print_account(report.found)
@@ -64,7 +66,7 @@ def print_encode_report(report: EncodeReport) -> None:
     if report.num_resumed:
         say(f"{report.num_resumed} samples were finished by earlier runs")
     if fresh and report.seconds:
-        say(f"{fresh} samples in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s")
+        say(f"{_samples(fresh)} in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s")
     if report.limited_by:
         say(_limit(report))
     if report.index is not None:
@@ -110,7 +112,7 @@ def print_dry_run(dry_run: DryRun) -> None:
     )
     say(f"target   {recipe.target}")
     say(
-        f"plan     {plan.num_samples} samples in {_plural(plan.num_shards, 'shard')}, "
+        f"plan     {_samples(plan.num_samples)} in {_plural(plan.num_shards, 'shard')}, "
         f"into {dry_run.dest}"
     )
     if plan.split:
@@ -137,11 +139,11 @@ def _shares(split: dict[str, int]) -> str:
 def print_index_report(report: IndexReport, *, noted: str = "") -> None:
     """``noted``: what was told as a note already."""
     shares = ", ".join(
-        f"{name} {_plural(shards, 'shard')} / {samples} samples"
+        f"{name} {_plural(shards, 'shard')} / {_samples(samples)}"
         for name, (shards, samples) in report.split.items()
     )
     state = "indexed" if report.prepared else "index is current"
-    say(f"{state}: {report.samples} samples in {_plural(report.shards, 'shard')}: {shares}")
+    say(f"{state}: {_samples(report.samples)} in {_plural(report.shards, 'shard')}: {shares}")
     if report.dataset_yaml == "kept":
         say("dataset.yaml was edited by hand and is kept (--force overwrites it)")
     for warning in report.warnings:
@@ -151,7 +153,7 @@ def print_index_report(report: IndexReport, *, noted: str = "") -> None:
 
 def print_repair_report(report: RepairReport) -> None:
     """On stderr, as the index's report follows on stdout."""
-    shown = f"{report.samples} samples in {_plural(report.tars, 'tar')} of {report.dest}"
+    shown = f"{_samples(report.samples)} in {_plural(report.tars, 'tar')} of {report.dest}"
     say(f"fixed: {shown}, {report.renamed} renamed, {report.regrouped} regrouped", err=True)
     for line in report.losses():
         warn(line)
@@ -162,11 +164,12 @@ def print_verify_report(report: VerifyReport) -> None:
         say(problem)
     for note in report.notes:
         say(f"note: {note}", err=True)
-    state = "all right" if report.ok else f"{_plural(report.num_problems, 'problem')}"
-    say(
-        f"{state}: {_plural(report.shards, 'shard')}, {report.samples} samples, "
-        f"{report.parts} parts checked"
+    state = "all right" if report.ok else _plural(report.num_problems, "problem")
+    found = (
+        f"{_plural(report.shards, 'shard')}, {_samples(report.samples)}, "
+        f"{_plural(report.parts, 'part')}"
     )
+    say(f"{state}: {found} {'checked' if report.deep else 'in the records; no tar was opened'}")
     if report.source:
         counts = ", ".join(f"{number} {what}" for what, number in report.source.items())
         click.echo(f"samples of the source: {counts}")
@@ -174,3 +177,7 @@ def print_verify_report(report: VerifyReport) -> None:
 
 def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _samples(number: int) -> str:
+    return _plural(number, "sample")

@@ -39,7 +39,12 @@ def check_dataset(root: Path, listing: Listing, entries: Sequence[LedgerEntry] |
     )
     if not listing.tars and entries is None:
         raise PrepError(
-            f"{root} has no .tar files" + (f" but {others}: unpack them to .tar" if others else "")
+            f"{root} has no .tar files"
+            + (
+                f" but {others}: unpack them to .tar"
+                if others
+                else ": give the folder with the dataset's tars, or run encode first"
+            )
         )
     problems = [
         f"{tar!a}: braces, backslashes and other than UTF-8 in a tar's name mislead Energon: "
