@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from energon_prep.cli.streams import visible
+from energon_prep.layout import REJECTS_DIR
 
 if TYPE_CHECKING:
     from energon_prep.curate.repair import RepairReport
@@ -51,7 +52,7 @@ def print_encode_report(report: EncodeReport) -> None:
         if example := report.examples.get(reason):
             say(f"           first {example}")
     if report.num_rejected:
-        say(f"  each with its key in {report.dest}/.energon-prep/rejects/")
+        say(f"  each with its key in {report.dest}/{REJECTS_DIR}/")
     if report.notes:
         say("  of those written:")
     for note, number in report.notes.items():

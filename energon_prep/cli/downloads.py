@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from energon_prep.cli.console import warn
+from energon_prep.layout import RUN
 
 if TYPE_CHECKING:
     from energon_prep.encoders.downloads import Download
@@ -28,7 +29,7 @@ def tell_downloads(recipe: Recipe, *, weights: str | None, dest: str | None) -> 
     downloads = plan_downloads(recipe, weights=weights)
     for line in download_lines(downloads):
         click.echo(f"models   {line}", err=True)
-    if dest is not None and not (Path(dest) / ".energon-prep" / "run.json").exists():
+    if dest is not None and not (Path(dest) / RUN).exists():
         refuse_problems(downloads)
     for download in downloads:
         if download.problem:
