@@ -14,6 +14,7 @@ from energon_prep.cli.stopping import stopped_by_signals
 from energon_prep.errors import UsageError
 from energon_prep.options import meanings
 from energon_prep.run.options import EncodeOptions
+from energon_prep.storage import dataset_folder
 
 _MEANINGS = meanings(EncodeOptions)
 
@@ -103,7 +104,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> None:
     recipe = resolve_recipe(given)  # a wrong one is told before seconds of importing
     _require_media(given)
     if not as_json:
-        way = f"{Path(given.source).absolute()} -> {Path(given.dest).absolute()}"
+        way = f"{Path(given.source).absolute()} -> {dataset_folder(given.dest)}"
         say(f"encode   {way}, recipe {recipe.name} for target {recipe.target}", err=True)
     tell_downloads(recipe, weights=given.weights, dest=None if dry_run else str(given.dest))
     from energon_prep.device.tuning import tune_process
