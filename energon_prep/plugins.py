@@ -118,11 +118,11 @@ def refuse_other_module(kind: Kind, name: str, about: Mapping[str, Any], *, outs
         return
     file = _file_of(name.partition(":")[0])
     if file is None or file.is_relative_to(outside) or _sha256(file) != about.get("sha256"):
-        is_target = kind == "target"
+        or_use = f", and give --target {name} to use what is there" if kind == "target" else ""
         there = "is not to be found" if file is None else f"in {file} is not what it was made with"
         raise UsageError(
             f"the dataset names the {_SAID[kind]} {name}, which {there}: put the module's "
-            f"folder on PYTHONPATH{f', and give --target {name} to use what is there' * is_target}"
+            f"folder on PYTHONPATH{or_use}"
         )
 
 

@@ -8,7 +8,7 @@ import logging
 import click
 
 from energon_prep import __version__
-from energon_prep.cli.streams import VisibleFormatter, never_fail, visible
+from energon_prep.cli.streams import VisibleFormatter, kept_warnings, never_fail, visible
 from energon_prep.errors import PrepError, UsageError
 
 _VERBOSE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -50,7 +50,8 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="energon-prep")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, on stderr.")
-def main(verbose: bool) -> None:
+@click.pass_context
+def main(ctx: click.Context, verbose: bool) -> None:
     """Turn raw images and captions into a precomputed dataset that Megatron's diffusion trainers
     read.
 
@@ -62,6 +63,7 @@ def main(verbose: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter(_VERBOSE if verbose else "%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    ctx.obj = ctx.with_resource(kept_warnings())
     if not verbose:
         # Its INFO lines go to stdout, which is for results.
         logging.getLogger("megatron").setLevel(logging.WARNING)

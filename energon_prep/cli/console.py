@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from energon_prep.cli.streams import visible
+from energon_prep.layout import REJECTS_DIR
 
 if TYPE_CHECKING:
     from energon_prep.curate.repair import RepairReport
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 def emit(report: dict[str, Any]) -> None:
-    """A report for machines."""
-    click.echo(json.dumps(report, indent=2))
+    """A report for machines, with every warning: those told so far, its own and its index's."""
+    index = report.get("index") or {}
+    warnings = [*_told(), *report.get("warnings", ()), *index.get("warnings", ())]
+    click.echo(json.dumps({**report, "warnings": list(dict.fromkeys(warnings))}, indent=2))
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -27,9 +29,22 @@ def say(line: str, *, err: bool = False) -> None:
     click.echo(visible(line.replace("\n", "\\n")), err=err)
 
 
+def warn(line: str) -> None:
+    """A warning, on stderr."""
+    say(f"warning: {line}", err=True)
+    _told().append(line)
+
+
+def _told() -> list[str]:
+    """The warnings of this command so far; ``main`` keeps what is logged there too."""
+    context = click.get_current_context(silent=True)
+    told = None if context is None else context.find_root().obj
+    return [] if told is None else told
+
+
 def print_encode_report(report: EncodeReport) -> None:
     say(
-        f"{report.num_samples} samples in = {report.num_written} written + "
+        f"{_samples(report.num_samples)} in = {report.num_written} written + "
         f"{report.num_rejected} rejected, in {_plural(report.num_shards, 'shard')} of {report.dest}"
     )
     for reason, number in sorted(report.rejects.items(), key=lambda item: -item[1]):
@@ -37,7 +52,9 @@ def print_encode_report(report: EncodeReport) -> None:
         if example := report.examples.get(reason):
             say(f"           first {example}")
     if report.num_rejected:
-        say(f"  each with its key in {report.dest}/.energon-prep/rejects/")
+        say(f"  each with its key in {report.dest}/{REJECTS_DIR}/")
+    if report.notes:
+        say("  of those written:")
     for note, number in report.notes.items():
         say(f"  {number:>6} x {note}")
     _print_account(report.found)
@@ -50,11 +67,11 @@ def print_encode_report(report: EncodeReport) -> None:
     if report.num_resumed:
         say(f"{report.num_resumed} samples were finished by earlier runs")
     if fresh and report.seconds:
-        say(f"{fresh} samples in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s")
+        say(f"{_samples(fresh)} in {report.seconds:.1f} s, {fresh / report.seconds:.1f} samples/s")
     if report.limited_by:
         say(_limit(report))
     if report.index is not None:
-        print_index_report(report.index, told=[report.made_up])
+        print_index_report(report.index, noted=report.made_up)
 
 
 def _limit(report: EncodeReport) -> str:
@@ -96,7 +113,7 @@ def print_dry_run(dry_run: DryRun) -> None:
     )
     say(f"target   {recipe.target}")
     say(
-        f"plan     {plan.num_samples} samples in {_plural(plan.num_shards, 'shard')}, "
+        f"plan     {_samples(plan.num_samples)} in {_plural(plan.num_shards, 'shard')}, "
         f"into {dry_run.dest}"
     )
     if plan.split:
@@ -120,27 +137,27 @@ def _shares(split: dict[str, int]) -> str:
     return ", ".join(f"{name} {number} ({number / total:.1%})" for name, number in split.items())
 
 
-def print_index_report(report: IndexReport, *, told: Sequence[str] = ()) -> None:
-    """``told``: warnings that were printed already."""
+def print_index_report(report: IndexReport, *, noted: str = "") -> None:
+    """``noted``: what was told as a note already."""
     shares = ", ".join(
-        f"{name} {_plural(shards, 'shard')} / {samples} samples"
+        f"{name} {_plural(shards, 'shard')} / {_samples(samples)}"
         for name, (shards, samples) in report.split.items()
     )
     state = "indexed" if report.prepared else "index is current"
-    say(f"{state}: {report.samples} samples in {_plural(report.shards, 'shard')}: {shares}")
+    say(f"{state}: {_samples(report.samples)} in {_plural(report.shards, 'shard')}: {shares}")
     if report.dataset_yaml == "kept":
         say("dataset.yaml was edited by hand and is kept (--force overwrites it)")
     for warning in report.warnings:
-        if warning not in told:
-            say(f"warning: {warning}", err=True)
+        if warning not in (noted, *_told()):
+            warn(warning)
 
 
 def print_repair_report(report: RepairReport) -> None:
     """On stderr, as the index's report follows on stdout."""
-    shown = f"{report.samples} samples in {_plural(report.tars, 'tar')} of {report.dest}"
+    shown = f"{_samples(report.samples)} in {_plural(report.tars, 'tar')} of {report.dest}"
     say(f"fixed: {shown}, {report.renamed} renamed, {report.regrouped} regrouped", err=True)
     for line in report.losses():
-        say(f"warning: {line}", err=True)
+        warn(line)
 
 
 def print_verify_report(report: VerifyReport) -> None:
@@ -148,11 +165,12 @@ def print_verify_report(report: VerifyReport) -> None:
         say(problem)
     for note in report.notes:
         say(f"note: {note}", err=True)
-    state = "all right" if report.ok else f"{_plural(report.num_problems, 'problem')}"
-    say(
-        f"{state}: {_plural(report.shards, 'shard')}, {report.samples} samples, "
-        f"{report.parts} parts checked"
+    state = "all right" if report.ok else _plural(report.num_problems, "problem")
+    found = (
+        f"{_plural(report.shards, 'shard')}, {_samples(report.samples)}, "
+        f"{_plural(report.parts, 'part')}"
     )
+    say(f"{state}: {found} {'checked' if report.deep else 'in the records; no tar was opened'}")
     if report.source:
         counts = ", ".join(f"{number} {what}" for what, number in report.source.items())
         click.echo(f"samples of the source: {counts}")
@@ -160,3 +178,7 @@ def print_verify_report(report: VerifyReport) -> None:
 
 def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _samples(number: int) -> str:
+    return _plural(number, "sample")

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from energon_prep.cli.console import warn
+from energon_prep.layout import RUN
+
 if TYPE_CHECKING:
     from energon_prep.encoders.downloads import Download
     from energon_prep.recipes.model import Recipe
@@ -26,11 +29,11 @@ def tell_downloads(recipe: Recipe, *, weights: str | None, dest: str | None) -> 
     downloads = plan_downloads(recipe, weights=weights)
     for line in download_lines(downloads):
         click.echo(f"models   {line}", err=True)
-    if dest is not None and not (Path(dest) / ".energon-prep" / "run.json").exists():
+    if dest is not None and not (Path(dest) / RUN).exists():
         refuse_problems(downloads)
     for download in downloads:
         if download.problem:
-            click.echo(f"warning: {download.problem}", err=True)
+            warn(download.problem)
 
 
 def download_lines(downloads: list[Download]) -> Iterator[str]:

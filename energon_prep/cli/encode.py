@@ -14,6 +14,7 @@ from energon_prep.cli.stopping import stopped_by_signals
 from energon_prep.errors import UsageError
 from energon_prep.options import meanings
 from energon_prep.run.options import EncodeOptions
+from energon_prep.storage import dataset_folder
 
 _MEANINGS = meanings(EncodeOptions)
 
@@ -88,7 +89,8 @@ def _option(spelling: str, **attributes: Any) -> Callable[[Any], Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @stopped_by_signals()
 def command(dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Encode SRC (a folder, a manifest or tars) into the dataset DST.
+    """Encode SRC (a folder, a manifest or tars; by default the folder you are in) into the
+    dataset DST (by default ./encoded).
 
     Goes on where an earlier run of the same command was stopped, by Ctrl-C, SIGTERM or worse. Exit
     code 0 when every sample is written or accounted for as a reject, 1 when not, 2 when the
@@ -102,7 +104,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> None:
     recipe = resolve_recipe(given)  # a wrong one is told before seconds of importing
     _require_media(given)
     if not as_json:
-        way = f"{Path(given.source).absolute()} -> {Path(given.dest).absolute()}"
+        way = f"{Path(given.source).absolute()} -> {dataset_folder(given.dest)}"
         say(f"encode   {way}, recipe {recipe.name} for target {recipe.target}", err=True)
     tell_downloads(recipe, weights=given.weights, dest=None if dry_run else str(given.dest))
     from energon_prep.device.tuning import tune_process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from energon_prep.cli.console import emit, print_index_report, print_repair_report, say
+from energon_prep.cli.console import emit, print_index_report, print_repair_report, warn
 
 
 @click.command()
@@ -65,12 +65,6 @@ def command(
     fixed = None if fix is None else repair(dest, fix)
     if fixed is not None:
         print_repair_report(fixed)
-    told: list[str] = []
-
-    def tell(warning: str) -> None:
-        told.append(warning)
-        say(f"warning: {warning}", err=True)
-
     report = index(
         dest if fix is None else fix,
         split=split,
@@ -79,12 +73,12 @@ def command(
         workers=workers,
         force=force,
         progress=True,
-        tell=tell,
+        tell=warn,
     )
     if as_json:
         emit({**report.to_dict(), **({} if fixed is None else {"fixed": fixed.to_dict()})})
         return
-    print_index_report(report, told=told)
+    print_index_report(report)
     if not report.sqlite:
         click.echo(
             "index.sqlite was left out: training in sequence does not need it, joins and "

@@ -6,6 +6,8 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 #: C0 but for tabs and ends of lines, delete, C1; what turns the direction of writing around.
@@ -39,6 +41,30 @@ class VisibleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        level = record.levelname.lower()  # "warning: ", as all that is told here begins
+        return super().formatMessage(logging.makeLogRecord({**vars(record), "levelname": level}))
+
+
+class _Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.warnings: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.warnings.append(record.getMessage())
+
+
+@contextmanager
+def kept_warnings() -> Iterator[list[str]]:
+    """What is logged as a warning meanwhile, for reports for machines."""
+    kept, root = _Kept(), logging.getLogger()
+    root.addHandler(kept)
+    try:
+        yield kept.warnings
+    finally:
+        root.removeHandler(kept)
 
 
 class _Lasting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from energon_prep.cli.console import emit, print_verify_report
+from energon_prep.layout import BAD_DIR
 
 
 @click.command()
@@ -70,7 +71,7 @@ def command(
     else:
         print_verify_report(report)
         for name in report.marked:
-            click.echo(f"set aside in .energon-prep/bad: {name}")
+            click.echo(f"set aside in {BAD_DIR}: {name}")
         if report.marked:
             click.echo("to repair: run the same encode again")
         elif report.repairable:

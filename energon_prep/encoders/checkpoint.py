@@ -46,6 +46,11 @@ class EncoderSource:
     #: ``location`` names a class of the user's, which has no files that we know of
     own: bool = False
 
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether its files are a hub's, not in a folder, made by this tool or unknown to us."""
+        return not (self.own or self.built) and local_folder(self.location) is None
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundFile:

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from energon_prep.encoders.catalog import local_folder
 from energon_prep.encoders.checkpoint import EncoderSource
-from energon_prep.encoders.hub import transport_errors
+from energon_prep.encoders.hub import is_reachable, transport_errors
 from energon_prep.encoders.locate import locate
 from energon_prep.encoders.needed_files import lacking_folders, needed_files
 from energon_prep.encoders.repositories import REPOSITORIES, smaller_place
@@ -68,8 +67,9 @@ def plan_downloads(recipe: Recipe, *, weights: str | None) -> list[Download]:
     Downloads nothing. What cannot be had says so in ``problem``. Raises PrepError for names that
     are none.
     """
-    downloads, online = [], True
-    for (repository, revision), named in _by_repository(recipe, weights).items():
+    places = _by_repository(recipe, weights)
+    downloads, online = [], bool(places) and is_reachable()
+    for (repository, revision), named in places.items():
         known = _catalogued(repository, named)
         listing = _ask_hub(repository, revision) if online else None
         listing = listing or _look_in_cache(repository, revision)
@@ -112,7 +112,7 @@ def _by_repository(
     found: dict[tuple[str, str | None], list[tuple[str, EncoderSource]]] = {}
     names = ["visual", *(text.name for text in recipe.text)]
     for name, source in zip(names, locate(recipe, weights=weights), strict=True):
-        if source.built is None and not source.own and local_folder(source.location) is None:
+        if source.is_on_hub:
             found.setdefault((source.location, source.revision), []).append((name, source))
     return found
 

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from energon_prep import plugins
-from energon_prep.encoders.catalog import local_folder
 from energon_prep.encoders.checkpoint import EncoderSource, open_checkpoint
 from energon_prep.encoders.locate import locate
 from energon_prep.errors import PrepError
 from energon_prep.recipes.model import Recipe
 
 log = logging.getLogger(__name__)
-
 
 #: Tells the weights that are made for a recipe, "tiny" or "random", apart from others.
 Architecture = Callable[[Recipe, Literal["tiny", "random"]], str]
@@ -41,13 +39,12 @@ def identities(
     unseen: list[str] = []
 
     def identity(source: EncoderSource) -> dict[str, Any]:
-        is_on_hub = not source.own and not source.built and local_folder(source.location) is None
-        if source.own or source.built or (is_on_hub and unseen):
+        if source.own or source.built or (source.is_on_hub and unseen):
             return _named(source, recipe, architecture)
         try:
             return open_checkpoint(source).describe()
         except PrepError as error:
-            if needed or not is_on_hub:
+            if needed or not source.is_on_hub:
                 raise
             unseen.append(source.location)
             log.warning("the models' names are those of the dataset, their files unseen: %s", error)
@@ -61,7 +58,7 @@ def refuse_incomplete_folders(recipe: Recipe, *, weights: str | None) -> None:
     hubs are not asked.
     """
     for source in locate(recipe, weights=weights):
-        if not source.own and not source.built and local_folder(source.location) is not None:
+        if not (source.own or source.built or source.is_on_hub):
             open_checkpoint(source)
 
 

@@ -18,34 +18,33 @@ from pathlib import Path
 from typing import Any
 
 from energon_prep.errors import PrepError
-from energon_prep.indexing.foreign import Tell, prepare_foreign, stop_at
+from energon_prep.indexing.checks import check_dataset, open_folder
+from energon_prep.indexing.foreign import Tell, prepare_foreign
 from energon_prep.indexing.meta import (
     SQLITE,
     Outcome,
     complete_subflavors,
-    idx_path,
     read_shard_counts,
     render_dataset,
     write_configs,
 )
 from energon_prep.indexing.ours import Progress, check_tars, write_index
 from energon_prep.indexing.records import (
+    RunTarget,
     ledger_counts,
-    ledger_problems,
-    num_unfinished,
+    read_planned_splits,
     read_target,
 )
-from energon_prep.indexing.refresh import choose_splits, read_chosen
-from energon_prep.indexing.tars import Listing, list_tars
+from energon_prep.indexing.refresh import Chosen, choose_splits, read_chosen
+from energon_prep.indexing.tars import list_tars
 from energon_prep.layout import META_DIR
 from energon_prep.options import nearest_named
 from energon_prep.progress import counted
 from energon_prep.shards.ledger import LedgerEntry, read_ledger
-from energon_prep.splits import parse_split
-from energon_prep.storage import LocalStorage, dataset_folder, refuse_special
+from energon_prep.splits import Ratio, parse_split
+from energon_prep.storage import LocalStorage
 
 _MOST_WORKERS = 16  #: by default; they read, and one process writes what they find
-_UNUSABLE = set("{}\\")  #: Energon expands braces in the names of tars
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,84 +83,78 @@ def index(
     prepares again and overwrites a dataset.yaml that was edited. ``split``: the shares of train,
     val and test; None: each shard stays in the split that it is in, new ones are added by the
     shares that there are, and samples that are excluded and subflavors stay too. ``sqlite``: with
-    the table for random access, which sequential training does not
-    need. ``subflavor``: what dataset.yaml says of every sample, besides what the target of a
-    dataset of ours needs. ``workers``: processes that read tars, by default one a processor.
-    ``timeout``: seconds for Energon's own preparation, which tars of others need. ``progress``:
-    shown on stderr, or called with (shards done, shards in all); by default shown in a notebook.
-    ``tell`` gets what is odd about tars of others before anything is written; it is among the
-    report's warnings too.
+    the table for random access, which sequential training does not need. ``subflavor``: what
+    dataset.yaml says of every sample, besides what the target of a dataset of ours needs.
+    ``workers``: processes that read tars, by default one a processor. ``timeout``: seconds for
+    Energon's own preparation, which tars of others need. ``progress``: shown on stderr, or called
+    with (shards done, shards in all); by default shown in a notebook. ``tell`` gets what is odd
+    about tars of others before anything is written; it is among the report's warnings too.
 
     Returns an IndexReport. Raises PrepError; then no half-made index carries a final name.
     """
     ratio = None if split is None else parse_split(split)
     if workers is not None and workers < 1:
         raise PrepError(f"workers {workers}: give 1 or more")
-    root = _local_folder(dest)
+    root = open_folder(dest)
     with _failures_named(root), counted("index", progress) as on_change:
         listing = list_tars(root)
         # after the tars: of those that a running encode finishes meanwhile it knows more
         entries = read_ledger(root)
-        warnings = _check(root, listing, entries)
+        warnings = check_dataset(root, listing, entries)
         target = None if entries is None else read_target(root)
-        needed = {} if target is None else target.subflavors
-        warnings += [target.made_up] if target is not None and target.made_up else []
-        chosen = read_chosen(root, len(listing.tars)) if ratio is None else None
-        given = {
-            **(chosen.subflavors if chosen is not None else {}),
-            **(subflavor or {}),
-        }
-        dataset = render_dataset(complete_subflavors(given, needed))
-        options = _Options(
-            sqlite=sqlite,
-            force=force,
-            workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS, len(listing.tars)),
-            timeout=timeout,
-            progress=on_change,
-            tell=tell,
-        )
+        chosen = Chosen() if ratio is not None else read_chosen(root, len(listing.tars))
+        dataset = _render(target, {**chosen.subflavors, **(subflavor or {})})
         with LocalStorage(root / META_DIR).locked():
-            prepared, more = _prepare(root, listing.tars, entries, options)
+            prepared, more = _prepare(
+                root,
+                listing.tars,
+                entries,
+                sqlite=sqlite,
+                force=force,
+                workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS, len(listing.tars)),
+                timeout=timeout,
+                progress=on_change,
+                tell=tell,
+            )
             counts = read_shard_counts(root / META_DIR) or {}
             of_tars = {tar: counts[tar] for tar in listing.tars}
-            splits = choose_splits(root, of_tars, ratio, chosen, is_ours=entries is not None)
+            planned = None if entries is None else read_planned_splits(root, ratio)
+            splits = choose_splits(of_tars, ratio, planned, chosen.splits)
             outcome, dropped = write_configs(
-                root,
-                counts,
-                splits,
-                dataset,
-                force=force,
-                exclude=None if chosen is None else chosen.exclude,
+                root, counts, splits, dataset, force=force, exclude=chosen.exclude
             )
-    sizes = {name: (len(tars), sum(counts[tar] for tar in tars)) for name, tars in splits.items()}
+    made_up = [target.made_up] if target is not None and target.made_up else []
+    empty = _empty_splits(splits, ratio, len(listing.tars))
     return IndexReport(
         shards=len(counts),
         samples=sum(counts.values()),
-        split=sizes,
+        split={
+            name: (len(tars), sum(of_tars[tar] for tar in tars)) for name, tars in splits.items()
+        },
         prepared=prepared,
         sqlite=(root / META_DIR / SQLITE).exists(),
         dataset_yaml=outcome,
-        warnings=(
-            *warnings,
-            *more,
-            *dropped,
-            *_empty_splits(splits, ratio or (0, 0, 0), len(listing.tars)),
-        ),
+        warnings=(*warnings, *made_up, *more, *dropped, *empty),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Options:
-    sqlite: bool
-    force: bool
-    workers: int
-    timeout: float | None
-    progress: Progress | None
-    tell: Tell | None
+def _render(target: RunTarget | None, subflavors: Mapping[str, Any]) -> str:
+    """The content of dataset.yaml."""
+    needed = {} if target is None else target.subflavors
+    return render_dataset(complete_subflavors(subflavors, needed))
 
 
 def _prepare(
-    root: Path, tars: Sequence[str], entries: Sequence[LedgerEntry] | None, options: _Options
+    root: Path,
+    tars: Sequence[str],
+    entries: Sequence[LedgerEntry] | None,
+    *,
+    sqlite: bool,
+    force: bool,
+    workers: int,
+    timeout: float | None,
+    progress: Progress | None,
+    tell: Tell | None,
 ) -> tuple[bool, list[str]]:
     """Write all but the configuration, unless it is current; return whether it was not, and
     warnings.
@@ -171,15 +164,8 @@ def _prepare(
     if entries is not None and is_known(version):
         by_tar = {entry.shard: entry for entry in entries}
         shards = [by_tar[tar] for tar in tars]
-        warnings += check_tars(root, shards, threads=options.workers)
-        done = write_index(
-            root,
-            shards,
-            version,
-            sqlite=options.sqlite,
-            force=options.force,
-            progress=options.progress,
-        )
+        warnings += check_tars(root, shards, threads=workers)
+        done = write_index(root, shards, version, sqlite=sqlite, force=force, progress=progress)
         return done, warnings
     if entries is not None:
         warnings.append(
@@ -190,11 +176,11 @@ def _prepare(
         root,
         tars,
         None if entries is None else ledger_counts(entries),
-        sqlite=options.sqlite,
-        force=options.force,
-        workers=options.workers,
-        timeout=options.timeout,
-        tell=options.tell,
+        sqlite=sqlite,
+        force=force,
+        workers=workers,
+        timeout=timeout,
+        tell=tell,
     )
     return prepared, [*warnings, *more]
 
@@ -211,18 +197,6 @@ def is_known(version: str) -> bool:
     return re.match(r"7\.([3-9]|[1-9][0-9])", version) is not None
 
 
-def _local_folder(dest: str | Path) -> Path:
-    root = dataset_folder(dest)
-    if not root.is_dir():
-        raise PrepError(f"{dest} is not a folder: give the folder with the dataset's tars")
-    if (root / META_DIR).is_symlink():  # of somebody else's making it could lead anywhere
-        raise PrepError(
-            f"{root / META_DIR} is a link: remove it, the index is made in the dataset's folder"
-        )
-    refuse_special(root)
-    return root
-
-
 @contextmanager
 def _failures_named(root: Path) -> Iterator[None]:
     try:
@@ -233,74 +207,12 @@ def _failures_named(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _check(root: Path, listing: Listing, entries: Sequence[LedgerEntry] | None) -> list[str]:
-    """Refuse what cannot become a dataset, from names and sizes alone; return warnings."""
-    others = (
-        f"{len(listing.compressed)} compressed tars, first {listing.compressed[:1]}"
-        if listing.compressed
-        else ""
-    )
-    if not listing.tars and entries is None:
-        raise PrepError(
-            f"{root} has no .tar files" + (f" but {others}: unpack them to .tar" if others else "")
-        )
-    problems = [
-        f"{tar!a}: braces, backslashes and other than UTF-8 in a tar's name mislead Energon: "
-        "rename it"
-        for tar in listing.tars
-        if _UNUSABLE & set(tar) or not _is_utf8(tar)
-    ]
-    problems += _link_problems(root, listing.tars)
-    problems += [] if entries is None else ledger_problems(root, entries, listing)
-    stop_at(root, problems)
-    if not listing.tars:
-        raise PrepError(
-            f"{root} has no finished shard with a sample in it: see its rejects, or run "
-            "encode first"
-        )
-    warnings = (
-        [f"{others}, are passed over: Energon cannot load them; unpack them to .tar"]
-        if others
-        else []
-    )
-    unfinished = 0 if entries is None else num_unfinished(root, entries)
-    if unfinished:
-        warnings.append(
-            f"{unfinished} shards of the plan are not encoded yet: run encode again, then index"
-        )
-    return warnings
-
-
-def _link_problems(root: Path, tars: Sequence[str]) -> Iterator[str]:
-    """An .idx is written beside each tar, which must not lead out of the dataset's folder."""
-    linked = {folder for tar in tars if (folder := _first_link(root, tar)) is not None}
-    for folder in sorted(linked):
-        yield f"{folder}: it is a link to a folder, and nothing is written outside: link its tars"
-    for tar in tars:
-        if idx_path(root / tar).is_symlink():
-            yield f"{idx_path(Path(tar)).as_posix()}: it is a link, and is to be written: remove it"
-
-
-def _first_link(root: Path, tar: str) -> str | None:
-    """The first folder above a tar that is a link."""
-    above = [*Path(tar).parents][-2::-1]
-    return next((folder.as_posix() for folder in above if (root / folder).is_symlink()), None)
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _empty_splits(
-    splits: Mapping[str, Sequence[str]], ratio: Sequence[float], num_tars: int
-) -> list[str]:
-    return [
-        f"split {name!r} is empty: {num_tars} shards are too few for its share; use a smaller "
-        "samples_per_shard"
-        for (name, tars), share in zip(splits.items(), ratio, strict=True)
-        if share and not tars
-    ]
+    splits: Mapping[str, Sequence[str]], ratio: Ratio | None, num_tars: int
+) -> Iterator[str]:
+    for (name, tars), share in zip(splits.items(), ratio or (0, 0, 0), strict=True):
+        if share and not tars:
+            yield (
+                f"split {name!r} is empty: {num_tars} shards are too few for its share; use a "
+                "smaller samples_per_shard"
+            )

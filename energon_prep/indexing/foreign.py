@@ -14,11 +14,12 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from energon_prep.errors import PrepError
+from energon_prep.indexing.checks import stop_at
 from energon_prep.indexing.energon_process import prepare
 from energon_prep.indexing.meta import (
     INFO_JSON,
@@ -39,8 +40,6 @@ from energon_prep.layout import META_DIR, PRIVATE_DIR
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]  #: called with a warning as soon as it is known
-
-_MOST_NAMED = 20  #: problems in one message
 
 
 def prepare_foreign(
@@ -81,14 +80,6 @@ def prepare_foreign(
             remove_index(root)
         raise
     return True, warnings
-
-
-def stop_at(root: Path, problems: Iterable[str]) -> None:
-    """Raise PrepError if there are any."""
-    named = list(problems)
-    if named:
-        rest = [f"and {len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
-        raise PrepError("\n  ".join([f"cannot index {root}:", *named[:_MOST_NAMED], *rest]))
 
 
 def _scan(root: Path, tars: Sequence[str], threads: int, oddities: Oddities) -> dict[str, int]:
@@ -169,11 +160,8 @@ def _prepare_aside(
         (root / META_DIR / SQLITE).unlink(missing_ok=True)
         for tar in expected:
             take_over(idx_path(data / tar), idx_path(root / tar))
-        for name in (
-            INFO_JSON,
-            UUID,
-            *([SQLITE] if sqlite else []),
-        ):  # sqlite alone: another kind of dataset
+        # the table last: alone it would be another kind of dataset
+        for name in (INFO_JSON, UUID, *([SQLITE] if sqlite else [])):
             take_over(data / META_DIR / name, root / META_DIR / name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from energon_prep.indexing.meta import (
     read_subflavors,
 )
 from energon_prep.indexing.ours import identify
-from energon_prep.indexing.records import ledger_counts, read_planned_splits
+from energon_prep.indexing.records import ledger_counts
 from energon_prep.indexing.split import as_before, as_planned, assign, expand
 from energon_prep.layout import META_DIR
 from energon_prep.shards.ledger import read_ledger
@@ -49,9 +49,9 @@ def is_stale(root: Path) -> bool:
 class Chosen:
     """What people chose for an index, as far as it can be read."""
 
-    splits: Mapping[str, str]  #: of each shard
-    exclude: list[object]  #: samples that are taken out of training
-    subflavors: dict[str, Any]
+    splits: Mapping[str, str] = field(default_factory=dict)  #: of each shard
+    exclude: list[object] | None = None  #: samples that are taken out of training; None: not asked
+    subflavors: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_chosen(root: Path, num_tars: int) -> Chosen:
@@ -80,19 +80,14 @@ def read_chosen(root: Path, num_tars: int) -> Chosen:
 
 
 def choose_splits(
-    root: Path,
     counts: Mapping[str, int],
     ratio: Ratio | None,
-    chosen: Chosen | None,
-    *,
-    is_ours: bool,
+    planned: Mapping[str, str] | None,
+    before: Mapping[str, str],
 ) -> dict[str, list[str]]:
-    """Which shards, of so many samples, each split has: as the plan has them, or by shares; without
-    a ``ratio`` each where it was.
+    """Which shards, of so many samples, each split has: as they are ``planned``, or by shares;
+    without a ``ratio`` each where it was ``before``.
     """
-    planned = read_planned_splits(root, ratio) if is_ours else None
     if ratio is None:
-        before = {**(planned or {}), **(chosen.splits if chosen is not None else {})}
-        return as_before(counts, before)
-    splits = planned and as_planned(counts, planned, ratio)
-    return splits or assign(counts, ratio)
+        return as_before(counts, {**(planned or {}), **before})
+    return (planned and as_planned(counts, planned, ratio)) or assign(counts, ratio)

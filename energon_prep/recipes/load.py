@@ -61,8 +61,8 @@ def _read(recipe: str | Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
             near = difflib.get_close_matches(str(recipe), names, n=1)
             raise UsageError(
                 f"there is no recipe {str(recipe)!r}"
-                + (f", did you mean {near[0]!r}?" if near else ":")
-                + f" The recipes are {', '.join(names)}; a file of your own ends in .yaml"
+                + (f", did you mean {near[0]!r}? The" if near else ": the")
+                + f" recipes are {', '.join(names)}; a file of your own ends in .yaml"
             )
     try:
         if path.exists() and not path.is_file():

@@ -47,7 +47,7 @@ class EncodeOptions:
         "sample (256.pth, 512.pth).",
     )
     resize: Literal["bucket", "crop", "fit", "stretch", "none"] | None = option(
-        None, "How to get there."
+        None, "How pictures come to that size."
     )
     min_size: int | None = option(None, "Reject samples whose shorter side is below this.")
     min_frames: int | None = option(None, "Reject videos whose clip is shorter than this.")
@@ -58,7 +58,7 @@ class EncodeOptions:
     max_aspect: float | None = option(
         None, "Reject samples whose longer side is more than this times the shorter."
     )
-    frames: int | None = option(None, "Of a video, at most; cut to what the encoder takes.")
+    frames: int | None = option(None, "Frames of a video, at most; cut to what the encoder takes.")
     fps: float | None = option(None, "Resample videos to this rate, by their timestamps.")
     frame_mode: Literal["head", "uniform", "chunks", "images", "clip"] | None = option(
         None,
@@ -67,10 +67,10 @@ class EncodeOptions:
     )
     dtype: Literal["bf16", "fp16", "fp32"] | None = option(
         None,
-        "Of what is stored; what a model computes in is a recipe field, visual.compute_dtype.",
+        "What is stored; what a model computes in is a recipe field, visual.compute_dtype.",
     )
     samples_per_shard: int | None = option(None, "Samples in one tar.")
-    seed: int | None = option(None, "Of every random draw.")
+    seed: int | None = option(None, "The seed of every random draw.")
     source_kind: str | None = option(
         None, "folder, manifest or webdataset, recognised by itself; or MODULE:CLASS."
     )
@@ -81,12 +81,16 @@ class EncodeOptions:
     )
     image_key: str | None = option(None, "Column or member suffix that holds the image.")
     captions: Literal["first", "longest", "all", "join", "draw"] = option(
-        "first", "Of several captions; all: a sample for each; draw: one by weight and seed."
+        "first", "Which of several captions; all: a sample for each; draw: one by weight and seed."
     )
     caption_lines: bool = option(False, "Every line of a caption file is a caption.")
-    caption_encoding: str = option("utf-8", "Of caption files and tables, such as cp1252.")
-    caption: str | None = option(None, "For samples without a caption.")
-    caption_from_name: bool = option(False, "For samples without a caption, the file's name.")
+    caption_encoding: str = option(
+        "utf-8", "The encoding of caption files and tables, such as cp1252."
+    )
+    caption: str | None = option(None, "The caption of samples that have none.")
+    caption_from_name: bool = option(
+        False, "The file's name is the caption of samples that have none."
+    )
     captions_dir: str | None = option(None, "Folder of SRC with the media's tree of caption files.")
     allow_empty_captions: bool = option(
         False, "Encode samples without a caption as the empty caption."

@@ -14,6 +14,7 @@ from energon_prep.storage.local import (
     refuse_linked_folder,
     refuse_special,
 )
+from energon_prep.storage.urls import scrubbed
 
 __all__ = [
     "LocalPublication",
@@ -32,8 +33,8 @@ def dataset_folder(dest: str | Path) -> Path:
     """Where a dataset is, or is to be. Raises UsageError for a URL, and for a file."""
     if scheme := re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):/", str(dest)):
         raise UsageError(
-            f"{dest}: remote datasets ({scheme[1]}) are not written or read yet; mount it here, or "
-            "give a local folder and copy that"
+            f"{scrubbed(dest)}: remote datasets ({scheme[1]}) are not written or read yet; mount "
+            "it here, or give a local folder and copy that"
         )
     folder = Path(dest).absolute()
     if folder.exists() and not folder.is_dir():

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from energon_prep.errors import PrepError
 
@@ -26,21 +27,25 @@ def writing(path: Path | str) -> Iterator[None]:
 
 
 class GuardedFile:
-    """A binary file whose write failures (full disk, lost mount) say what they stopped."""
+    """A binary file whose write failures (full disk, lost mount) say what they stopped.
 
-    def __init__(self, path: Path, final: Path) -> None:
-        self._raw = path.open("wb")
-        self._final = final
+    ``place``: what could not be written, in words.
+    """
+
+    def __init__(self, raw: BinaryIO, place: Path | str) -> None:
+        self.raw = raw
+        self._place = place
 
     def write(self, data: bytes) -> int:
-        with writing(self._final):
-            return self._raw.write(data)
+        with writing(self._place):
+            return self.raw.write(data)
 
     def flush(self) -> None:
-        self._raw.flush()
+        with writing(self._place):
+            self.raw.flush()
 
     def fileno(self) -> int:
-        return self._raw.fileno()
+        return self.raw.fileno()
 
     def close(self) -> None:
-        self._raw.close()
+        self.raw.close()

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from energon_prep.errors import PrepError
+from energon_prep.storage.holder import holder, parse_lock
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Lease:
         if not taken:
             raise self._refusal(self._read() or b"")
         if stale is not None:
-            log.warning("the lock of %s was taken over: %s died", self._store.url, _holder(stale))
+            log.warning("the lock of %s was taken over: %s died", self._store.url, holder(stale))
 
     def renew(self) -> None:
         """Raises PrepError if the lock is another's by now."""
@@ -134,7 +135,7 @@ class Lease:
         log.warning(
             "%s is locked by %s: watched for up to %g s, whether that is still at work",
             self._store.url,
-            _holder(seen),
+            holder(seen),
             SECONDS,
         )
         until = self._clock.now() + SECONDS
@@ -168,29 +169,14 @@ class Lease:
 
     def _refusal(self, lock: bytes) -> PrepError:
         return PrepError(
-            f"another run is writing to {self._store.url} ({_holder(lock)}): wait for it, stop "
+            f"another run is writing to {self._store.url} ({holder(lock)}): wait for it, stop "
             "it, or write to another destination"
         )
 
 
-def _parsed(lock: bytes) -> dict[str, Any]:
-    try:
-        note = json.loads(lock)
-    except ValueError:
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-def _holder(lock: bytes) -> str:
-    note = _parsed(lock)
-    if "pid" not in note or "host" not in note:
-        return "its process is not known"
-    return f"process {note['pid']} on {note['host']}"
-
-
 def _died_here(lock: bytes) -> bool:
     """Whether the holder was a process of this machine that is no more."""
-    note = _parsed(lock)
+    note = parse_lock(lock)
     if not _machine() or note.get("machine") != _machine() or type(note.get("pid")) is not int:
         return False
     return not Path(f"/proc/{note['pid']}").exists()

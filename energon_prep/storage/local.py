@@ -14,6 +14,7 @@ from typing import BinaryIO, TextIO
 from energon_prep.errors import PrepError
 from energon_prep.layout import LOCK, META_DIR, PRIVATE_DIR, TMP_DIR
 from energon_prep.storage.guard import GuardedFile, writing
+from energon_prep.storage.holder import holder
 
 
 class LocalStorage:
@@ -91,11 +92,10 @@ class LocalStorage:
             if self._is_lock(lock):
                 return lock
         except BlockingIOError:
-            lock.seek(0)
-            holder = _holder(lock.read())
+            held_by = holder(os.pread(lock.fileno(), 2**12, 0))
             lock.close()
             raise PrepError(
-                f"another run is writing to {self.root} ({holder}): "
+                f"another run is writing to {self.root} ({held_by}): "
                 "wait for it, stop it, or write to another destination"
             ) from None
         except OSError as error:
@@ -181,7 +181,8 @@ class LocalPublication:
         with writing(self._final):
             self._tmp.parent.mkdir(parents=True, exist_ok=True)
             self._final.parent.mkdir(parents=True, exist_ok=True)
-            self.file: BinaryIO = GuardedFile(self._tmp, self._final)  # type: ignore[assignment]
+            raw = self._tmp.open("wb")
+        self.file: BinaryIO = GuardedFile(raw, self._final)  # type: ignore[assignment]
 
     def publish(self) -> None:
         with writing(self._final):
@@ -198,14 +199,6 @@ class LocalPublication:
                 self.file.close()
             self._tmp.unlink(missing_ok=True)
             self._done = True
-
-
-def _holder(lock: str) -> str:
-    try:
-        holder = json.loads(lock)
-        return f"process {holder['pid']} on {holder['host']}"
-    except (ValueError, KeyError, TypeError):
-        return "its process is not known"
 
 
 def _sync_dir(path: Path) -> None:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
-import logging
 import posixpath
-import random
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from energon_prep.errors import PrepError, UsageError
 from energon_prep.layout import LOCK
-from energon_prep.storage.guard import writing
+from energon_prep.storage.guard import GuardedFile
 from energon_prep.storage.lease import Lease
+from energon_prep.storage.patience import Patience, answer
+from energon_prep.storage.spool import etags, fetched, new_spool, spool_place
 from energon_prep.storage.urls import refuse_secrets, scrubbed
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -34,22 +27,6 @@ _MOST_PARTS = 10_000
 _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"max_concurrency": 4, "config_kwargs": {"retries": {"total_max_attempts": 2}}}
 }
-_OUR_FAULTS = (TypeError, ValueError, AttributeError, LookupError, ImportError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long a store that fails is asked again."""
-
-    seconds: float = 300.0  #: in all, for one file
-    first_wait: float = 0.5
-    most_wait: float = 20.0
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-
-class StoreError(PrepError):
-    """A store that does not answer: what it holds is not known, and nothing of it is damaged."""
 
 
 class RemoteStorage:
@@ -81,13 +58,10 @@ class RemoteStorage:
         return None
 
     def open(self, name: str) -> BinaryIO:
-        place = _place(self._named(name))
-        with writing(place):
-            folder = tempfile.TemporaryDirectory(prefix="energon-prep-")
-        with folder:  # the open file outlives its name
-            path = Path(folder.name) / "file"
-            self._asked(name, lambda: self._files.get_file(self._path(name), str(path)))
-            return path.open("rb")
+        def get(path: str) -> None:
+            self._asked(name, lambda: self._files.get_file(self._path(name), path))
+
+        return fetched(self._named(name), get)
 
     def read(self, name: str) -> bytes:
         return bytes(self._asked(name, lambda: self._files.cat_file(self._path(name))))
@@ -111,7 +85,7 @@ class RemoteStorage:
         """Send a spooled file, whole, over what is there; then make sure that it arrived."""
         size = spool.seek(0, io.SEEK_END)
         part = max(_PART, -(-size // _MOST_PARTS))
-        sums = _checksums(spool, part)
+        sums = etags(spool, part)
 
         def send() -> None:
             if self._lease is not None:
@@ -120,13 +94,8 @@ class RemoteStorage:
             self._files.put_file(f"/dev/fd/{spool.fileno()}", self._path(name), chunksize=part)
             self._require_whole(name, spool, size, sums)
 
-        try:
+        with self._in_a_bucket(name):
             self._asked(name, send)
-        except FileNotFoundError as error:
-            raise PrepError(
-                f"cannot write {self._named(name)}: {scrubbed(error)}: make the bucket, or give "
-                "another destination"
-            ) from None
 
     def put_new(self, name: str, data: bytes) -> bool:
         """Create a file unless there is one; return whether it is now this one.
@@ -136,16 +105,9 @@ class RemoteStorage:
         good by looking.
         """
         path = self._path(name)
-        try:
+        with self._in_a_bucket(name), suppress(FileExistsError):
             if not self.exists(name):
                 self._asked(name, lambda: self._files.pipe_file(path, data, mode="create"))
-        except FileExistsError:
-            log.debug("%s is there already", name)
-        except FileNotFoundError as error:
-            raise PrepError(
-                f"cannot write {self._named(name)}: {scrubbed(error)}: make the bucket, or give "
-                "another destination"
-            ) from None
         try:
             return self.read(name) == data
         except FileNotFoundError:
@@ -184,6 +146,17 @@ class RemoteStorage:
                 yield
             finally:
                 self._lease = None
+
+    @contextmanager
+    def _in_a_bucket(self, name: str) -> Iterator[None]:
+        """Say what is lacking where a file cannot be put for want of something else."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise PrepError(
+                f"cannot write {self._named(name)}: {scrubbed(error)}: make the bucket, or give "
+                "another destination"
+            ) from None
 
     def _require_whole(self, name: str, spool: BinaryIO, size: int, sums: set[str]) -> None:
         """Raise OSError unless the store has what was sent: by the size and, where its ETag is an
@@ -234,39 +207,13 @@ class RemoteStorage:
         return self.url.partition("://")[0]
 
     def _path(self, name: str) -> str:
-        place = self.url.partition("://")[2]
-        return place if name == "." else f"{place}/{name}"
+        return self._named(name).partition("://")[2]
 
     def _named(self, name: str) -> str:
         return self.url if name == "." else f"{self.url}/{name}"
 
     def _asked(self, name: str, ask: Callable[[], T]) -> T:
-        """The store's answer; a failure that may pass is met with another try, until patience ends.
-
-        Raises FileNotFoundError and FileExistsError as they are, and PrepError for the rest.
-        """
-        patience = self._patience
-        until, wait = patience.now() + patience.seconds, patience.first_wait
-        while True:
-            try:
-                return ask()
-            except (FileNotFoundError, FileExistsError, PrepError, *_OUR_FAULTS):
-                raise
-            except PermissionError as error:
-                raise _not_allowed(self._named(name), error) from None
-            except Exception as error:  # noqa: BLE001 - each store's library has errors of its own
-                if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-                    raise _not_allowed(self._named(name), error) from None
-                pause = wait * random.uniform(0.5, 1.0)  # not all workers at once
-                if patience.now() + pause >= until:
-                    raise StoreError(
-                        f"{self._named(name)}: the store failed for {patience.seconds:g} s, at "
-                        f"last with {type(error).__name__}: {scrubbed(error)}. Run the same "
-                        "command again when it answers; what is finished is kept"
-                    ) from None
-                log.debug("%s: %s: tried again", self._named(name), scrubbed(error))
-            patience.sleep(pause)
-            wait = min(2 * wait, patience.most_wait)
+        return answer(ask, self._named(name), self._patience)
 
 
 class RemotePublication:
@@ -275,7 +222,8 @@ class RemotePublication:
     def __init__(self, storage: RemoteStorage, name: str) -> None:
         self._storage = storage
         self._name = name
-        self.file: BinaryIO = _Spooled(f"{storage.url}/{name}")  # type: ignore[assignment]
+        url = f"{storage.url}/{name}"
+        self.file: BinaryIO = GuardedFile(new_spool(url), spool_place(url))  # type: ignore[assignment]
 
     def publish(self) -> None:
         self.file.flush()
@@ -285,50 +233,3 @@ class RemotePublication:
     def discard(self) -> None:
         with suppress(OSError):  # closing flushes once more what could not be written
             self.file.close()
-
-
-class _Spooled:
-    """A temporary file without a name, so that nothing of it outlives this process."""
-
-    def __init__(self, url: str) -> None:
-        self._place = _place(url)
-        self.raw = _spool(url)
-
-    def write(self, data: bytes) -> int:
-        with writing(self._place):
-            return self.raw.write(data)
-
-    def flush(self) -> None:
-        with writing(self._place):
-            self.raw.flush()
-
-    def close(self) -> None:
-        self.raw.close()
-
-
-def _not_allowed(url: str, error: Exception) -> PrepError:
-    return PrepError(
-        f"{url}: the store refuses access ({scrubbed(error)}): give credentials that may read and "
-        "write there, by environment or profile, and run the same command again; what is finished "
-        "is kept"
-    )
-
-
-def _place(url: str) -> str:
-    return f"{tempfile.gettempdir()} (TMPDIR), where {url} is spooled"
-
-
-def _spool(url: str) -> BinaryIO:
-    with writing(_place(url)):
-        return tempfile.TemporaryFile()
-
-
-def _checksums(file: BinaryIO, part: int) -> set[str]:
-    """The ETags that a store makes of MD5s: of the whole, and of the parts' own."""
-    file.seek(0)
-    whole, parts = hashlib.md5(usedforsecurity=False), list[bytes]()
-    while data := file.read(part):
-        whole.update(data)
-        parts.append(hashlib.md5(data, usedforsecurity=False).digest())
-    joined = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
-    return {whole.hexdigest(), f"{joined}-{len(parts)}"}

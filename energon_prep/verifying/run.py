@@ -30,7 +30,7 @@ from energon_prep.verifying.pool import check_shards
 from energon_prep.verifying.problems import Problems
 from energon_prep.verifying.report import VerifyReport
 from energon_prep.verifying.shard import ShardTask, check_shard, glance
-from energon_prep.verifying.source import MadeOf, SourceCheck, check_source, source_of
+from energon_prep.verifying.source import source_of, with_source
 
 _MOST = 100  #: problems kept of a dataset
 _PER_WORKER = 2**30  #: bytes of tars that are worth the start of a process
@@ -92,26 +92,10 @@ def verify(
     with counted("verify", progress) as on_change:
         run = _Verification(root, deep=deep, workers=workers, progress=on_change)
         report = run.marking(target) if mark_bad else run.report(target)
-        return report if made_of is None else _with_source(report, root, made_of, on_change)
-
-
-def _with_source(
-    report: VerifyReport, root: Path, made_of: MadeOf, progress: Progress | None
-) -> VerifyReport:
-    try:
-        check = check_source(root, made_of, progress=progress)
-    except (OSError, PrepError) as error:  # of plan and ledger, which were told
-        check = SourceCheck(notes=(f"the source was not compared: {error}",))
-    found = check.problems()
-    num = report.num_problems + len(found)
-    return replace(
-        report,
-        ok=not num,
-        problems=(*report.problems, *found),
-        num_problems=num,
-        notes=(*report.notes, *check.notes),
-        source=check.counts(),
-    )
+    if made_of is None:
+        return report
+    with counted("verify --source", progress) as on_change:
+        return with_source(report, root, made_of, progress=on_change)
 
 
 def _enough_workers(root: Path) -> int:

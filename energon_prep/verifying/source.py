@@ -29,6 +29,7 @@ from energon_prep.sources.detect import SOURCES, open_source
 from energon_prep.sources.options import SourceOptions
 from energon_prep.sources.path_set import path_hash
 from energon_prep.storage import LocalStorage
+from energon_prep.verifying.report import VerifyReport
 
 
 @dataclass(kw_only=True)
@@ -84,12 +85,34 @@ def source_of(root: Path, src: str | Path) -> MadeOf:
     return MadeOf(source, run["cut"]["limit"])
 
 
-def check_source(
-    root: Path, made_of: MadeOf, *, progress: Callable[[int, int], None] | None
-) -> SourceCheck:
-    """Raises OSError or PrepError if there is no sound plan or ledger. ``progress``: called with
-    (shards read, shards in all).
+def with_source(
+    report: VerifyReport,
+    root: Path,
+    made_of: MadeOf,
+    *,
+    progress: Callable[[int, int], None] | None,
+) -> VerifyReport:
+    """The report of a dataset, and what its source shows besides. ``progress``: called with (shards
+    read, shards in all).
     """
+    try:
+        check = _check(root, made_of, progress)
+    except (OSError, PrepError) as error:  # of plan and ledger, which were told
+        check = SourceCheck(notes=(f"the source was not compared: {error}",))
+    found = check.problems()
+    num = report.num_problems + len(found)
+    return dataclasses.replace(
+        report,
+        ok=not num,
+        problems=(*report.problems, *found),
+        num_problems=num,
+        notes=(*report.notes, *check.notes),
+        source=check.counts(),
+    )
+
+
+def _check(root: Path, made_of: MadeOf, progress: Callable[[int, int], None] | None) -> SourceCheck:
+    """Raises OSError or PrepError if there is no sound plan or ledger."""
     storage = LocalStorage(root)
     check, planned = SourceCheck(), _Planned(p for s in read_plan(storage) for p in s.pieces)
     try:

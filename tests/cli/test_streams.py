@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -45,8 +46,17 @@ def test_lost_results_are_told(raw: Path, tmp_path: Path) -> None:
 
 def test_a_profile_that_cannot_be_written_is_told(raw: Path, tmp_path: Path) -> None:
     told, _ = _encode(raw, tmp_path / "dst", "--profile /dev/full")
-    assert "the profile could not be written: [Errno 28]" in told
+    assert "\nwarning: the profile could not be written: [Errno 28]" in told
     assert "indexed: 20 samples" in told
+
+
+def test_the_report_for_machines_has_every_warning(raw: Path, tmp_path: Path) -> None:
+    told, _ = _encode(raw, tmp_path / "dst", "--profile /dev/full --json 2>/dev/null")
+    report = json.loads(told)
+    assert report["index"]["split"]["train"] == [2, 20]
+    profile, made_up = report["warnings"]
+    assert profile.startswith("the profile could not be written: [Errno 28]")
+    assert [made_up] == report["index"]["warnings"] == [report["made_up"]]
 
 
 def test_a_profile_in_no_folder_is_refused_before_anything_is_done(

@@ -35,6 +35,9 @@ def test_the_way_to_a_repair_is_told(tmp_path: Path) -> None:
         "set aside in .energon-prep/bad: shard_000001\nto repair: run the same encode again\n"
         in result.output
     )
+    assert "1 problem: 2 shards, 6 samples, 18 parts in the records; no tar was opened" in (
+        _verify(root, "--quick").output
+    )
     report = json.loads(_verify(root, "--quick", "--json").stdout)
     assert report["num_problems"] == 1
     assert "shard_000001: planned and not finished" in report["problems"][0]

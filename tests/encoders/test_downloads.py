@@ -212,7 +212,7 @@ def test_the_command_line_tells_it_first(hub: FakeHub, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     size = size_of(hub.folders[PIPELINE], *READ) / 1e9
     assert f"models   {PIPELINE} (visual, t5, clip): {size:.2f} GB to download" in done.stderr
-    assert "plan     1 samples" in done.stdout
+    assert "plan     1 sample in 1 shard" in done.stdout
     hub.folders = {}
     refused = CliRunner().invoke(main, args)
     assert refused.exit_code == 1

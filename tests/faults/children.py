@@ -131,7 +131,7 @@ def at_call(number: int, effect: Callable[[], None]) -> Fault:
 
         def opened(self: Any, *args: Any) -> None:
             original(self, *args)
-            self._raw = _Watched(self._raw, before(self._raw.write))
+            self.raw = _Watched(self.raw, before(self.raw.write))
 
         guard.GuardedFile.__init__ = opened  # type: ignore[method-assign]
 

@@ -14,6 +14,14 @@ from tests.indexing.found import meta_files, snapshot, tables
 from tests.indexing.tars import names, write_foreign, write_ours, write_tar
 
 
+def assert_refused(root: Path, message: str) -> None:
+    """The dataset is not indexed, and nothing of an index is there."""
+    with pytest.raises(PrepError) as caught:
+        index(root)
+    assert message in str(caught.value)
+    assert meta_files(root) == set()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -43,10 +51,7 @@ def test_what_energon_chokes_on_stops_and_leaves_no_half_index(
 ) -> None:
     root = write_foreign(tmp_path / "set")
     spoil(root)
-    with pytest.raises(PrepError) as caught:
-        index(root)
-    assert message in str(caught.value)
-    assert meta_files(root) == set()
+    assert_refused(root, message)
     assert not list(root.rglob("*.idx"))
 
 
@@ -108,10 +113,7 @@ def test_a_dataset_of_ours_is_held_against_its_ledger(
 ) -> None:
     root = write_ours(tmp_path / "set")
     spoil(root)
-    with pytest.raises(PrepError) as caught:
-        index(root)
-    assert message in str(caught.value)
-    assert meta_files(root) == set()
+    assert_refused(root, message)
 
 
 def test_other_counts_than_the_ledgers_are_refused_and_change_nothing(ours: Path) -> None:

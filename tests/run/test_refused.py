@@ -127,6 +127,8 @@ def test_a_remote_dataset_or_a_file_is_refused_by_every_verb(tmp_path: Path) -> 
 def test_the_command_line_exits_with_2(raw: Path, tmp_path: Path) -> None:
     prep("encode", raw, tmp_path / "dst", *SMALL, "--recipe", "ditt", code=2)
     prep("index", "s3://bucket/x", "--split", "1,0,0", code=2)
+    told = prep("encode", raw, "s3://key:secret@bucket/x", *SMALL, code=2).stderr
+    assert told.startswith("Error: s3://bucket/x: remote datasets")
     prep("encode", raw, tmp_path / "dst", *SMALL, "--limit", 3)
     prep("encode", raw, tmp_path / "dst", *SMALL, "--limit", 2, code=2)
 

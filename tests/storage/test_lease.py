@@ -133,7 +133,7 @@ def test_a_lock_that_cannot_be_renewed_holds_for_its_time_only(store: Store) -> 
         first.require()
 
 
-@pytest.mark.parametrize("lock", [b"", b"[]", b"\xff", b'{"pid": "x"}'])
+@pytest.mark.parametrize("lock", [b"", b"[]", b"\xff", b'{"pid": "x"}', b"[" * 10**5])
 def test_a_damaged_lock_is_one_of_an_unknown_holder(store: Store, lock: bytes) -> None:
     store.files["lock"] = lock
     a_lease(store).take()

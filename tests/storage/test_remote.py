@@ -20,7 +20,8 @@ from energon_prep.shards.ledger import LedgerEntry, finished
 from energon_prep.shards.writer import ShardWriter
 from energon_prep.storage import LocalStorage, remote
 from energon_prep.storage.base import Storage, publish_bytes
-from energon_prep.storage.remote import Patience, RemoteStorage, StoreError
+from energon_prep.storage.patience import Patience, StoreError
+from energon_prep.storage.remote import RemoteStorage
 from energon_prep.storage.urls import scrubbed
 from tests.storage.store import BUCKET, Line, s3_server
 

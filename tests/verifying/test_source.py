@@ -70,6 +70,22 @@ def test_a_source_that_is_the_same_wherever_it_lies(folder: Path, tmp_path: Path
         against(dest, folder)
 
 
+def test_how_far_it_is_with_the_source_is_told_apart_from_the_tars(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dest = made(folder, tmp_path / "out")
+    monkeypatch.setattr("energon_prep.progress._LONG", -1.0)  # a line at each tenth, at once
+    verify(dest, source=folder, progress=True)
+    lines = capsys.readouterr().err.splitlines()
+    tars = [f"verify: {n} of 4 shards" for n in (1, 2, 3, 4)]
+    source = [f"verify --source: {n} of 4 shards" for n in (1, 2, 3, 4)]
+    assert [line.partition(",")[0] for line in lines] == tars + source
+    assert not [line for line in lines if " -" in line.replace(" --source", "")]
+
+
 def test_what_differs_is_counted_and_the_first_is_named(folder: Path, tmp_path: Path) -> None:
     dest = made(folder, tmp_path / "out")
     write(folder / "1.txt", "dog 1")  # in shard 0, of the same size
