@@ -28,10 +28,10 @@ class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
     decoder = None
     _endless = True  #: whether the datasets that are being put together repeat for ever
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: CaptionDropout) -> None:
         super().__init__()
         self.blend = Blend()
-        self.dropout = CaptionDropout()
+        self.dropout = dropout
 
     def build_train_datasets(
         self, *, datasets: Sequence[Any], worker_config: Any, repeat: bool = True, **options: Any

@@ -95,7 +95,7 @@ class DiTTaskEncoder(BytesTaskEncoder):
     ) -> None:
         """A ``seq_length`` of None takes any sample, and does not pack. Parallel sizes of None are
         megatron-core's; the rest is as for WanTaskEncoder."""
-        super().__init__()
+        super().__init__(make_dropout(caption_dropout, empty_caption))
         require_length("seq_length", seq_length)
         self.seq_length = seq_length
         self.patch_spatial = patch_spatial
@@ -103,7 +103,6 @@ class DiTTaskEncoder(BytesTaskEncoder):
         self.context_parallel_size = context_parallel_size
         self.tensor_parallel_size = tensor_parallel_size
         self.filters = filters
-        self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("dit") if cookers is None else cookers
         self.packing_buffer = PackingBuffer()
 

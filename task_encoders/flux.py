@@ -82,7 +82,7 @@ class FluxTaskEncoder(BytesTaskEncoder):
         ``max_tokens``: batches of as many images as have that many tokens, patches and text,
         instead of ``batch_size`` images. The rest is as for WanTaskEncoder.
         """
-        super().__init__()
+        super().__init__(make_dropout(caption_dropout, empty_caption))
         require_max_tokens(max_tokens)
         self.max_tokens = max_tokens
         self.channels = channels
@@ -91,7 +91,6 @@ class FluxTaskEncoder(BytesTaskEncoder):
         self.text_positions = text_positions
         self.context_parallel_size = context_parallel_size
         self.filters = filters
-        self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("flux") if cookers is None else cookers
 
     @seeded

@@ -96,7 +96,7 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
     ) -> None:
         """``max_seq_length`` is for packing, ``seq_length`` for stacking; longer texts than
         ``text_embedding_padding_size`` are cut. The rest is as for WanTaskEncoder."""
-        super().__init__()
+        super().__init__(make_dropout(caption_dropout, empty_caption))
         require_length("seq_length", seq_length)
         require_length("max_seq_length", max_seq_length)
         self.seq_length = seq_length
@@ -106,7 +106,6 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         self.patch_temporal = patch_temporal
         self.context_parallel_size = context_parallel_size
         self.filters = filters
-        self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("nemo-dit") if cookers is None else cookers
         self.packing_buffer = PackingBuffer()
 

@@ -81,14 +81,13 @@ class WanTaskEncoder(BytesTaskEncoder):
         ``empty_caption`` are as for LatentTaskEncoder; ``cookers`` replace those that read
         ``target: wan``, ``target: generic`` and datasets that name no target.
         """
-        super().__init__()
+        super().__init__(make_dropout(caption_dropout, empty_caption))
         require_length("seq_length", seq_length)
         self.seq_length = seq_length
         self.channels = channels
         self.text_width = text_width
         self.context_parallel_size = context_parallel_size
         self.filters = filters
-        self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("wan") if cookers is None else cookers
         self.packing_buffer = PackingBuffer()
 
