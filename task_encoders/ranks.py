@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from task_encoders.errors import DataError
+from task_encoders.runs import factory_of
 
 T = TypeVar("T")
 
@@ -86,10 +87,8 @@ def require_samples(datasets: Sequence[Any], worker_config: Any, *, endless: boo
 
 
 def _size(item: Any) -> int | None:
-    """Samples of a dataset as Energon hands them over: (dataset, weight) in 5, with its weight in 6
-    and 7; None where it does not say.
-    """
-    factory = item[0] if isinstance(item, tuple) else getattr(item, "dataset", item)
+    """Samples of a dataset as Energon hands it over; None where it does not say."""
+    factory = factory_of(item)
     return len(factory) if hasattr(factory, "__len__") else None
 
 
