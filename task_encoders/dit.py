@@ -16,7 +16,7 @@ from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.draws import seeded
 from task_encoders.filters import ALL, Filters
-from task_encoders.packing import PackingBuffer, join, require_length, require_one_pack
+from task_encoders.packing import PackingBuffer, join, require_length, require_packing
 from task_encoders.prepare import prepare
 from task_encoders.sequences import (
     counts,
@@ -184,14 +184,12 @@ class DiTTaskEncoder(BytesTaskEncoder):
         """Energon's, which ``get_train_dataset`` calls. Raises ValueError for packs of no size, or
         several a batch.
         """
-        if (packing_buffer_size is None) != (self.seq_length is None):
-            raise ValueError(
-                f"seq_length={self.seq_length} and packing_buffer_size={packing_buffer_size}: "
-                "packing needs both, the length of a pack and the number of samples to choose "
-                "from; stacking neither"
-            )
-        if packing_buffer_size is not None:
-            require_one_pack(batch_size)
+        require_packing(
+            "seq_length",
+            self.seq_length,
+            batch_size=batch_size,
+            packing_buffer_size=packing_buffer_size,
+        )
         self.packing_buffer.size = packing_buffer_size
         return super().build_batch(
             dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options

@@ -120,6 +120,21 @@ def require_length(name: str, length: int | None) -> None:
         raise ValueError(f"{name}={length}: give a number of tokens, 1 or more")
 
 
+def require_packing(
+    name: str, length: int | None, *, batch_size: int | None, packing_buffer_size: int | None
+) -> None:
+    """Of a task encoder that stacks without ``length``, its argument ``name``. Raises ValueError
+    for packs of no size, or several a batch.
+    """
+    if (packing_buffer_size is None) != (length is None):
+        raise ValueError(
+            f"{name}={length} and packing_buffer_size={packing_buffer_size}: packing needs both, "
+            "the length of a pack and the number of samples to choose from; stacking neither"
+        )
+    if packing_buffer_size is not None:
+        require_one_pack(batch_size)
+
+
 def require_one_pack(batch_size: int | None) -> None:
     """A batch is one pack: of more, the trainers would train on the first alone. Raises
     ValueError.
