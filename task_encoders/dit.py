@@ -199,7 +199,6 @@ class DiTTaskEncoder(BytesTaskEncoder):
         if self.seq_length is not None:
             skip_too_long(length, self.seq_length, "seq_length")
         parts = self.tensor_parallel_size or parallel.tensor_parallel_size()
-        context = self.context_parallel_size or parallel.context_parallel_size()
-        parts *= 2 * context if context > 1 else 1
+        parts *= parallel.length_multiple(self.context_parallel_size)
         if sample.latent[0].numel() % parts:
             raise SkipSample(f"of a size that {parts} devices do not divide")

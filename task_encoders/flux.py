@@ -97,8 +97,7 @@ class FluxTaskEncoder(BytesTaskEncoder):
     def encode_sample(self, sample: LatentSample) -> FluxSample:
         sample = prepare(sample, filters=self.filters, dropout=self.dropout, blend=self.blend)
         pooled = self._checked(sample)
-        parallel_size = self.context_parallel_size or parallel.context_parallel_size()
-        multiple = 2 * parallel_size if parallel_size > 1 else 1
+        multiple = parallel.length_multiple(self.context_parallel_size)
         _, _, height, width = sample.latent.shape
         patches = (height // 2) * (width // 2)
         length, text_length = round_up(patches, multiple), round_up(MAX_TOKENS, multiple)

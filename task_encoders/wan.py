@@ -96,8 +96,7 @@ class WanTaskEncoder(BytesTaskEncoder):
         sample = prepare(sample, filters=self.filters, dropout=self.dropout, blend=self.blend)
         require_latent(sample, channels=self.channels)
         require_text(sample, width=self.text_width, max_tokens=MAX_TOKENS)
-        parallel_size = self.context_parallel_size or parallel.context_parallel_size()
-        multiple = 2 * parallel_size if parallel_size > 1 else 1
+        multiple = parallel.length_multiple(self.context_parallel_size)
         _, frames, height, width = sample.latent.shape
         tokens = patchify(sample.latent)
         length, text_length = round_up(len(tokens), multiple), round_up(MAX_TOKENS, multiple)
