@@ -33,17 +33,12 @@ def in_step(batches: Iterable[T], group: Any = None) -> Iterator[T]:
     if not dist.is_initialized():
         yield from batches
         return
-    group = dist.new_group(backend="gloo") if group is None else group
-    iterator = iter(batches)
-    while True:
-        batch, state, error = _next(iterator)
-        worst = torch.tensor([state])
-        dist.all_reduce(worst, op=dist.ReduceOp.MAX, group=group)
-        if int(worst) == _FAILS:
-            _raise_everywhere(error, group)
-        if int(worst) == _ENDS:
-            return
-        yield batch
+    own = None if group is not None else dist.new_group(backend="gloo")
+    try:
+        yield from _in_step(iter(batches), own if group is None else group)
+    finally:
+        if own is not None and dist.is_initialized():
+            dist.destroy_process_group(own)  # its threads and connections: each epoch has another
 
 
 def fixed_batches(loader: Iterable[T], num_batches: int) -> Iterator[T]:
@@ -90,6 +85,18 @@ def _size(item: Any) -> int | None:
     """Samples of a dataset as Energon hands it over; None where it does not say."""
     factory = factory_of(item)
     return len(factory) if hasattr(factory, "__len__") else None
+
+
+def _in_step(iterator: Iterator[T], group: Any) -> Iterator[T]:
+    while True:
+        batch, state, error = _next(iterator)
+        worst = torch.tensor([state])
+        dist.all_reduce(worst, op=dist.ReduceOp.MAX, group=group)
+        if int(worst) == _FAILS:
+            _raise_everywhere(error, group)
+        if int(worst) == _ENDS:
+            return
+        yield batch
 
 
 def _next(iterator: Iterator[T]) -> tuple[Any, int, Exception | None]:
