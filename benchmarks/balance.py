@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from benchmarks.tables import markdown_table
 from task_encoders.by_tokens import latent_tokens, samples_of
 
 RANKS = (8, 64)
@@ -70,15 +71,18 @@ def slowest_over_mean(case: Case, ranks: int, *, max_tokens: int | None) -> floa
     return fmean(max(step) / fmean(step) for step in steps[20:])
 
 
-def main() -> None:
-    heads = ["samples", "ranks", f"`batch_size={BATCH_SIZE}`", *(f"{times} x" for times in LARGEST)]
-    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+def rows() -> Iterator[list[str]]:
     for case in CASES:
         for ranks in RANKS:
             sizes = [None, *(case.max_tokens(times) for times in LARGEST)]
             found = [slowest_over_mean(case, ranks, max_tokens=size) for size in sizes]
-            cells = [case.name, str(ranks), *(f"{value:.2f}" for value in found)]
-            print(f"| {' | '.join(cells)} |")
+            yield [case.name, str(ranks), *(f"{value:.2f}" for value in found)]
+
+
+def main() -> None:
+    heads = ["samples", "ranks", f"`batch_size={BATCH_SIZE}`", *(f"{times} x" for times in LARGEST)]
+    for line in markdown_table(heads, rows()):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from benchmarks.children import peak_memory
 from energon_prep.indexing import index
 from energon_prep.shards.ledger import LedgerEntry, record
 from energon_prep.shards.rows import ShardRows
@@ -116,7 +117,7 @@ def grow(work: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def measure(root: Path, *, sqlite: bool) -> dict[str, Any]:
     """Index, and tell what it took of this process."""
-    before = _peak_mib()
+    before = peak_memory()["peak_mib"]
     started, worked = time.perf_counter(), time.process_time()
     report = index(root, sqlite=sqlite)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - worked
@@ -127,16 +128,10 @@ def measure(root: Path, *, sqlite: bool) -> dict[str, Any]:
         "sqlite": sqlite,
         "seconds": round(seconds, 3),
         "cpu_seconds": round(cpu_seconds, 3),
-        "peak_mib": _peak_mib(),
+        "peak_mib": peak_memory()["peak_mib"],
         "imports_mib": before,
         "sqlite_mib": database.stat().st_size // 2**20 if sqlite else 0,
     }
-
-
-def _peak_mib() -> int:
-    """Of this process, on Linux; getrusage also counts what it was forked from."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
 def write_dataset(root: Path, *, tars: int, samples: int) -> None:

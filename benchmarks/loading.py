@@ -44,6 +44,7 @@ from megatron.energon import (
 
 import energon_prep
 from benchmarks.children import Round, serve
+from benchmarks.tables import markdown_table
 from benchmarks.throughput import machine, take_turns
 from energon_prep.targets.serialize import serialize
 
@@ -55,16 +56,19 @@ SIZES = {"flux": (60, 4, None), "wan": (60, 1, 8), "dit": (600, 8, 32)}
 def main() -> None:
     args = _arguments()
     print(json.dumps(machine()))
-    print(f"\n| ms a sample | {' | '.join(WAYS)} |\n| {' | '.join(['---'] * (len(WAYS) + 1))} |")
+    print()
     with tempfile.TemporaryDirectory(prefix="energon-prep-bench-") as folder:
-        for kind in args.kinds:
-            dataset = Path(folder) / kind
-            make_dataset(kind, dataset, SIZES[kind][0])
-            for name, cells in measure(kind, dataset, args):
-                print(f"| {kind}{name} | {' | '.join(cells)} |", flush=True)
+        for line in markdown_table(["ms a sample", *WAYS], rows(Path(folder), args)):
+            print(line, flush=True)
 
 
-def measure(kind: str, dataset: Path, args: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
+def rows(folder: Path, args: argparse.Namespace) -> Iterator[list[str]]:
+    for kind in args.kinds:
+        make_dataset(kind, folder / kind, SIZES[kind][0])
+        yield from measure(kind, folder / kind, args)
+
+
+def measure(kind: str, dataset: Path, args: argparse.Namespace) -> Iterator[list[str]]:
     """A row for this checkout, and one for the other."""
     checkouts = {"": Path(__file__).parents[1]}
     if args.against:
@@ -80,7 +84,7 @@ def measure(kind: str, dataset: Path, args: argparse.Namespace) -> Iterator[tupl
         for way in WAYS:
             told = sorted(answer["milliseconds"] for answer in answers[name, way])
             cells.append(f"{statistics.median(told):.2f} ({told[0]:.2f} to {told[-1]:.2f})")
-        yield name, cells
+        yield [f"{kind}{name}", *cells]
 
 
 def make_dataset(kind: str, dataset: Path, num: int) -> None:

@@ -8,10 +8,12 @@ task encoders do. Fill is the share of the packs' places that have a token.
 
 from __future__ import annotations
 
+import functools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from benchmarks.tables import markdown_table
 from task_encoders.packing import first_fit_decreasing
 
 NUM_SAMPLES = 20_000
@@ -27,9 +29,14 @@ class Case:
     seq_length: int
     draw: Callable[[random.Random], int]  #: the length of a sample, in tokens
 
+    @functools.cached_property
     def lengths(self) -> list[int]:
         drawn = random.Random(0)
         return [self.draw(drawn) for _ in range(NUM_SAMPLES)]
+
+    @property
+    def samples_a_pack(self) -> float:
+        return self.seq_length * NUM_SAMPLES / sum(self.lengths)
 
 
 def wan_length(drawn: random.Random) -> int:
@@ -68,31 +75,27 @@ def fill(lengths: Sequence[int], capacity: int, buffer: int) -> float:
     return packed / (num_packs * capacity)
 
 
-def table(title: str, columns: Sequence[int], buffer_of: Callable[[Case, int], int]) -> str:
-    heads = ["samples", "`seq_length`", "samples a pack", *(f"{column:,}" for column in columns)]
-    lines = [title, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+def rows(columns: Sequence[int], buffer_of: Callable[[Case, int], int]) -> Iterator[list[str]]:
     for case in CASES:
-        lengths = case.lengths()
-        fills = [fill(lengths, case.seq_length, buffer_of(case, column)) for column in columns]
-        cells = [case.name, f"{case.seq_length:,}", f"{samples_a_pack(case):.1f}"]
-        lines.append(f"| {' | '.join([*cells, *(f'{value:.0%}' for value in fills)])} |")
-    return "\n".join(lines)
+        buffers = [buffer_of(case, column) for column in columns]
+        fills = [fill(case.lengths, case.seq_length, buffer) for buffer in buffers]
+        cells = [case.name, f"{case.seq_length:,}", f"{case.samples_a_pack:.1f}"]
+        yield [*cells, *(f"{value:.0%}" for value in fills)]
 
 
-def samples_a_pack(case: Case) -> float:
-    lengths = case.lengths()
-    return case.seq_length * len(lengths) / sum(lengths)
+def show(title: str, columns: Sequence[int], buffer_of: Callable[[Case, int], int]) -> None:
+    heads = ["samples", "`seq_length`", "samples a pack", *(f"{column:,}" for column in columns)]
+    print(f"{title}\n")
+    for line in markdown_table(heads, rows(columns, buffer_of)):
+        print(line, flush=True)
 
 
 def main() -> None:
-    print(table("By samples in the buffer:", BUFFERS, lambda _, column: column))
-    print()
-    print(
-        table(
-            "By packs' worth of samples in the buffer:",
-            PACKS,
-            lambda case, column: max(1, round(column * samples_a_pack(case))),
-        )
+    show("By samples in the buffer:", BUFFERS, lambda _, column: column)
+    show(
+        "\nBy packs' worth of samples in the buffer:",
+        PACKS,
+        lambda case, column: max(1, round(column * case.samples_a_pack)),
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def ways(rows: Rows) -> Iterator[str]:
-    yield from _table(
+    yield from markdown_table(
         ["case", "way", "samples/s", "slowest to fastest", "peak MiB"],
         [_rate_cells(row) for row in rows],
     )
@@ -37,7 +37,7 @@ def ways(rows: Rows) -> Iterator[str]:
         encode = rate[case, "encode"]
         ratios.append([case, f"{encode / sequential:.1f}", f"{encode / rate[case, 'ceiling']:.2f}"])
     yield ""
-    yield from _table(["encode", "times `sequential`", "of `ceiling`"], ratios)
+    yield from markdown_table(["encode", "times `sequential`", "of `ceiling`"], ratios)
 
 
 def stations(rows: Rows) -> Iterator[str]:
@@ -45,12 +45,18 @@ def stations(rows: Rows) -> Iterator[str]:
     rate = {(row["case"], row["way"]): row["rate"] for row in rows}
     cases = dict.fromkeys(row["case"] for row in rows)
     cells = [[case, *(_number(rate[case, name]) for name in names)] for case in cases]
-    yield from _table(["samples/s", *names], cells)
+    yield from markdown_table(["samples/s", *names], cells)
 
 
 def growth(rows: Rows) -> Iterator[str]:
     cells = [[row["case"], *_rate_cells(row)[2:]] for row in rows]
-    yield from _table(["encode of", "samples/s", "slowest to fastest", "peak MiB"], cells)
+    yield from markdown_table(["encode of", "samples/s", "slowest to fastest", "peak MiB"], cells)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Line by line, as the rows come."""
+    for cells in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(cells)} |"
 
 
 TABLES = {"ways": ways, "stations": stations, "growth": growth}
@@ -69,11 +75,6 @@ def _rate_cells(row: dict[str, Any]) -> list[str]:
 
 def _number(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 10 else f"{rate:.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    for cells in (head, ["---"] * len(head), *rows):
-        yield f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

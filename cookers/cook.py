@@ -106,6 +106,11 @@ def read_part(
         raise ValueError(f"sample {key}, part {stored!r}: {error}") from error
 
 
+def has_part(sample: Mapping[str, Any], name: str) -> bool:
+    """Whether ``read_part`` finds it."""
+    return name in sample or "." + name in sample
+
+
 def part_names(sample: Mapping[str, Any]) -> list[str]:
     return [name for name in sample if not name.startswith("__")]
 
@@ -152,7 +157,7 @@ def _latent_part(sample: Mapping[str, Any], resolution: str | None) -> str:
     """
     if resolution is not None:
         return f"{resolution}.pth"
-    if "pth" in sample or ".pth" in sample:
+    if has_part(sample, "pth"):
         return "pth"
     several = [name for name in part_names(sample) if name.endswith(".pth") and name[0].isdigit()]
     if len(several) > 1:

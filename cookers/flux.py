@@ -7,14 +7,15 @@ given.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from megatron.energon import Cooker, basic_sample_keys, stateless
 
 from cookers.convert import as_latent, as_pooled, as_text, normalize
-from cookers.cook import as_object, read_part
+from cookers.cook import as_object, has_part, read_part
 from cookers.safe import DecodeError, load_json, load_npy, load_pth
 from cookers.samples import LatentSample
 
@@ -30,22 +31,15 @@ def primus_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> l
     ``prompt_embeds.pth``, ``pooled_prompt_embeds.pth`` and, where there are any, ``caption.txt``
     and ``json``. Moments are taken if they are there: ``latents.pth`` beside them is their mode.
     """
-
-    @stateless  # type: ignore[untyped-decorator]
-    def cook(sample: dict[str, Any]) -> LatentSample:
-        latent, logvar = _moments(sample, ("mean.pth", "logvar.pth"), load_pth, shift, scale)
-        if latent is None:
-            latent = read_part(sample, "latents.pth", load_pth, as_latent)
-        text = read_part(sample, "prompt_embeds.pth", load_pth, as_text).text
-        return _sample(
-            sample,
-            latent,
-            logvar,
-            text,
-            read_part(sample, "pooled_prompt_embeds.pth", load_pth, as_pooled),
-        )
-
-    return _selected_by(cook, {"target": "primus-flux"}, {"encoding": "preencoded"})
+    parts = _Parts(
+        load=load_pth,
+        moments=("mean.pth", "logvar.pth"),
+        latent="latents.pth",
+        text="prompt_embeds.pth",
+        pooled="pooled_prompt_embeds.pth",
+    )
+    subflavors = ({"target": "primus-flux"}, {"encoding": "preencoded"})
+    return _cookers(parts, subflavors, shift=shift, scale=scale)
 
 
 def mlperf_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> list[Cooker]:
@@ -54,21 +48,14 @@ def mlperf_cookers(*, shift: float = FLUX_SHIFT, scale: float = FLUX_SCALE) -> l
     Parts ``mean.bytes``, ``logvar.bytes``, ``t5.bytes``, ``clip.bytes``: bfloat16 numbers in .npy
     files of uint16.
     """
-
-    @stateless  # type: ignore[untyped-decorator]
-    def cook(sample: dict[str, Any]) -> LatentSample:
-        latent, logvar = _moments(
-            sample, ("mean.bytes", "logvar.bytes"), load_bfloat16, shift, scale
-        )
-        if latent is None:
-            # which says what is missing
-            latent = read_part(sample, "mean.bytes", load_bfloat16, as_latent)
-        text = read_part(sample, "t5.bytes", load_bfloat16, as_text).text
-        return _sample(
-            sample, latent, logvar, text, read_part(sample, "clip.bytes", load_bfloat16, as_pooled)
-        )
-
-    return _selected_by(cook, {"target": "mlperf-flux"}, {"encoding": "preencoded_numpy"})
+    parts = _Parts(
+        load=load_bfloat16,
+        moments=("mean.bytes", "logvar.bytes"),
+        text="t5.bytes",
+        pooled="clip.bytes",
+    )
+    subflavors = ({"target": "mlperf-flux"}, {"encoding": "preencoded_numpy"})
+    return _cookers(parts, subflavors, shift=shift, scale=scale)
 
 
 def load_bfloat16(data: bytes) -> torch.Tensor:
@@ -88,48 +75,58 @@ def unpack_text(value: Any) -> Any:
     return {names[name]: load_bfloat16(data) for name, data in value.items() if name in names}
 
 
-def _selected_by(
-    cook: Callable[[dict[str, Any]], LatentSample], *subflavors: dict[str, str]
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What a trainer calls its parts."""
+
+    load: Callable[[bytes], Any]
+    moments: tuple[str, str]  #: mean and log-variance
+    latent: str | None = None  #: normalised, of samples without moments; None: all have moments
+    text: str
+    pooled: str
+
+
+def _cookers(
+    parts: _Parts, subflavors: Sequence[dict[str, str]], *, shift: float, scale: float
 ) -> list[Cooker]:
+    """For datasets that have one of ``subflavors``."""
+
+    @stateless  # type: ignore[untyped-decorator]
+    def cook(sample: dict[str, Any]) -> LatentSample:
+        latent, logvar = _latent(sample, parts, shift, scale)
+        return LatentSample(
+            **basic_sample_keys(sample),
+            latent=latent,
+            logvar=logvar,
+            text=read_part(sample, parts.text, parts.load, as_text).text,
+            pooled=read_part(sample, parts.pooled, parts.load, as_pooled),
+            metadata=_metadata(sample),
+        )
+
     return [Cooker(cook, has_subflavors=selection) for selection in subflavors]
 
 
-def _moments(
-    sample: dict[str, Any],
-    names: tuple[str, str],
-    load: Callable[[bytes], Any],
-    shift: float,
-    scale: float,
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    if not any(name in sample for name in names):
-        return None, None
-    mean, logvar = (read_part(sample, name, load, as_latent) for name in names)
+def _latent(
+    sample: dict[str, Any], parts: _Parts, shift: float, scale: float
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Normalised, with the log-variance of moments."""
+    if parts.latent is not None and not any(has_part(sample, name) for name in parts.moments):
+        return read_part(sample, parts.latent, parts.load, as_latent), None
+    mean, logvar = (read_part(sample, name, parts.load, as_latent) for name in parts.moments)
     if mean.shape != logvar.shape:
         raise ValueError(
-            f"sample {sample['__key__']}: {names[0]} of shape {list(mean.shape)}, {names[1]} "
-            f"of {list(logvar.shape)}"
+            f"sample {sample['__key__']}: {parts.moments[0]} of shape {list(mean.shape)}, "
+            f"{parts.moments[1]} of {list(logvar.shape)}"
         )
     return normalize(mean, logvar, shift=shift, scale=scale)
 
 
-def _sample(
-    sample: dict[str, Any],
-    latent: torch.Tensor,
-    logvar: torch.Tensor | None,
-    text: torch.Tensor,
-    pooled: torch.Tensor,
-) -> LatentSample:
-    metadata = read_part(sample, "json", load_json, as_object) if "json" in sample else {}
-    if "caption.txt" in sample:
-        caption = read_part(
-            sample, "caption.txt", lambda data: data.decode("utf-8", errors="replace"), str
-        )
-        metadata = {"caption": caption, **metadata}
-    return LatentSample(
-        **basic_sample_keys(sample),
-        latent=latent,
-        logvar=logvar,
-        text=text,
-        pooled=pooled,
-        metadata=metadata,
+def _metadata(sample: dict[str, Any]) -> dict[str, Any]:
+    """The JSON, where there is any, with the caption, where it is a part of its own."""
+    metadata = read_part(sample, "json", load_json, as_object) if has_part(sample, "json") else {}
+    if not has_part(sample, "caption.txt"):
+        return metadata
+    caption = read_part(
+        sample, "caption.txt", lambda data: data.decode("utf-8", errors="replace"), str
     )
+    return {"caption": caption, **metadata}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cookers.cook import as_object, latent_cooker, make_cooker, part_names, read_part
+from cookers.cook import as_object, has_part, latent_cooker, make_cooker, part_names, read_part
 from cookers.safe import load_json
 from cookers.samples import LatentSample
 from cookers.trainers import CONTRACTS
@@ -38,7 +38,7 @@ def _joined(latents: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:
             f"are: {', '.join(part_names(text)) or 'none'})"
         )
     metadata = read_part(latents, "json", load_json, as_object)
-    if "json" in text or ".json" in text:
+    if has_part(text, "json"):
         told = read_part(text, "json", load_json, as_object)
         metadata = {**metadata, **{part: told[part] for part in _OF_TEXT if part in told}}
     joined = {

@@ -21,7 +21,9 @@ def open_loader(dataset_dir: Path, *, seq_length: int) -> Any:
     dataset = get_train_dataset(
         dataset_dir,
         task_encoder=DiTTaskEncoder(
-            seq_length=seq_length, caption_dropout=0.1, empty_caption=dataset_dir
+            seq_length=seq_length,
+            caption_dropout=0.1,
+            empty_caption=dataset_dir,  # not needed on Energon 7, but on DFM's 6
         ),
         worker_config=WorkerConfig.default_worker_config(num_workers=0),  # 4 or so in a training
         batch_size=1,

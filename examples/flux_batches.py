@@ -23,9 +23,7 @@ def open_loader(dataset_dir: Path, *, batch_size: int) -> Any:
     """
     dataset = get_train_dataset(
         dataset_dir,
-        task_encoder=FluxTaskEncoder(
-            filters=Filters(min_size=64), caption_dropout=0.1, empty_caption=dataset_dir
-        ),
+        task_encoder=FluxTaskEncoder(filters=Filters(min_size=64), caption_dropout=0.1),
         worker_config=WorkerConfig.default_worker_config(num_workers=0),  # 4 or so in a training
         batch_size=batch_size,
         shuffle_buffer_size=100,

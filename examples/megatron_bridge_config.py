@@ -94,7 +94,6 @@ class LatentDataConfig:
     def __post_init__(self) -> None:
         encoder = LatentTaskEncoder(
             caption_dropout=self.caption_dropout,
-            empty_caption=self.path,
             latent_dtype=torch.bfloat16,
             text_dtype=torch.bfloat16,
         )

@@ -30,9 +30,7 @@ def open_loader(dataset_dir: Path, batch_size: int, workers: int) -> Any:
     """
     dataset = get_train_dataset(
         dataset_dir,
-        task_encoder=LatentTaskEncoder(
-            caption_dropout=0.1, empty_caption=dataset_dir, text_dtype=torch.float32
-        ),
+        task_encoder=LatentTaskEncoder(caption_dropout=0.1, text_dtype=torch.float32),
         worker_config=WorkerConfig.default_worker_config(num_workers=workers),
         batch_size=batch_size,
         shuffle_buffer_size=100,

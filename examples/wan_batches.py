@@ -21,9 +21,7 @@ def open_loader(dataset_dir: Path, *, seq_length: int) -> Any:
     """Endless packs; in a tenth of the samples the caption is empty."""
     dataset = get_train_dataset(
         dataset_dir,
-        task_encoder=WanTaskEncoder(
-            seq_length=seq_length, caption_dropout=0.1, empty_caption=dataset_dir
-        ),
+        task_encoder=WanTaskEncoder(seq_length=seq_length, caption_dropout=0.1),
         worker_config=WorkerConfig.default_worker_config(num_workers=0),  # 4 or so in a training
         batch_size=1,
         packing_buffer_size=40,  # samples to choose from: 10 packs' worth or more

@@ -14,6 +14,7 @@ from task_encoders.errors import sentence_first
 from task_encoders.made_up import warn_of_made_up_weights
 from task_encoders.open_tars import forget_members
 from task_encoders.ranks import require_samples
+from task_encoders.runs import encoders_by_folder
 from task_encoders.skips import count_skips
 
 
@@ -28,10 +29,10 @@ class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
     decoder = None
     _endless = True  #: whether the datasets that are being put together repeat for ever
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: CaptionDropout) -> None:
         super().__init__()
         self.blend = Blend()
-        self.dropout = CaptionDropout()
+        self.dropout = dropout
 
     def build_train_datasets(
         self, *, datasets: Sequence[Any], worker_config: Any, repeat: bool = True, **options: Any
@@ -70,8 +71,9 @@ class BytesTaskEncoder(TaskEncoder):  # type: ignore[misc]
         for item in datasets:
             _leave_bytes(item)
             _restore_joined(item)
-            warn_of_made_up_weights(item)
-        warn_of_other_encoders(datasets)
+        encoders = encoders_by_folder(datasets)
+        warn_of_made_up_weights(encoders)
+        warn_of_other_encoders(datasets, encoders)
 
 
 def _leave_bytes(dataset: Any) -> None:

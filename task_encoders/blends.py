@@ -9,7 +9,7 @@ from typing import Any
 
 from cookers import LatentSample
 from task_encoders.errors import DataError
-from task_encoders.runs import dataset_paths, encoders_of
+from task_encoders.runs import Encoders, dataset_paths
 
 #: What two runs of the same weights still do differently, so that a model must not read both.
 _USE = ("class", "width", "normalize", "hidden_layer", "output")
@@ -49,14 +49,14 @@ class Blend:
         self._seen[dataset] = found
 
 
-def warn_of_other_encoders(datasets: Sequence[Any]) -> None:
+def warn_of_other_encoders(datasets: Sequence[Any], encoders: Encoders) -> None:
     """Say once of each two datasets that they were made with different encoders, which shapes alone
     do not tell; of datasets of others nothing is known.
 
     A dataset that others are joined to is passed over: which of its parts are read is not known.
     """
     paths = sorted({str(path) for item in datasets for path in dataset_paths(item, joined=False)})
-    known = [(path, encoders) for path in paths if (encoders := encoders_of(path))]
+    known = [(path, encoders[path]) for path in paths if encoders[path]]
     for (one, ours), (other, theirs) in itertools.pairwise(known):
         differences = list(_differences(ours, theirs))
         if differences and (one, other) not in _warned:

@@ -35,10 +35,8 @@ class CaptionDropout:
     empty: TextEmbeddings | None = None
     stored: dict[str, TextEmbeddings] = field(default_factory=dict)  #: by dataset, as far as read
 
-    def empty_of(self, dataset: Any) -> TextEmbeddings:
-        """That of the samples of a dataset, given by its folder. Raises ValueError."""
-        if self.empty is not None:
-            return self.empty
+    def stored_in(self, dataset: Any) -> TextEmbeddings:
+        """That of a dataset, given by its folder. Raises ValueError."""
         if str(dataset) not in self.stored:
             self.stored[str(dataset)] = load_empty_caption(dataset)
         return self.stored[str(dataset)]
@@ -50,7 +48,7 @@ class CaptionDropout:
         if self.probability and self.empty is None:
             for dataset in datasets:
                 for path in dataset_paths(dataset, joined=False):
-                    self.empty_of(path)
+                    self.stored_in(path)
 
 
 def make_dropout(probability: float, source: EmptyCaption | None) -> CaptionDropout:
@@ -67,7 +65,12 @@ def make_dropout(probability: float, source: EmptyCaption | None) -> CaptionDrop
             "it: give a caption_dropout, or leave empty_caption out"
         )
     if probability and source is None and not _TELLS_DATASETS:
-        load_empty_caption(None)
+        raise ValueError(
+            "caption_dropout needs empty_caption, the embedding of the empty caption, as this "
+            "Energon does not say of which dataset a sample is: "
+            f"energon-prep encode stores it as {EMPTY_CAPTION} in the dataset's folder; pass "
+            "that folder"
+        )
     return CaptionDropout(
         probability=probability, empty=None if source is None else load_empty_caption(source)
     )
@@ -91,19 +94,12 @@ def drop_caption(sample: LatentSample, dropout: CaptionDropout) -> LatentSample:
     return replace(sample, text=empty.text, pooled=empty.pooled, encoders=empty.encoders)
 
 
-def load_empty_caption(source: EmptyCaption | None) -> TextEmbeddings:
+def load_empty_caption(source: EmptyCaption) -> TextEmbeddings:
     """The embeddings of the empty caption. Raises ValueError if they are not there.
 
     ``source`` is the embedding, the pickle of it (as the text parts are written), or the folder of
     a dataset.
     """
-    if source is None:
-        raise ValueError(
-            "caption_dropout needs empty_caption, the embedding of the empty caption, as this "
-            "Energon does not say of which dataset a sample is: "
-            f"energon-prep encode stores it as {EMPTY_CAPTION} in the dataset's folder; pass "
-            "that folder"
-        )
     if isinstance(source, TextEmbeddings):
         return source
     if isinstance(source, torch.Tensor):
@@ -132,7 +128,7 @@ def _empty_of(sample: LatentSample, dropout: CaptionDropout) -> TextEmbeddings:
             "__sources__ out), so that its empty caption cannot be found: pass empty_caption"
         )
     try:
-        return dropout.empty_of(sources[0].dataset_path)
+        return dropout.stored_in(sources[0].dataset_path)
     except ValueError as error:
         raise DataError(str(error)) from error
 

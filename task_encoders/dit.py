@@ -16,7 +16,7 @@ from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.draws import seeded
 from task_encoders.filters import ALL, Filters
-from task_encoders.packing import PackingBuffer, join, require_length, require_one_pack
+from task_encoders.packing import PackingBuffer, join, require_length, require_packing
 from task_encoders.prepare import prepare
 from task_encoders.sequences import (
     counts,
@@ -95,7 +95,7 @@ class DiTTaskEncoder(BytesTaskEncoder):
     ) -> None:
         """A ``seq_length`` of None takes any sample, and does not pack. Parallel sizes of None are
         megatron-core's; the rest is as for WanTaskEncoder."""
-        super().__init__()
+        super().__init__(make_dropout(caption_dropout, empty_caption))
         require_length("seq_length", seq_length)
         self.seq_length = seq_length
         self.patch_spatial = patch_spatial
@@ -103,7 +103,6 @@ class DiTTaskEncoder(BytesTaskEncoder):
         self.context_parallel_size = context_parallel_size
         self.tensor_parallel_size = tensor_parallel_size
         self.filters = filters
-        self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("dit") if cookers is None else cookers
         self.packing_buffer = PackingBuffer()
 
@@ -185,14 +184,12 @@ class DiTTaskEncoder(BytesTaskEncoder):
         """Energon's, which ``get_train_dataset`` calls. Raises ValueError for packs of no size, or
         several a batch.
         """
-        if (packing_buffer_size is None) != (self.seq_length is None):
-            raise ValueError(
-                f"seq_length={self.seq_length} and packing_buffer_size={packing_buffer_size}: "
-                "packing needs both, the length of a pack and the number of samples to choose "
-                "from; stacking neither"
-            )
-        if packing_buffer_size is not None:
-            require_one_pack(batch_size)
+        require_packing(
+            "seq_length",
+            self.seq_length,
+            batch_size=batch_size,
+            packing_buffer_size=packing_buffer_size,
+        )
         self.packing_buffer.size = packing_buffer_size
         return super().build_batch(
             dataset, batch_size=batch_size, packing_buffer_size=packing_buffer_size, **options
@@ -202,7 +199,6 @@ class DiTTaskEncoder(BytesTaskEncoder):
         if self.seq_length is not None:
             skip_too_long(length, self.seq_length, "seq_length")
         parts = self.tensor_parallel_size or parallel.tensor_parallel_size()
-        context = self.context_parallel_size or parallel.context_parallel_size()
-        parts *= 2 * context if context > 1 else 1
+        parts *= parallel.length_multiple(self.context_parallel_size)
         if sample.latent[0].numel() % parts:
             raise SkipSample(f"of a size that {parts} devices do not divide")

@@ -82,7 +82,7 @@ class FluxTaskEncoder(BytesTaskEncoder):
         ``max_tokens``: batches of as many images as have that many tokens, patches and text,
         instead of ``batch_size`` images. The rest is as for WanTaskEncoder.
         """
-        super().__init__()
+        super().__init__(make_dropout(caption_dropout, empty_caption))
         require_max_tokens(max_tokens)
         self.max_tokens = max_tokens
         self.channels = channels
@@ -91,15 +91,13 @@ class FluxTaskEncoder(BytesTaskEncoder):
         self.text_positions = text_positions
         self.context_parallel_size = context_parallel_size
         self.filters = filters
-        self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("flux") if cookers is None else cookers
 
     @seeded
     def encode_sample(self, sample: LatentSample) -> FluxSample:
         sample = prepare(sample, filters=self.filters, dropout=self.dropout, blend=self.blend)
         pooled = self._checked(sample)
-        parallel_size = self.context_parallel_size or parallel.context_parallel_size()
-        multiple = 2 * parallel_size if parallel_size > 1 else 1
+        multiple = parallel.length_multiple(self.context_parallel_size)
         _, _, height, width = sample.latent.shape
         patches = (height // 2) * (width // 2)
         length, text_length = round_up(patches, multiple), round_up(MAX_TOKENS, multiple)

@@ -116,7 +116,7 @@ class LatentTaskEncoder(BytesTaskEncoder):
         as many samples as have that many patches of 1 x 2 x 2, instead of ``batch_size`` samples,
         so that each is about as much work.
         """
-        super().__init__()
+        super().__init__(make_dropout(caption_dropout, empty_caption))
         require_max_tokens(max_tokens)
         if pad_to_max and max_text_tokens is None:
             raise ValueError(
@@ -130,7 +130,6 @@ class LatentTaskEncoder(BytesTaskEncoder):
         self.filters = filters
         self.max_tokens = max_tokens
         self.cookers = all_cookers() if cookers is None else cookers
-        self.dropout = make_dropout(caption_dropout, empty_caption)
         if self.dropout.empty is not None:
             self._cut(self.dropout.empty, "the empty caption")
 

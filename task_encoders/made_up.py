@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-from task_encoders.runs import dataset_paths, encoders_of
+from task_encoders.runs import Encoders
 
 logger = logging.getLogger(__name__)
 _warned: set[str] = set()  #: folders
 
 
-def warn_of_made_up_weights(dataset: Any) -> None:
-    """Say once of each dataset that ``dataset``, as Energon puts them together, consists of that it
-    was made with tiny or random weights; of datasets of others nothing is known.
+def warn_of_made_up_weights(encoders: Encoders) -> None:
+    """Say once of each dataset that it was made with tiny or random weights; of datasets of others
+    nothing is known.
     """
-    for path in dataset_paths(dataset):
-        if str(path) in _warned:
+    for folder, described in encoders.items():
+        if folder in _warned:
             continue
-        _warned.add(str(path))
-        sizes = sorted(_made_up(path))
+        _warned.add(folder)
+        models = {str(about.get("model")) for about in described if "architecture" in about}
+        sizes = sorted(models & {"tiny", "random"})
         if sizes:
             logger.warning(
                 "%s was encoded with %s weights, which nobody trained: it is for trying things "
                 "out, and a model learns nothing from it",
-                path,
+                folder,
                 " and ".join(sizes),
             )
-
-
-def _made_up(path: Any) -> set[str]:
-    sizes = {str(about.get("model")) for about in encoders_of(path) if "architecture" in about}
-    return sizes & {"tiny", "random"}

@@ -16,7 +16,7 @@ from task_encoders.captions import EmptyCaption, make_dropout
 from task_encoders.checks import require_latent, require_text
 from task_encoders.draws import seeded
 from task_encoders.filters import Filters
-from task_encoders.packing import PackingBuffer, join, require_length, require_one_pack
+from task_encoders.packing import PackingBuffer, join, require_length, require_packing
 from task_encoders.prepare import prepare
 from task_encoders.sequences import (
     counts,
@@ -96,7 +96,7 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
     ) -> None:
         """``max_seq_length`` is for packing, ``seq_length`` for stacking; longer texts than
         ``text_embedding_padding_size`` are cut. The rest is as for WanTaskEncoder."""
-        super().__init__()
+        super().__init__(make_dropout(caption_dropout, empty_caption))
         require_length("seq_length", seq_length)
         require_length("max_seq_length", max_seq_length)
         self.seq_length = seq_length
@@ -106,7 +106,6 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         self.patch_temporal = patch_temporal
         self.context_parallel_size = context_parallel_size
         self.filters = filters
-        self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("nemo-dit") if cookers is None else cookers
         self.packing_buffer = PackingBuffer()
 
@@ -193,14 +192,12 @@ class NeMoDiTTaskEncoder(BytesTaskEncoder):
         """Energon's, which ``get_train_dataset`` calls. Raises ValueError for lengths that do not
         go together.
         """
-        if (packing_buffer_size is None) != (self.max_seq_length is None):
-            raise ValueError(
-                f"max_seq_length={self.max_seq_length} and "
-                f"packing_buffer_size={packing_buffer_size}: packing needs both, the length "
-                "of a pack and the number of samples to choose from; stacking neither"
-            )
-        if packing_buffer_size is not None:
-            require_one_pack(batch_size)
+        require_packing(
+            "max_seq_length",
+            self.max_seq_length,
+            batch_size=batch_size,
+            packing_buffer_size=packing_buffer_size,
+        )
         length = self.max_seq_length if self.max_seq_length is not None else self.seq_length
         parallel_size = self.context_parallel_size or parallel.context_parallel_size()
         if length is not None and length % parallel_size:

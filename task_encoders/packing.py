@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 ENOUGH_PACKS = 10
 #: Below this the buffer is called small: chance alone does not make it of ENOUGH_PACKS.
 FEW_PACKS = 5
+#: Share of the packs below which a larger buffer gains nothing.
+LITTLE_PADDING = 0.01
 
 
 def first_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -74,14 +76,15 @@ class PackingBuffer:
         config = WorkerConfig.active_worker_config
         if config is not None and (config.rank or config.rank_worker_id()):
             return  # one worker says it for all
-        if total >= FEW_PACKS * capacity:
+        padding = 1 - total / (num_packs * capacity)
+        if total >= FEW_PACKS * capacity or padding < LITTLE_PADDING:
             return
         logger.warning(
             "packing_buffer_size=%d: the buffer holds %.1f packs' worth of samples, and %.0f%% of "
             "their packs are padding; with %d it holds %d, which fills packs better",
             self.size,
             total / capacity,
-            100 * (1 - total / (num_packs * capacity)),
+            100 * padding,
             math.ceil(self.size * ENOUGH_PACKS * capacity / total),
             ENOUGH_PACKS,
         )
@@ -118,6 +121,21 @@ def require_length(name: str, length: int | None) -> None:
     """Raise ValueError for a length that no sequence has."""
     if length is not None and length < 1:
         raise ValueError(f"{name}={length}: give a number of tokens, 1 or more")
+
+
+def require_packing(
+    name: str, length: int | None, *, batch_size: int | None, packing_buffer_size: int | None
+) -> None:
+    """Of a task encoder that stacks without ``length``, its argument ``name``. Raises ValueError
+    for packs of no size, or several a batch.
+    """
+    if (packing_buffer_size is None) != (length is None):
+        raise ValueError(
+            f"{name}={length} and packing_buffer_size={packing_buffer_size}: packing needs both, "
+            "the length of a pack and the number of samples to choose from; stacking neither"
+        )
+    if packing_buffer_size is not None:
+        require_one_pack(batch_size)
 
 
 def require_one_pack(batch_size: int | None) -> None:

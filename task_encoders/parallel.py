@@ -21,6 +21,14 @@ def tensor_parallel_size() -> int:
     return int(state.get_tensor_model_parallel_world_size()) if state else 1
 
 
+def length_multiple(size: int | None) -> int:
+    """What lengths are padded to multiples of: 2 c for a context parallel size c above 1, as
+    Transformer Engine asks, else 1. A ``size`` of None is megatron-core's.
+    """
+    size = size or context_parallel_size()
+    return 2 * size if size > 1 else 1
+
+
 def _parallel_state() -> Any:
     try:
         state = importlib.import_module("megatron.core.parallel_state")

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from task_encoders.errors import DataError
+from task_encoders.runs import factory_of
 
 T = TypeVar("T")
 
@@ -32,17 +33,12 @@ def in_step(batches: Iterable[T], group: Any = None) -> Iterator[T]:
     if not dist.is_initialized():
         yield from batches
         return
-    group = dist.new_group(backend="gloo") if group is None else group
-    iterator = iter(batches)
-    while True:
-        batch, state, error = _next(iterator)
-        worst = torch.tensor([state])
-        dist.all_reduce(worst, op=dist.ReduceOp.MAX, group=group)
-        if int(worst) == _FAILS:
-            _raise_everywhere(error, group)
-        if int(worst) == _ENDS:
-            return
-        yield batch
+    own = None if group is not None else dist.new_group(backend="gloo")
+    try:
+        yield from _in_step(iter(batches), own if group is None else group)
+    finally:
+        if own is not None and dist.is_initialized():
+            dist.destroy_process_group(own)  # its threads and connections: each epoch has another
 
 
 def fixed_batches(loader: Iterable[T], num_batches: int) -> Iterator[T]:
@@ -86,11 +82,21 @@ def require_samples(datasets: Sequence[Any], worker_config: Any, *, endless: boo
 
 
 def _size(item: Any) -> int | None:
-    """Samples of a dataset as Energon hands them over: (dataset, weight) in 5, with its weight in 6
-    and 7; None where it does not say.
-    """
-    factory = item[0] if isinstance(item, tuple) else getattr(item, "dataset", item)
+    """Samples of a dataset as Energon hands it over; None where it does not say."""
+    factory = factory_of(item)
     return len(factory) if hasattr(factory, "__len__") else None
+
+
+def _in_step(iterator: Iterator[T], group: Any) -> Iterator[T]:
+    while True:
+        batch, state, error = _next(iterator)
+        worst = torch.tensor([state])
+        dist.all_reduce(worst, op=dist.ReduceOp.MAX, group=group)
+        if int(worst) == _FAILS:
+            _raise_everywhere(error, group)
+        if int(worst) == _ENDS:
+            return
+        yield batch
 
 
 def _next(iterator: Iterator[T]) -> tuple[Any, int, Exception | None]:

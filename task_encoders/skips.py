@@ -31,7 +31,7 @@ class SkipCounter:
     Told when 1, 10, 100, 1,000 and each further 10,000 are left out. Where the data repeat for
     ever, a worker that finds nothing to train on would look for it for ever, and every other
     worker and rank would wait for it: that is an error, once all of its share was left out, or
-    ``MOST_IN_A_ROW`` samples. An epoch that ends is told of instead.
+    ``MOST_IN_A_ROW`` samples. An epoch that ends is told of instead, once.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SkipCounter:
         self._kept = 0
         self._reasons = Counter[str]()
         self._in_a_row = 0
-        self._missed = set[Any]()  #: the different ones among these
+        self._missed = dict[Any, str]()  #: the different ones among these, and the reasons
 
     def keep(self) -> None:
         """One is trained on."""
@@ -60,15 +60,15 @@ class SkipCounter:
         """One is not. Raises DataError if there is nothing else."""
         self._reasons[reason] += 1
         self._in_a_row += 1
-        self._missed.add(_identity(sample))
+        self._missed[_identity(sample)] = reason
         if self._num_samples is None:
             self._num_samples = self._share()
         whole = len(self._missed) >= self._num_samples
-        if whole or self._in_a_row >= MOST_IN_A_ROW:
-            if self._endless:
-                raise DataError(self._nothing_left(whole=whole))
-            if len(self._missed) == self._num_samples:
-                logger.warning("%s", self._nothing_left(whole=whole))
+        if self._endless and (whole or self._in_a_row >= MOST_IN_A_ROW):
+            raise DataError(self._nothing_left(whole=whole))
+        if whole:
+            logger.warning("%s", self._nothing_left(whole=True))
+            self._missed.clear()
         elif _is_told(self._reasons.total()):
             logger.warning("%s; the last is sample %s", self._account(), sample.__key__)
 
@@ -78,10 +78,11 @@ class SkipCounter:
             if whole
             else f"{self._in_a_row:,} samples in a row"
         )
+        reasons = _by_reason(Counter(self._missed.values()))
         return (
-            f"{self._worker()} finds nothing to train on: {what} are left out "
-            f"({self._by_reason()}). Take a wider filter, a longer sequence, or fewer workers and "
-            "ranks; or leave such samples out of the dataset"
+            f"{self._worker()} finds nothing to train on: {what} are left out ({reasons}). Take a "
+            "wider filter, a longer sequence, or fewer workers and ranks; or leave such samples "
+            "out of the dataset"
         )
 
     def _account(self) -> str:
@@ -89,11 +90,8 @@ class SkipCounter:
         total = skipped + self._kept
         return (
             f"{self._worker()} leaves out {skipped:,} of {total:,} samples "
-            f"({100 * skipped / total:.1f} %): {self._by_reason()}"
+            f"({100 * skipped / total:.1f} %): {_by_reason(self._reasons)}"
         )
-
-    def _by_reason(self) -> str:
-        return ", ".join(f"{count:,} {reason}" for reason, count in self._reasons.most_common())
 
 
 def count_skips(dataset: Any, *, of: Any, worker_config: Any, endless: bool) -> None:
@@ -136,6 +134,10 @@ def _identity(sample: Any) -> Any:
     """Energon 5 and 6 do not say of which dataset a sample is."""
     sources = getattr(sample, "__sources__", None)
     return (str(sources[0].dataset_path) if sources else "", sample.__key__)
+
+
+def _by_reason(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
 
 
 def _is_told(count: int) -> bool:

@@ -81,14 +81,13 @@ class WanTaskEncoder(BytesTaskEncoder):
         ``empty_caption`` are as for LatentTaskEncoder; ``cookers`` replace those that read
         ``target: wan``, ``target: generic`` and datasets that name no target.
         """
-        super().__init__()
+        super().__init__(make_dropout(caption_dropout, empty_caption))
         require_length("seq_length", seq_length)
         self.seq_length = seq_length
         self.channels = channels
         self.text_width = text_width
         self.context_parallel_size = context_parallel_size
         self.filters = filters
-        self.dropout = make_dropout(caption_dropout, empty_caption)
         self.cookers = trainer_cookers("wan") if cookers is None else cookers
         self.packing_buffer = PackingBuffer()
 
@@ -97,8 +96,7 @@ class WanTaskEncoder(BytesTaskEncoder):
         sample = prepare(sample, filters=self.filters, dropout=self.dropout, blend=self.blend)
         require_latent(sample, channels=self.channels)
         require_text(sample, width=self.text_width, max_tokens=MAX_TOKENS)
-        parallel_size = self.context_parallel_size or parallel.context_parallel_size()
-        multiple = 2 * parallel_size if parallel_size > 1 else 1
+        multiple = parallel.length_multiple(self.context_parallel_size)
         _, frames, height, width = sample.latent.shape
         tokens = patchify(sample.latent)
         length, text_length = round_up(len(tokens), multiple), round_up(MAX_TOKENS, multiple)

@@ -90,6 +90,20 @@ def test_stored_moments_are_normalized(make: Any, parts: dict[str, bytes]) -> No
 
 
 @pytest.mark.parametrize(
+    ("make", "parts"), [(primus_cookers, PRIMUS_MOMENTS), (mlperf_cookers, MLPERF)]
+)
+def test_parts_with_a_dot_before_their_names_are_the_same(
+    make: Any, parts: dict[str, bytes]
+) -> None:
+    plain = cook(make(), parts)
+    dotted = cook(make(), {f".{name}": data for name, data in parts.items()})
+    assert dotted.logvar is not None
+    assert torch.equal(dotted.latent, plain.latent)
+    assert torch.equal(dotted.logvar, plain.logvar)
+    assert dotted.metadata == plain.metadata
+
+
+@pytest.mark.parametrize(
     ("make", "parts", "message"),
     [
         (

@@ -113,6 +113,11 @@ def test_nothing_is_told_of_a_large_buffer_or_the_end_of_an_epoch(
     assert not caplog.messages
 
 
+def test_nothing_is_told_of_packs_that_are_full(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(PackingBuffer(size=4).pack("abcd", [5] * 4, 10)) == 2
+    assert not caplog.messages
+
+
 def test_one_worker_tells_for_all(caplog: pytest.LogCaptureFixture) -> None:
     config = WorkerConfig(rank=1, world_size=2, num_workers=0)
     config.worker_activate(0)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 
-from task_encoders import Filters, LatentTaskEncoder, fixed_batches
+from task_encoders import Filters, LatentTaskEncoder, fixed_batches, in_step
 from task_encoders.errors import DataError
 from tests.datasets import write_samples
 from tests.task_encoders.trainers import IMAGE, open_loader, serialized, stored
@@ -102,10 +103,40 @@ def test_an_epoch_without_a_sample_ends_with_a_word(
     halves: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = LatentTaskEncoder(filters=Filters(min_aesthetic_score=10))
-    assert list(open_loader(halves, encoder, repeat=False)) == []
-    assert "all 20 samples of its share are left out" in caplog.text
+    loader = open_loader(halves, encoder, repeat=False)
+    whole = "all 20 samples of its share are left out (20 below min_aesthetic_score=10)"
+    for epoch in (1, 2, 3):
+        assert list(loader) == []
+        assert caplog.text.count(whole) == epoch
     with pytest.raises(DataError, match=r"^rank 0, worker 0 finds nothing to train on"):
         next(iter(open_loader(halves, encoder)))
+
+
+def test_the_group_of_an_epoch_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    new_group = dist.new_group
+
+    def noted(**options: Any) -> Any:
+        made.append(new_group(**options))
+        return made[-1]
+
+    monkeypatch.setattr(dist, "new_group", noted)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        assert list(in_step([1, 2])) == [1, 2]
+        for batch in in_step([1, 2]):
+            assert dist.get_process_group_ranks(made[-1]) == [0]
+            assert batch == 1
+            break
+        assert len(made) == 2
+        for group in made:
+            with pytest.raises(KeyError):
+                dist.get_process_group_ranks(group)
+        kept = new_group(backend="gloo")
+        assert list(in_step([1, 2], kept)) == [1, 2]
+        assert dist.get_process_group_ranks(kept) == [0]
+    finally:
+        dist.destroy_process_group()
 
 
 def test_a_fixed_number_of_validation_batches() -> None:
