@@ -1,17 +1,18 @@
 """Every name of a dataset on disk, once.
 
 DST/shard_000000.tar .tar.idx                     the samples; where each begins
-DST/.nv-meta/                                     what Megatron-Energon reads
-(energon_prep.indexing)
+DST/.nv-meta/                                     what Energon reads (energon_prep.indexing)
 DST/.energon-prep/run.json plan.jsonl             what the dataset is made of; its shards
 DST/.energon-prep/ledger.json                     the ledger's head: checksums of all this
 DST/.energon-prep/ledger/shard_000000.json .rows  a finished shard; what an index needs of it
 DST/.energon-prep/rejects/shard_000000.jsonl      its samples that could not be encoded
 DST/.energon-prep/empty_caption.pickle            the empty caption's embedding
-DST/.energon-prep/bad/ tmp/ lock                  what was set aside; what is being written; who
-writes
-DST/.energon-prep/decoding-* suspects.json        of an unfinished run: what is being decoded; what
-was when a process was killed
+DST/.energon-prep/bad/ tmp/ lock                  set aside; being written; who writes
+
+and while a run is unfinished
+
+DST/.energon-prep/decoding-*                      what each worker is decoding
+DST/.energon-prep/suspects.json                   what was, when a process was killed
 """
 
 from __future__ import annotations
