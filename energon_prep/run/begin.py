@@ -20,7 +20,7 @@ from energon_prep.plan.changes import Changes, compare_plan
 from energon_prep.plan.growth import grow_plan
 from energon_prep.plan.shards import PlanSummary, make_plan, write_plan
 from energon_prep.run import start
-from energon_prep.run.changes import Finished, decide
+from energon_prep.run.changes import Finished, counted, decide
 from energon_prep.run.destination import forget_plan, unless_begun_forgotten
 from energon_prep.run.manifest import write_run
 from energon_prep.run.request import Request
@@ -161,8 +161,8 @@ def _compare(run: Run, old: Mapping[str, Any], *, extend: bool) -> Changes:
 
 def _tell_new(changes: Changes) -> None:
     log.warning(
-        "%d new samples, first %s, are planned behind the %d that were there%s",
-        changes.num_new,
+        "%s, first %s, planned behind the %d that were there%s",
+        counted(changes.num_new, "new sample"),
         changes.first_new,
         changes.summary.num_samples - changes.num_new,
         ""
