@@ -115,6 +115,8 @@ def make_video(
     color_range, ... of the stream. ``rotation``: arguments of set_display_rotation.
     """
     suffix, codec, encoder_options = FORMATS[name]
+    # x265 looks back at two frames for decoding times, and takes what lies in memory for them.
+    assert num > 2 or codec != "libx265", "give 3 frames or more"
     muxer = {"movflags": "+faststart"} if suffix in ("mp4", "mov") else {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"video.{suffix}")

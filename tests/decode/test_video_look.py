@@ -123,7 +123,7 @@ def test_full_range_of_mjpeg():
 def test_hdr_is_refused(transfer):
     data = make_video(
         "mov-hevc",
-        num=2,
+        num=3,
         pixel_format="yuv420p10le",
         tags={"color_trc": transfer, "color_primaries": 9, "colorspace": 9},
     )
